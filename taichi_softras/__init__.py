@@ -1,0 +1,45 @@
+"""taichi_softras: differentiable mesh rendering whose kernels are written in Taichi."""
+
+from taichi_softras import losses as losses
+from taichi_softras.functional import rasterize as rasterize
+from taichi_softras.io import images as images
+from taichi_softras.optim import SGD as SGD
+from taichi_softras.optim import Adam as Adam
+from taichi_softras.rasterizers.soft_aggregation import SoftAggregation as SoftAggregation
+from taichi_softras.renderer import Renderer as Renderer
+from taichi_softras.scene import camera_conventions as camera_conventions
+from taichi_softras.scene import primitives as primitives
+from taichi_softras.scene.camera import Camera as Camera
+from taichi_softras.scene.camera import Orthographic as Orthographic
+from taichi_softras.scene.camera import Perspective as Perspective
+from taichi_softras.scene.camera import orbit as orbit
+from taichi_softras.scene.lights import Lights as Lights
+from taichi_softras.scene.mesh import Mesh as Mesh
+from taichi_softras.shading.flat import Flat as Flat
+from taichi_softras.shading.gouraud import Gouraud as Gouraud
+from taichi_softras.shading.silhouette import Silhouette as Silhouette
+from taichi_softras.shading.unlit import Unlit as Unlit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "Camera",
+    "Flat",
+    "Gouraud",
+    "Lights",
+    "Mesh",
+    "Orthographic",
+    "Perspective",
+    "Renderer",
+    "Silhouette",
+    "SoftAggregation",
+    "Unlit",
+    "camera_conventions",
+    "images",
+    "losses",
+    "orbit",
+    "primitives",
+    "rasterize",
+]

@@ -1,0 +1,91 @@
+"""Fields: one Taichi tree an object, placed once, never in a call.
+
+Everything that a user or a simulation touches is a field. Taichi never frees a
+tree, holds at most 512 of them and does not check (512 is a segmentation fault),
+so an object places all of its fields in one tree and the count is checked here.
+"""
+
+import numpy as np
+import taichi as ti
+from taichi.lang import impl
+
+MAX_FIELD_TREES = 500  # Taichi 1.7 crashes at 512; user code needs some of them
+
+
+def require_taichi() -> None:
+    """Raises a RuntimeError that says what to do when `ti.init` was not called."""
+    if impl.get_runtime().prog is None:
+        raise RuntimeError(
+            "Taichi is not initialised: call ti.init(arch=ti.cpu), or ti.gpu, "
+            "before using taichi_softras"
+        )
+
+
+def runtime_identity() -> object:
+    """The running Taichi program: caches are dropped when it is another one."""
+    require_taichi()
+    return impl.get_runtime().prog
+
+
+def default_numpy_float() -> type:
+    """np.float32 or np.float64, as `ti.init(default_fp=...)` says."""
+    require_taichi()
+    return np.float64 if impl.current_cfg().default_fp == ti.f64 else np.float32
+
+
+class FieldTree:
+    """Collects the fields of one object and places them in one tree.
+
+        tree = FieldTree()
+        vertices = tree.add(shape=(V,), components=(3,))
+        loss = tree.add(shape=())
+        tree.place()
+
+    Fields are readable and writable only after `place`.
+    """
+
+    def __init__(self):
+        require_taichi()
+        trees = impl.get_runtime().prog.get_snode_tree_size()
+        if trees >= MAX_FIELD_TREES:
+            raise RuntimeError(
+                f"{trees} Taichi field trees are in use and Taichi crashes at 512: make meshes, "
+                "cameras, renderers and optimizers once and write new values into their fields"
+            )
+        self._builder = ti.FieldsBuilder()
+
+    def add(
+        self, shape: tuple, components: tuple = (), dtype: type = float, needs_grad: bool = True
+    ):
+        """A field of `shape` whose elements are scalars (), vectors (n,) or matrices (n, m).
+
+        Args:
+            shape: extent of each axis, all >= 1; () is a 0-D field.
+            components: () scalar, (n,) vector, (n, m) matrix.
+            dtype: float (follows `default_fp`) or int.
+            needs_grad: also place `field.grad`; only for float.
+        """
+        if dtype is int and needs_grad:
+            raise ValueError("an integer field has no gradient: pass needs_grad=False")
+        if any(extent < 1 for extent in shape):
+            raise ValueError(
+                f"a field needs at least one element along each axis, got shape {shape}"
+            )
+        if components == ():
+            field = ti.field(dtype, needs_grad=needs_grad)
+        elif len(components) == 1:
+            field = ti.Vector.field(components[0], dtype, needs_grad=needs_grad)
+        else:
+            field = ti.Matrix.field(*components, dtype, needs_grad=needs_grad)
+        for placed in (field, field.grad) if needs_grad else (field,):
+            self._node(shape).place(placed)
+        return field
+
+    def place(self) -> None:
+        """Allocates what was added."""
+        self._builder.finalize()
+
+    def _node(self, shape: tuple):
+        if shape == ():
+            return self._builder
+        return self._builder.dense(ti.axes(*range(len(shape))), shape)

@@ -1,0 +1,1 @@
+"""Pure maths inside kernels: no arrays, each adjoint right below its primal."""

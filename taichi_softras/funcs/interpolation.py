@@ -1,0 +1,109 @@
+"""From a pixel's barycentric weights to depth and to a point on the face."""
+
+import dataclasses
+
+import taichi as ti
+
+from taichi_softras.funcs.triangle import vec3
+
+SMALLEST_SUM = 1e-5  # of clipped weights (SoftRas)
+
+
+@ti.func
+def clip_weights(weights: vec3) -> vec3:
+    """Moves a pixel outside onto the face: clip(w, 0, 1) / sum (SoftRas)."""
+    clipped = ti.min(ti.max(weights, 0.0), 1.0)
+    return clipped * (1.0 / ti.max(clipped.x + clipped.y + clipped.z, SMALLEST_SUM))
+
+
+@ti.func
+def clip_weights_vjp(weights: vec3, clipped: vec3, grad_clipped: vec3) -> vec3:
+    """The gradient with respect to `weights`; `clipped` is the primal's result."""
+    total = ti.min(ti.max(weights, 0.0), 1.0)
+    scale = 1.0 / ti.max(total.x + total.y + total.z, SMALLEST_SUM)
+    mean = grad_clipped.dot(clipped)
+    passes = vec3(
+        ti.select((weights.x > 0.0) & (weights.x < 1.0), scale, 0.0),
+        ti.select((weights.y > 0.0) & (weights.y < 1.0), scale, 0.0),
+        ti.select((weights.z > 0.0) & (weights.z < 1.0), scale, 0.0),
+    )
+    return (grad_clipped - mean) * passes
+
+
+@ti.func
+def interpolate_depth(clipped: vec3, inverse_depths: vec3) -> float:
+    """Depth is the harmonic mean of the corners' depths: 1 / sum_k w_k / z_k."""
+    return 1.0 / clipped.dot(inverse_depths)
+
+
+@ti.func
+def screen_weights(clipped: vec3, inverse_depths: vec3, depth: float) -> vec3:
+    """Attributes are linear on the screen (SoftRas)."""
+    return clipped
+
+
+@ti.func
+def perspective_weights(clipped: vec3, inverse_depths: vec3, depth: float) -> vec3:
+    """Attributes are linear on the face: u_k = w_k depth / z_k."""
+    return clipped * inverse_depths * depth
+
+
+@ti.func
+def screen_weights_vjp(
+    clipped: vec3,
+    inverse_depths: vec3,
+    depth: float,
+    used: vec3,
+    grad_used: vec3,
+    grad_depth: float,
+):
+    """Gradients with respect to `clipped` and `inverse_depths`, through weights and depth."""
+    pull = -grad_depth * depth * depth
+    return grad_used + pull * inverse_depths, pull * clipped
+
+
+@ti.func
+def perspective_weights_vjp(
+    clipped: vec3,
+    inverse_depths: vec3,
+    depth: float,
+    used: vec3,
+    grad_used: vec3,
+    grad_depth: float,
+):
+    """Gradients with respect to `clipped` and `inverse_depths`, through weights and depth."""
+    grad_product = (grad_used - (grad_depth * depth + grad_used.dot(used))) * depth
+    return grad_product * inverse_depths, grad_product * clipped
+
+
+@dataclasses.dataclass(frozen=True)
+class Interpolation:
+    """How corner attributes are weighted at a point of the face.
+
+    Attributes:
+        weights: (clipped, inverse_depths, depth) -> weights of the corners.
+        weights_vjp: its adjoint, together with that of `interpolate_depth`.
+    """
+
+    weights: object
+    weights_vjp: object
+
+
+SCREEN = Interpolation(screen_weights, screen_weights_vjp)
+PERSPECTIVE = Interpolation(perspective_weights, perspective_weights_vjp)
+
+
+@ti.func
+def texel_index(clipped: vec3, resolution: int) -> int:
+    """Which of a face's R x R texels lies under a point (SoftRas `surface` textures).
+
+    Corner a runs along columns, corner b along rows; the upper half of the square is
+    the mirrored half of the face. The half is told by the third weight, which is an
+    exact zero beyond the edge a-b, so rounding flips no texel there.
+    """
+    scale = ti.cast(resolution, float)
+    column = ti.min(ti.cast(clipped.x * scale, ti.i32), resolution - 1)
+    row = ti.min(ti.cast(clipped.y * scale, ti.i32), resolution - 1)
+    is_lower = (1.0 - clipped.z) * scale - ti.cast(column + row, float) <= 1.0
+    last = resolution - 1
+    return ti.select(is_lower, row * resolution + column, (last - row) * resolution + last - column)

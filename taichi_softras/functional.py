@@ -1,0 +1,123 @@
+"""The door for people with NumPy arrays and no scene: rasterize, and the image's vjp."""
+
+from typing import Callable, Optional
+
+import numpy as np
+import taichi as ti
+
+from taichi_softras.fields import default_numpy_float
+from taichi_softras.rasterizers.base import Rasterizer
+from taichi_softras.rasterizers.planes import pixels_from_planes, planes_from_pixels
+from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
+from taichi_softras.rasterizers.workspace import Workspace
+
+
+def rasterize(
+    corners: np.ndarray,
+    colors: Optional[np.ndarray] = None,
+    *,
+    image_size: tuple,
+    rasterizer: Optional[Rasterizer] = None,
+) -> tuple:
+    """Draws projected triangles and returns the image with its vector-Jacobian product.
+
+    Arrays are taken in the precision that `ti.init(default_fp=...)` set.
+
+    Args:
+        corners: (B, F, 3, 3) x_ndc, y_ndc and depth of each corner. The shorter image side
+            spans [-1, 1], x points right, y up, depth is positive in front of the camera.
+        colors: (B or 1, F, 3, C) at the corners; or (B or 1, F, R, R, C) texels of each face,
+            texel [row][column] with corner 0 along columns and corner 1 along rows, the upper
+            half mirrored (SoftRas' surface textures); or None for the silhouette alone.
+        image_size: (H, W) in pixels.
+        rasterizer: the method; `SoftAggregation()` when left out.
+
+    Returns:
+        image: (B, H, W, C + 1), alpha last, row 0 on top.
+        vjp: grad_image (B, H, W, C + 1) -> (grad_corners, grad_colors) in the shapes of the
+            inputs (grad_colors is None without colours). May be called more than once.
+
+    Raises:
+        ValueError: for wrong shapes, sizes or values that are not finite.
+    """
+    dtype = default_numpy_float()
+    corners = _checked("corners", corners, dtype)
+    if corners.ndim != 4 or corners.shape[2:] != (3, 3) or corners.shape[0] < 1:
+        raise ValueError(f"corners must have shape (B, F, 3, 3), got {corners.shape}")
+    height, width = check_image_size(image_size)
+    views, faces = corners.shape[:2]
+    texel_resolution = 0
+    if colors is not None:
+        colors = _checked("colors", colors, dtype)
+        texel_resolution = _texel_resolution(colors.shape, views, faces)
+    channels = colors.shape[-1] if colors is not None else 0
+
+    workspace = Workspace()
+    drawn_faces = max(faces, 1)  # Taichi has no empty arrays: one face at depth 0 draws nothing
+    corners_array = _upload(corners, (views, drawn_faces, 3, 3), dtype)
+    colors_array = None
+    if colors is not None:
+        shape = (colors.shape[0], drawn_faces, texel_resolution**2 or 3, channels)
+        colors_array = _upload(colors, shape, dtype)
+    rasterization = (rasterizer or SoftAggregation()).forward(
+        workspace, corners_array, colors_array, texel_resolution, (height, width)
+    )
+    image = np.empty((views, height, width, channels + 1), dtype)
+    pixels_from_planes(rasterization.image, image)
+
+    def vjp(grad_image: np.ndarray) -> tuple:
+        grad_image = _checked("grad_image", grad_image, dtype)
+        if grad_image.shape != image.shape:
+            raise ValueError(f"grad_image must have shape {image.shape}, got {grad_image.shape}")
+        planes_from_pixels(grad_image, rasterization.grad_image)
+        rasterization.backward()
+        grad_corners = rasterization.grad_corners.to_numpy()[:, :faces]
+        grad_colors = None
+        if colors is not None:
+            grad_colors = rasterization.grad_colors.to_numpy()[:, :faces].reshape(colors.shape)
+        return grad_corners, grad_colors
+
+    return image, vjp
+
+
+def check_image_size(image_size: tuple) -> tuple:
+    """(H, W) as two ints >= 1, or a ValueError."""
+    try:
+        height, width = (int(extent) for extent in image_size)
+    except (TypeError, ValueError):
+        raise ValueError(f"image_size must be (height, width), got {image_size!r}") from None
+    if height < 1 or width < 1:
+        raise ValueError(f"image_size must be at least (1, 1), got {image_size!r}")
+    return height, width
+
+
+def _checked(name: str, values: np.ndarray, dtype: type) -> np.ndarray:
+    """A contiguous array of finite numbers in the precision of the runtime."""
+    try:
+        values = np.ascontiguousarray(values, dtype)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be an array of numbers, got {type(values)}") from None
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} has entries that are NaN or infinite")
+    return values
+
+
+def _texel_resolution(shape: tuple, views: int, faces: int) -> int:
+    """R of texels, 0 for colours at corners; checks the shape."""
+    is_corners = len(shape) == 4 and shape[2] == 3
+    is_texels = len(shape) == 5 and shape[2] == shape[3] >= 1
+    if not (is_corners or is_texels) or shape[0] not in (1, views) or shape[1] != faces:
+        raise ValueError(
+            f"colors must have shape ({views} or 1, {faces}, 3, C) at corners or "
+            f"({views} or 1, {faces}, R, R, C) texels, got {shape}"
+        )
+    if shape[-1] < 1:
+        raise ValueError(f"colors need at least one channel, got shape {shape}")
+    return shape[2] if is_texels else 0
+
+
+def _upload(values: np.ndarray, shape: tuple, dtype: type) -> ti.Ndarray:
+    """An array of `shape` on the device, zeros where there are no values."""
+    array = ti.ndarray(float, shape)
+    array.from_numpy(values.reshape(shape) if values.size else np.zeros(shape, dtype))
+    return array

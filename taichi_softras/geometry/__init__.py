@@ -1,0 +1,1 @@
+"""Vertices from world space to NDC, and normals."""

@@ -1,0 +1,1 @@
+"""Files: meshes and images in and out, as NumPy arrays."""

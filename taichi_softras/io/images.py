@@ -1,0 +1,52 @@
+"""Image files in, float arrays in [0, 1] out, and back; imageio reads and writes them."""
+
+import os
+from typing import Union
+
+import imageio.v3 as imageio
+import numpy as np
+
+
+def load_image(path: Union[str, os.PathLike]) -> np.ndarray:
+    """Reads an image as float64 in [0, 1]: (H, W) grey, or (H, W, C); row 0 on top."""
+    image = imageio.imread(path)
+    return image / np.iinfo(image.dtype).max
+
+
+def save_image(path: Union[str, os.PathLike], image: np.ndarray) -> None:
+    """Writes an image with 8 bits a channel.
+
+    Args:
+        path: its suffix names the format.
+        image: (H, W) or (H, W, 1) grey, (H, W, 3) or (H, W, 4); in [0, 1], clipped to it.
+
+    Raises:
+        ValueError: another shape.
+    """
+    imageio.imwrite(path, _bytes(image))
+
+
+def save_gif(
+    path: Union[str, os.PathLike], images: np.ndarray, frames_per_second: float = 20.0
+) -> None:
+    """Writes an endless animation.
+
+    Args:
+        path: ends in `.gif`.
+        images: N frames as `save_image` takes them; an alpha channel is left out.
+        frames_per_second: rounded by the format to hundredths of a second a frame.
+
+    Raises:
+        ValueError: another shape.
+    """
+    frames = [_bytes(image)[..., :3] if np.ndim(image) == 3 else _bytes(image) for image in images]
+    imageio.imwrite(path, np.stack(frames), duration=1000 / frames_per_second, loop=0)
+
+
+def _bytes(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+        raise ValueError(f"image must have shape (H, W) or (H, W, 1, 3 or 4), got {image.shape}")
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[..., 0]
+    return np.floor(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -1,0 +1,127 @@
+"""Optimizers over fields: the gradients that a tape left in; new values in the same fields out.
+
+Every number is a kernel argument, so learning rates and betas may change at any step.
+A gradient that is not finite goes through: look at the loss, not at the optimizer.
+"""
+
+import taichi as ti
+
+from taichi_softras.fields import FieldTree
+
+
+class Adam:
+    """Adam with bias correction: Kingma & Ba 2015, algorithm 1.
+
+        optimizer = Adam([mesh.vertices], learning_rate=1e-2)
+        for step in range(200):
+            with ti.ad.Tape(loss):
+                ...
+            optimizer.step()
+
+    Args:
+        fields: scalar, vector or matrix fields of any shape, with gradient.
+        learning_rate: alpha, in the unit of the fields a step; may be changed between steps.
+        betas: decay of the means of the gradient and of its square, each in [0, 1); may be changed.
+        eps: added to the root of the mean square.
+
+    Raises:
+        ValueError: no field, a field without gradient, or a beta outside [0, 1).
+    """
+
+    def __init__(self, fields, learning_rate: float = 1e-2, betas=(0.9, 0.999), eps: float = 1e-8):
+        self.fields = _check_fields(fields)
+        if not all(0.0 <= beta < 1.0 for beta in betas):
+            raise ValueError(f"betas must be two numbers in [0, 1), got {betas}")
+        self.learning_rate, self.betas, self.eps = learning_rate, betas, eps
+        self.num_steps = 0
+        tree = FieldTree()
+        self._means = [_add_like(tree, field) for field in self.fields]
+        self._mean_squares = [_add_like(tree, field) for field in self.fields]
+        tree.place()
+
+    def step(self) -> None:
+        """Moves every field against its gradient."""
+        self.num_steps += 1
+        (beta_1, beta_2), eps = self.betas, self.eps
+        rates = 1.0 - beta_1, 1.0 - beta_2
+        corrections = 1.0 - beta_1**self.num_steps, 1.0 - beta_2**self.num_steps
+        for field, mean, mean_square in zip(self.fields, self._means, self._mean_squares):
+            adam_step(field, mean, mean_square, self.learning_rate, eps, *rates, *corrections)
+
+
+class SGD:
+    """Gradient descent with momentum, as torch.optim.SGD.
+
+    Args:
+        fields: scalar, vector or matrix fields of any shape, with gradient.
+        learning_rate: the fields move by -learning_rate * velocity; may be changed between steps.
+        momentum: velocity = momentum * velocity + gradient, so 0 is plain gradient descent; may
+            be changed between steps.
+
+    Raises:
+        ValueError: no field, or a field without gradient.
+    """
+
+    def __init__(self, fields, learning_rate: float, momentum: float = 0.0):
+        self.fields = _check_fields(fields)
+        self.learning_rate, self.momentum = learning_rate, momentum
+        tree = FieldTree()
+        self._velocities = [_add_like(tree, field) for field in self.fields]
+        tree.place()
+
+    def step(self) -> None:
+        """Moves every field against its gradient."""
+        for field, velocity in zip(self.fields, self._velocities):
+            sgd_step(field, velocity, self.learning_rate, self.momentum)
+
+
+def _check_fields(fields) -> list:
+    if isinstance(fields, ti.Field) or not list(fields):
+        raise ValueError("fields must be a list of at least one field, as [mesh.vertices]")
+    for i, field in enumerate(fields):
+        if not isinstance(field, ti.Field) or not field.snode.ptr.has_adjoint():
+            raise ValueError(
+                f"fields[{i}] has no gradient: an optimizer needs fields that were made with "
+                f"needs_grad=True, got {type(field).__name__}"
+            )
+    return list(fields)
+
+
+def _add_like(tree: FieldTree, field):
+    """A field of zeros like `field`, without gradient."""
+    components = () if isinstance(field, ti.ScalarField) else (field.n, field.m)[: field.ndim]
+    return tree.add(field.shape, components, needs_grad=False)
+
+
+@ti.kernel
+def adam_step(
+    parameter: ti.template(),  # any shape, with gradient; in and out
+    mean: ti.template(),  # like parameter; in and out
+    mean_square: ti.template(),  # like parameter; in and out
+    learning_rate: float,
+    eps: float,
+    rate_1: float,  # 1 - beta_1
+    rate_2: float,  # 1 - beta_2
+    correction_1: float,  # 1 - beta_1^t at step t
+    correction_2: float,  # 1 - beta_2^t
+):
+    """One step of algorithm 1, elementwise."""
+    for index in ti.grouped(parameter):
+        grad = parameter.grad[index]
+        mean[index] = mean[index] + rate_1 * (grad - mean[index])
+        mean_square[index] = mean_square[index] + rate_2 * (grad * grad - mean_square[index])
+        scale = ti.sqrt(mean_square[index] / correction_2) + eps
+        parameter[index] = parameter[index] - learning_rate * mean[index] / (correction_1 * scale)
+
+
+@ti.kernel
+def sgd_step(
+    parameter: ti.template(),  # any shape, with gradient; in and out
+    velocity: ti.template(),  # like parameter; in and out
+    learning_rate: float,
+    momentum: float,
+):
+    """One step, elementwise."""
+    for index in ti.grouped(parameter):
+        velocity[index] = momentum * velocity[index] + parameter.grad[index]
+        parameter[index] = parameter[index] - learning_rate * velocity[index]

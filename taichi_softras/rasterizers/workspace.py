@@ -1,0 +1,55 @@
+"""The arrays of one rasterization: made once, reused while shapes stay.
+
+Arrays, not fields: a kernel on arrays compiles once for all shapes and renderers, and
+an array's memory is freed. Kernels never take the gradient that Taichi ties to an
+array (it is wrong on Vulkan): gradients are arrays of their own.
+"""
+
+import taichi as ti
+from taichi.lang import impl
+
+from taichi_softras.fields import runtime_identity
+
+
+def array(dtype: type, ndim: int) -> object:
+    """The type of a kernel argument: an array that Taichi must not differentiate."""
+    return ti.types.ndarray(dtype=dtype, ndim=ndim, needs_grad=False)
+
+
+def is_cpu() -> bool:
+    """Whether kernels run on the CPU, where a task should own a tile, not a pixel."""
+    return impl.current_cfg().arch in (ti.x64, ti.arm64)
+
+
+class Workspace:
+    """Named arrays, allocated when first asked for and again when the shape changes.
+
+    A workspace belongs to the Taichi runtime that it was made in.
+    """
+
+    def __init__(self):
+        self._runtime = runtime_identity()
+        self._arrays = {}
+
+    def get(self, name: str, shape: tuple, dtype: type = float) -> ti.Ndarray:
+        """The array `name` of exactly this shape; zeros when it is new."""
+        self._check_runtime()
+        array = self._arrays.get(name)
+        if array is None or tuple(array.shape) != tuple(shape):
+            array = self._arrays[name] = ti.ndarray(dtype, shape)
+        return array
+
+    def get_list(self, name: str, length: int, dtype: type = int) -> ti.Ndarray:
+        """The array `name` of at least this length; grows by a quarter more than is asked."""
+        self._check_runtime()
+        array = self._arrays.get(name)
+        if array is None or array.shape[0] < length:
+            array = self._arrays[name] = ti.ndarray(dtype, max(1, length + length // 4))
+        return array
+
+    def _check_runtime(self) -> None:
+        if self._runtime is not runtime_identity():
+            raise RuntimeError(
+                "ti.init was called again: everything made before it is gone, make new scenes, "
+                "renderers and optimizers"
+            )

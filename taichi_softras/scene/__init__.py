@@ -1,0 +1,1 @@
+"""What is rendered: meshes, cameras and lights, as Taichi fields."""

@@ -1,0 +1,118 @@
+"""A triangle mesh: NumPy arrays or a file in, Taichi fields out.
+
+The fields carry gradients and are what a simulation or an optimizer writes to;
+the topology is fixed for the life of the mesh.
+"""
+
+import functools
+import os
+
+import numpy as np
+
+from taichi_softras.fields import FieldTree
+from taichi_softras.io.meshes import load_mesh, save_mesh
+from taichi_softras.scene.checks import check_shape, finite_array
+
+
+class Mesh:
+    """Triangles in world space with vertex colours or texels; R texels a side of a face.
+
+    Attributes:
+        vertices: (V,) vec3 field with gradient, world space.
+        faces: (F,) ivec3 field, counter-clockwise seen from outside.
+        vertex_colors: (V,) vec3 field with gradient, or None for a textured mesh.
+        texels: (F, R, R) vec3 field with gradient, or None. Element [face, b, a] belongs to the
+            barycentric coordinates a/R of corner 0 and b/R of corner 1; the half of the square
+            beyond its diagonal is mirrored into the face (Liu et al. 2019).
+        corner_starts, corners_of_vertex: (V + 1,) and (3F,) int fields; the corners
+            3 * face + corner that meet at a vertex are
+            `corners_of_vertex[corner_starts[vertex]:corner_starts[vertex + 1]]`.
+        faces_array: (F, 3) int32 NumPy copy of `faces`.
+        num_vertices, num_faces: V and F.
+        texel_resolution: R, 0 without texels.
+    """
+
+    def __init__(self, vertices, faces, vertex_colors=None, texels=None):
+        """Places the fields of a mesh; white where no colours are given.
+
+        Args:
+            vertices: (V, 3) float, world space.
+            faces: (F, 3) int, 0 <= index < V.
+            vertex_colors: (V, 3) float, linear colours in [0, 1].
+            texels: (F, R, R, 3) float in place of vertex colours.
+
+        Raises:
+            ValueError: wrong shapes, no vertex or face, entries that are not finite, indices
+                that are not integers of [0, V), or both kinds of colours.
+        """
+        vertices = finite_array("vertices", vertices, ("V", 3))
+        self.faces_array = _checked_faces(faces, len(vertices))
+        self.num_vertices, self.num_faces = len(vertices), len(self.faces_array)
+        if vertex_colors is not None and texels is not None:
+            raise ValueError("a mesh has vertex_colors or texels, not both: leave one out")
+        if texels is None:
+            colors = np.ones_like(vertices) if vertex_colors is None else vertex_colors
+            colors = finite_array("vertex_colors", colors, (self.num_vertices, 3))
+        else:
+            colors = finite_array("texels", texels, (self.num_faces, "R", "R", 3))
+
+        tree = FieldTree()
+        self.vertices = tree.add((self.num_vertices,), (3,))
+        self.faces = tree.add((self.num_faces,), (3,), dtype=int, needs_grad=False)
+        self.corner_starts = tree.add((self.num_vertices + 1,), dtype=int, needs_grad=False)
+        self.corners_of_vertex = tree.add((3 * self.num_faces,), dtype=int, needs_grad=False)
+        colors_field = tree.add(colors.shape[:-1], (3,))
+        self.vertex_colors = colors_field if texels is None else None
+        self.texels = colors_field if texels is not None else None
+        self.texel_resolution = colors.shape[1] if texels is not None else 0
+        tree.place()
+
+        self.vertices.from_numpy(vertices)
+        self.faces.from_numpy(self.faces_array)
+        colors_field.from_numpy(colors)
+        vertex_of_corner = self.faces_array.ravel()
+        counts = np.bincount(vertex_of_corner, minlength=self.num_vertices)
+        self.corner_starts.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
+        corners_of_vertex = np.argsort(vertex_of_corner, kind="stable")
+        self.corners_of_vertex.from_numpy(corners_of_vertex.astype(np.int32))
+
+    @classmethod
+    def load(cls, path: "str | os.PathLike", texel_resolution: int = 0) -> "Mesh":
+        """Reads OBJ, PLY, OFF, STL, GLB and whatever else trimesh reads.
+
+        Vertices and faces keep the order of the file; a vertex with several UV coordinates
+        stays one vertex.
+
+        Args:
+            path: the file.
+            texel_resolution: with R > 0 the colours of the file are baked to R x R texels a face.
+
+        Raises:
+            ValueError: the file holds no triangles.
+        """
+        return cls(*load_mesh(path, texel_resolution))
+
+    def save(self, path: "str | os.PathLike") -> None:
+        """Writes vertices, faces and vertex colours; the suffix names the format."""
+        colors = None if self.vertex_colors is None else self.vertex_colors.to_numpy()
+        save_mesh(path, self.vertices.to_numpy(), self.faces_array, colors)
+
+    @functools.cached_property
+    def edges_array(self) -> np.ndarray:
+        """(E, 2) int32, every undirected edge once, smaller index first, in rising order."""
+        edges = np.sort(self.faces_array[:, [[0, 1], [1, 2], [2, 0]]], axis=-1).reshape(-1, 2)
+        keys = np.unique(edges[:, 0].astype(np.int64) * self.num_vertices + edges[:, 1])
+        return np.stack(np.divmod(keys, self.num_vertices), axis=-1).astype(np.int32)
+
+
+def _checked_faces(faces, num_vertices: int) -> np.ndarray:
+    faces = np.asarray(faces)
+    check_shape("faces", faces, ("F", 3))
+    if not np.issubdtype(faces.dtype, np.integer):
+        raise ValueError(f"faces must be integers, got {faces.dtype}: convert with astype(int)")
+    if faces.min() < 0 or faces.max() >= num_vertices:
+        raise ValueError(
+            f"faces must index {num_vertices} vertices from 0, "
+            f"got indices from {faces.min()} to {faces.max()}"
+        )
+    return np.ascontiguousarray(faces, np.int32)

@@ -1,0 +1,44 @@
+"""What the shadings share: buffers, Lambert's law, and the layout of texels.
+
+A shading is a value with two methods. `allocate(tree, mesh)` adds its buffers to a tree;
+`buffers.colors` is what the rasterizer reads: (F, 3) vec3 colours of corners, (F, R, R) vec3
+lit texels, or None for no colour at all. `shade(mesh, lights, buffers)` fills them, under a
+tape differentiably: Taichi derives the adjoints.
+"""
+
+import types
+
+import taichi as ti
+
+
+def allocate_colors(tree, mesh) -> types.SimpleNamespace:
+    """Adds the field `colors` that fits the mesh, and returns it in a namespace."""
+    shape = (mesh.num_faces, 3) if mesh.texels is None else mesh.texels.shape
+    return types.SimpleNamespace(colors=tree.add(shape, components=(3,)))
+
+
+@ti.func
+def lambert(
+    normal,  # vec3 world, length 1
+    ambient: ti.template(),  # () vec3
+    directions: ti.template(),  # (L,) vec3 world
+    light_colors: ti.template(),  # (L,) vec3
+):
+    """The light that a matt surface sends back, per channel: ambient and Lambert's cosines."""
+    light = ambient[None]
+    for index in ti.static(range(directions.shape[0])):
+        cosine = normal.dot(directions[index]) / directions[index].norm(1e-30)
+        light += light_colors[index] * ti.max(cosine, 0.0)
+    return light
+
+
+@ti.func
+def texel_barycentrics(b, a, texel_resolution):
+    """Barycentric coordinates of the centre of texel [b, a]: see `io.meshes.texel_barycentrics`."""
+    corner_0 = a + 1 / 3
+    corner_1 = b + 1 / 3
+    if a + b >= texel_resolution:
+        corner_0 = texel_resolution - 1 - a + 2 / 3
+        corner_1 = texel_resolution - 1 - b + 2 / 3
+    corner_2 = texel_resolution - corner_0 - corner_1
+    return ti.Vector([corner_0, corner_1, corner_2]) / texel_resolution

@@ -1,0 +1,57 @@
+"""One Taichi runtime at a time: tests are grouped by backend, `pytest --arch cpu,vulkan`.
+
+A test asks for the fixture `backend` and runs once in f32 on every arch that was
+named. A test marked `@pytest.mark.f64` runs in double precision on the CPU instead:
+that is where derivatives are held against central differences.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import taichi as ti
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """Where and in which precision a test runs."""
+
+    arch: str
+    precision: str
+
+    @property
+    def numpy_float(self) -> type:
+        return {"f32": np.float32, "f64": np.float64}[self.precision]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--arch", default="cpu", help="backends, comma-separated: cpu,vulkan,cuda,metal")
+
+
+def pytest_generate_tests(metafunc):
+    if "backend" not in metafunc.fixturenames:
+        return
+    if metafunc.definition.get_closest_marker("f64"):
+        backends = [Backend("cpu", "f64")]
+    else:
+        backends = [Backend(arch, "f32") for arch in metafunc.config.getoption("--arch").split(",")]
+    names = [f"{backend.arch}-{backend.precision}" for backend in backends]
+    metafunc.parametrize("backend", backends, ids=names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def backend(request):
+    """Starts Taichi on the backend that the test was parametrised with."""
+    wanted = request.param
+    ti.init(
+        arch=getattr(ti, wanted.arch),
+        default_fp=getattr(ti, wanted.precision),
+        log_level=ti.ERROR,
+        random_seed=0,
+        **({"default_gpu_block_dim": 8} if wanted.arch == "vulkan" else {}),
+    )
+    running = ti.lang.impl.current_cfg().arch
+    if running != getattr(ti, wanted.arch) and wanted.arch != "cpu":
+        pytest.skip(f"{wanted.arch} is not available here (Taichi started {running})")
+    yield wanted
+    ti.reset()

@@ -1,0 +1,95 @@
+"""Holds gradients of recorded kernels against central differences of a NumPy twin."""
+
+import numpy as np
+import taichi as ti
+
+from tests.tolerances import FINITE_DIFFERENCE_RELATIVE, SINGLE_PRECISION_RELATIVE
+
+STEP = 1e-6
+
+
+def check_gradient(run_forward, inputs: dict, output, twin=None, seed: int = 0) -> float:
+    """Compares output and gradients under a random cotangent, and prints the largest error.
+
+    Args:
+        run_forward: runs the kernels that compute `output` from `inputs`.
+        inputs: fields with gradient by name.
+        output: the field that is differentiated.
+        twin: takes NumPy f64 arrays by the names of `inputs` and returns what `output` should
+            be; without one `run_forward` itself is differentiated, which needs f64.
+        seed: of the cotangent.
+
+    Returns:
+        The largest error of a gradient, relative to the largest entry of that gradient.
+    """
+    values = {name: field.to_numpy().astype(np.float64) for name, field in inputs.items()}
+    run_forward()
+    cotangent = np.random.default_rng(seed).normal(size=output.to_numpy().shape)
+    gradients = recorded_gradients(run_forward, inputs, output, cotangent)
+
+    double = output.to_numpy().dtype == np.float64
+    tolerance = FINITE_DIFFERENCE_RELATIVE if double else SINGLE_PRECISION_RELATIVE
+    if twin is None:
+        twin = _rerun(run_forward, inputs, output)
+    np.testing.assert_allclose(output.to_numpy(), twin(**values), rtol=tolerance, atol=tolerance)
+
+    worst = 0.0
+    for name in inputs:
+        expected = central_differences(twin, values, name, cotangent)
+        error = np.abs(gradients[name] - expected).max() / max(np.abs(expected).max(), 1.0)
+        print(f"{name}: largest relative error {error:.1e}")
+        assert error < tolerance, f"gradient of {name}: relative error {error:.1e}"
+        worst = max(worst, error)
+    return worst
+
+
+def recorded_gradients(run_forward, inputs: dict, output, cotangent: np.ndarray) -> dict:
+    """Gradients of sum(cotangent * output) from a tape around `run_forward`."""
+
+    @ti.ad.grad_replaced
+    def seed_output():
+        pass
+
+    @ti.ad.grad_for(seed_output)
+    def seed_output_gradient():
+        output.grad.from_numpy(cotangent.astype(output.to_numpy().dtype))
+
+    loss = _scalar_loss()
+    with ti.ad.Tape(loss):
+        run_forward()
+        seed_output()
+    return {name: field.grad.to_numpy().astype(np.float64) for name, field in inputs.items()}
+
+
+def central_differences(function, values: dict, name: str, cotangent: np.ndarray) -> np.ndarray:
+    """Derivative of sum(cotangent * function(**values)) by every entry of `values[name]`."""
+    gradient = np.zeros_like(values[name])
+    for index in np.ndindex(gradient.shape):
+        sums = []
+        for step in (STEP, -STEP):
+            moved = values[name].copy()
+            moved[index] += step
+            sums.append((cotangent * function(**{**values, name: moved})).sum())
+        gradient[index] = (sums[0] - sums[1]) / (2 * STEP)
+    return gradient
+
+
+def _rerun(run_forward, inputs: dict, output):
+    def twin(**values):
+        for name, value in values.items():
+            inputs[name].from_numpy(value)
+        run_forward()
+        return output.to_numpy()
+
+    return twin
+
+
+_losses = {}  # one 0-D field a Taichi runtime: fields are never freed
+
+
+def _scalar_loss():
+    program = ti.lang.impl.get_runtime().prog
+    if program not in _losses:
+        _losses.clear()
+        _losses[program] = ti.field(float, shape=(), needs_grad=True)
+    return _losses[program]

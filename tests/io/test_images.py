@@ -1,0 +1,32 @@
+"""Image files: what is written is read again."""
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+from taichi_softras.io.images import load_image, save_gif, save_image
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3), (4, 6, 4)])
+def test_round_trip_in_8_bits(tmp_path, shape):
+    image = np.random.default_rng(0).uniform(size=shape)
+    save_image(tmp_path / "image.png", image)
+    np.testing.assert_allclose(load_image(tmp_path / "image.png"), image, atol=0.5 / 255 + 1e-12)
+
+
+def test_values_are_clipped_and_one_channel_is_grey(tmp_path):
+    save_image(tmp_path / "image.png", np.array([[[-1.0], [2.0]]]))
+    np.testing.assert_array_equal(load_image(tmp_path / "image.png"), [[0, 1]])
+
+
+def test_gif_has_every_frame(tmp_path):
+    frames = np.linspace(0, 1, 3)[:, None, None, None] * np.ones((3, 8, 8, 4))
+    save_gif(tmp_path / "frames.gif", frames, frames_per_second=10)
+    read = imageio.imread(tmp_path / "frames.gif")
+    np.testing.assert_allclose(read[:, 0, 0, 0], [0, 128, 255], atol=1)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 6, 2), (1, 4, 6, 3)])
+def test_other_shapes_are_refused(tmp_path, shape):
+    with pytest.raises(ValueError, match="image must have shape"):
+        save_image(tmp_path / "image.png", np.zeros(shape))

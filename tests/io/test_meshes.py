@@ -1,0 +1,123 @@
+"""Mesh files: order and seams, round trips, and baked texels against closed forms."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from taichi_softras.io.meshes import load_mesh, sample_image, save_mesh, texel_barycentrics
+from taichi_softras.scene import primitives
+
+SQUARE_WITH_A_SEAM = """
+mtllib square.mtl
+v 0 0 0
+v 1 0 0
+v 1 1 0
+v 0 1 0
+vt 0 0
+vt 1 0
+vt 1 1
+vt 0 0
+vt 0.5 1
+vt 0 1
+usemtl {first}
+f 1/1 2/2 3/3
+usemtl {second}
+f 4/6 1/4 3/5
+"""
+SQUARE_MTL = """
+newmtl picture
+map_Kd square.png
+newmtl red
+Kd 1 0 0
+"""
+
+
+def write_square(folder, first="picture", second="picture"):
+    """A square of two triangles whose picture is red = u and green = v, 5 x 5 pixels."""
+    (folder / "square.obj").write_text(SQUARE_WITH_A_SEAM.format(first=first, second=second))
+    (folder / "square.mtl").write_text(SQUARE_MTL)
+    ramp = np.arange(5, dtype=np.uint8) * 51
+    picture = np.zeros((5, 5, 3), np.uint8)
+    picture[..., 0], picture[..., 1] = ramp, ramp[::-1, None]
+    Image.fromarray(picture).save(folder / "square.png")
+    return folder / "square.obj"
+
+
+def test_a_seam_does_not_split_vertices(tmp_path):
+    mesh = load_mesh(write_square(tmp_path))
+    np.testing.assert_array_equal(mesh.vertices, [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    np.testing.assert_array_equal(mesh.faces, [[0, 1, 2], [3, 0, 2]])
+    assert mesh.vertex_colors is None and mesh.texels is None
+
+
+def test_baked_texels_are_the_picture_at_their_centers(tmp_path):
+    """The picture is linear in u and v, so the samples are too: 4/5 of uv, as 204 of 255."""
+    texels = load_mesh(write_square(tmp_path), texel_resolution=3).texels
+    uv = np.array([[(0, 0), (1, 0), (1, 1)], [(0, 1), (0, 0), (0.5, 1)]])
+    expected = 0.8 * np.einsum("bak,fkc->fbac", texel_barycentrics(3), uv)
+    np.testing.assert_allclose(texels[..., :2], expected, atol=1e-14)
+    np.testing.assert_array_equal(texels[..., 2], 0)
+
+
+def test_faces_of_several_materials_keep_their_colors(tmp_path):
+    """Whatever order the reader gives the materials, texels belong to their faces."""
+    mesh = load_mesh(write_square(tmp_path, first="picture", second="red"), texel_resolution=2)
+    np.testing.assert_array_equal(np.sort(mesh.faces.tolist(), axis=0), [[0, 0, 2], [3, 1, 2]])
+    (red,) = np.nonzero((mesh.faces == [3, 0, 2]).all(axis=-1))[0]
+    np.testing.assert_array_equal(mesh.texels[red], np.tile([1, 0, 0], (2, 2, 1)))
+    assert (mesh.texels[1 - red][..., 1] > 0).all()
+
+
+def test_texel_barycentrics_are_centers_of_congruent_triangles():
+    """Both kinds of texel average a linear function exactly: the mean is the face's centroid."""
+    barycentrics = texel_barycentrics(4)
+    assert (barycentrics > 0).all()
+    np.testing.assert_allclose(barycentrics.mean(axis=(0, 1)), 1 / 3, atol=1e-15)
+    np.testing.assert_allclose(barycentrics[2, 1], np.array([4 / 3, 7 / 3, 1 / 3]) / 4)
+    np.testing.assert_allclose(barycentrics[3, 2], np.array([5 / 3, 2 / 3, 5 / 3]) / 4)
+
+
+def test_texels_of_vertex_colors_are_interpolated(tmp_path):
+    vertices, faces = primitives.triangle()
+    save_mesh(tmp_path / "triangle.ply", vertices, faces, np.eye(3))
+    texels = load_mesh(tmp_path / "triangle.ply", texel_resolution=4).texels
+    np.testing.assert_allclose(texels[0], texel_barycentrics(4), atol=1e-15)
+
+
+def test_a_mesh_without_colors_has_white_texels(tmp_path):
+    save_mesh(tmp_path / "cube.off", *primitives.cube())
+    np.testing.assert_array_equal(load_mesh(tmp_path / "cube.off", 2).texels, 1)
+
+
+def test_sample_image_reads_pixel_centers_and_repeats():
+    image = np.arange(6.0).reshape(2, 3, 1)  # top row 0 1 2, bottom row 3 4 5
+    uv = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [0.5, 0.5], [1.25, 0], [-0.75, 0]])
+    np.testing.assert_allclose(sample_image(image, uv)[:, 0], [3, 5, 0, 2, 2.5, 3.5, 3.5])
+
+
+@pytest.mark.parametrize("suffix", ["obj", "ply", "off", "glb", "stl"])
+def test_round_trip(tmp_path, suffix):
+    vertices, faces = primitives.icosphere(1)
+    save_mesh(tmp_path / f"mesh.{suffix}", vertices, faces)
+    mesh = load_mesh(tmp_path / f"mesh.{suffix}")
+    if suffix == "stl":  # holds triangles alone, so the vertices are found again in any order
+        assert len(mesh.vertices) == len(vertices)
+        np.testing.assert_allclose(mesh.vertices[mesh.faces], vertices[faces], atol=1e-6)
+    else:
+        np.testing.assert_allclose(mesh.vertices, vertices, atol=1e-6)
+        np.testing.assert_array_equal(mesh.faces, faces)
+
+
+@pytest.mark.parametrize("suffix", ["obj", "ply", "glb"])
+def test_vertex_colors_are_kept_in_8_bits(tmp_path, suffix):
+    vertices, faces = primitives.cube()
+    colors = np.random.default_rng(0).uniform(size=vertices.shape)
+    save_mesh(tmp_path / f"mesh.{suffix}", vertices, faces, colors)
+    loaded = load_mesh(tmp_path / f"mesh.{suffix}").vertex_colors
+    np.testing.assert_allclose(loaded, np.rint(colors * 255) / 255, atol=1e-12)
+
+
+def test_a_file_without_triangles_is_refused(tmp_path):
+    (tmp_path / "points.obj").write_text("v 0 0 0\nv 1 0 0\n")
+    with pytest.raises(ValueError, match="holds no triangles"):
+        load_mesh(tmp_path / "points.obj")

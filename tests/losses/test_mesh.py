@@ -1,0 +1,230 @@
+"""Mesh losses against dense NumPy twins and, in f64, against central differences."""
+
+import numpy as np
+import pytest
+import taichi as ti
+
+from taichi_softras import losses
+from taichi_softras.losses.mesh import hinges_of_faces
+from taichi_softras.scene import primitives
+from taichi_softras.scene.mesh import Mesh
+from tests import tolerances
+from tests.gradcheck import check_gradient
+
+
+def laplacian_twin(vertices, faces):
+    """The dense matrix I - D^-1 A of the original."""
+    adjacency = np.zeros((len(vertices), len(vertices)))
+    for a, b, c in faces:
+        adjacency[[a, b, c, b, c, a], [b, c, a, a, b, c]] = 1
+    matrix = np.eye(len(vertices)) - adjacency / adjacency.sum(axis=1, keepdims=True)
+    return np.sum((matrix @ vertices) ** 2)
+
+
+def flatten_twin(vertices, faces):
+    """A loop over edges, with the angle between the two faces."""
+    total = 0.0
+    for a, b, c, d in hinges_twin(faces):
+        edge, side_1, side_2 = vertices[[b, c, d]] - vertices[a]
+        height_1, height_2 = (
+            side - edge * (edge @ side) / (edge @ edge) for side in (side_1, side_2)
+        )
+        cosine = height_1 @ height_2 / np.linalg.norm(height_1) / np.linalg.norm(height_2)
+        total += (cosine + 1) ** 2
+    return total
+
+
+def edge_length_twin(vertices, faces):
+    edges = {frozenset(face[[i, i - 1]]) for face in faces for i in range(3)}
+    return np.mean([np.sum((vertices[a] - vertices[b]) ** 2) for a, b in edges])
+
+
+def hinges_twin(faces):
+    """[a, b, opposite, opposite] of each edge with two faces."""
+    opposites = {}
+    for face in faces:
+        for i in range(3):
+            edge = tuple(sorted((int(face[i]), int(face[i - 1]))))
+            opposites.setdefault(edge, []).append(int(face[i - 2]))
+    return [[*edge, *pair] for edge, pair in opposites.items() if len(pair) == 2]
+
+
+CASES = {
+    "laplacian": (losses.laplacian, laplacian_twin),
+    "flatten": (losses.flatten, flatten_twin),
+    "edge_length": (losses.edge_length, edge_length_twin),
+}
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+def bumpy_sphere(level=1, seed=0):
+    vertices, faces = primitives.icosphere(level)
+    return vertices + 0.1 * np.random.default_rng(seed).standard_normal(vertices.shape), faces
+
+
+@pytest.fixture(scope="session")
+def loss(backend):
+    return ti.field(float, shape=(), needs_grad=True)
+
+
+@pytest.fixture(scope="session")
+def make_mesh(backend):
+    """Makes a mesh of (vertices, faces); the fields of a topology are made once."""
+    meshes = {}
+
+    def make(vertices, faces):
+        topology = len(vertices), np.asarray(faces).tobytes()
+        if topology not in meshes:
+            meshes[topology] = Mesh(vertices, np.asarray(faces))
+        meshes[topology].vertices.from_numpy(vertices.astype(backend.numpy_float))
+        return meshes[topology]
+
+    return make
+
+
+def gradient(mesh, loss, *calls):
+    """mesh.vertices.grad after a tape around the calls."""
+    with ti.ad.Tape(loss):
+        for call in calls:
+            call()
+    return mesh.vertices.grad.to_numpy()
+
+
+@every_case
+def test_value_and_gradient_are_those_of_the_twin(make_mesh, loss, case):
+    add_loss, twin = case
+    vertices, faces = bumpy_sphere()
+    check_loss(make_mesh(vertices, faces), loss, add_loss, lambda vertices: twin(vertices, faces))
+
+
+@pytest.mark.f64
+@every_case
+@pytest.mark.parametrize("shape", [bumpy_sphere(), primitives.cube(), primitives.triangle()])
+def test_gradient_is_that_of_central_differences(make_mesh, loss, case, shape):
+    add_loss, _ = case
+    check_loss(make_mesh(*shape), loss, add_loss)
+
+
+def check_loss(mesh, loss, add_loss, twin=None):
+    def run_forward():
+        loss[None] = 0.0
+        add_loss(mesh, loss)
+
+    check_gradient(run_forward, {"vertices": mesh.vertices}, loss, twin)
+
+
+@every_case
+def test_value_on_a_mesh_of_real_size(make_mesh, loss, case):
+    add_loss, twin = case
+    vertices, faces = bumpy_sphere(level=3)
+    loss[None] = 0.0
+    add_loss(make_mesh(vertices, faces), loss, weight=0.5)
+    expected = 0.5 * twin(vertices, faces)
+    np.testing.assert_allclose(loss[None], expected, rtol=tolerances.SINGLE_PRECISION_RELATIVE)
+
+
+@pytest.mark.f64
+def test_edge_length_is_held_against_a_target(make_mesh, loss):
+    vertices, faces = primitives.triangle()
+    mesh = make_mesh(vertices, faces)
+    grad = gradient(mesh, loss, lambda: losses.edge_length(mesh, loss, 2.0, target_length=1.0))
+    length = np.sqrt(3)
+    np.testing.assert_allclose(loss[None], 2 * (length - 1) ** 2)
+    outward = 2 * 2 / 3 * (length - 1) * 2 * np.cos(np.radians(30))  # two edges pull at a vertex
+    np.testing.assert_allclose(grad, outward * vertices, atol=tolerances.FINITE_DIFFERENCE_RELATIVE)
+
+
+@pytest.mark.f64
+def test_flatten_of_a_cube_counts_its_edges(make_mesh, loss):
+    mesh = make_mesh(*primitives.cube())
+    loss[None] = 0.0
+    losses.flatten(mesh, loss)
+    np.testing.assert_allclose(loss[None], 12, rtol=tolerances.FLATTEN_GUARD)
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("unit", [1e-3, 1e3])
+def test_flatten_does_not_depend_on_the_unit_of_length(make_mesh, loss, unit):
+    vertices, faces = bumpy_sphere()
+    mesh = make_mesh(unit * vertices, faces)
+    loss[None] = 0.0
+    losses.flatten(mesh, loss)
+    np.testing.assert_allclose(
+        loss[None], flatten_twin(vertices, faces), rtol=tolerances.FLATTEN_GUARD
+    )
+
+
+def test_flatten_of_an_open_triangle_is_0(make_mesh, loss):
+    mesh = make_mesh(*primitives.triangle())
+    grad = gradient(mesh, loss, lambda: losses.flatten(mesh, loss))
+    assert loss[None] == 0
+    assert np.all(grad == 0)
+
+
+def test_hinges_are_those_of_a_loop_over_edges():
+    _, faces = primitives.icosphere(2)
+    faces = np.concatenate([faces[:-7], [[0, 0, 1], [2, 3, 0]]])  # holes, a collapsed face, a fin
+    actual = {(a, b, *sorted((c, d))) for a, b, c, d in hinges_of_faces(faces).tolist()}
+    expected = {(a, b, *sorted((c, d))) for a, b, c, d in hinges_twin(faces) if a != b}
+    assert actual == expected
+
+
+@every_case
+def test_two_meshes_and_weights_in_one_tape_add_up(make_mesh, loss, case):
+    add_loss, _ = case
+    mesh, other = make_mesh(*bumpy_sphere(1)), make_mesh(*bumpy_sphere(0))
+    once = gradient(mesh, loss, lambda: add_loss(mesh, loss))
+    value = loss[None]
+    gradient(other, loss, lambda: add_loss(other, loss))
+    other_value = loss[None]
+    calls = (
+        lambda: add_loss(mesh, loss, 0.5),
+        lambda: add_loss(other, loss, 2.0),
+        lambda: add_loss(mesh, loss, 0.25),
+    )
+    together = gradient(mesh, loss, *calls)
+    tolerance = tolerances.SINGLE_PRECISION_RELATIVE
+    np.testing.assert_allclose(loss[None], 0.75 * value + 2 * other_value, rtol=tolerance)
+    np.testing.assert_allclose(together, 0.75 * once, rtol=0, atol=tolerance * np.abs(once).max())
+
+
+def test_a_mesh_may_be_seen_first_inside_a_tape(make_mesh, loss):
+    mesh = make_mesh(*bumpy_sphere(level=2))
+    calls = [lambda add_loss=add_loss: add_loss(mesh, loss) for add_loss, _ in CASES.values()]
+    first, second = gradient(mesh, loss, *calls), gradient(mesh, loss, *calls)
+    tolerance = tolerances.SINGLE_PRECISION_RELATIVE * np.abs(second).max()
+    np.testing.assert_allclose(first, second, rtol=0, atol=tolerance)
+
+
+FLAT = np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0]], float)
+DEGENERATE = {
+    "all vertices in one place": (np.ones((4, 3)), [[0, 1, 2], [1, 0, 3]]),
+    "faces without area": (FLAT, [[0, 1, 2], [1, 0, 3]]),
+    "edge without length": (FLAT[[0, 0, 1, 2]], [[0, 1, 2], [1, 0, 3]]),
+    "one face is a point": (FLAT[[0, 0, 0, 2]], [[0, 1, 2], [1, 0, 3]]),
+    "face that names a vertex twice": (FLAT, [[0, 0, 1], [1, 0, 2]]),
+    "face that names a vertex thrice": (FLAT, [[1, 1, 1]]),
+    "vertex without faces": (FLAT, [[0, 1, 2]]),
+    "tiny": (1e-12 * primitives.cube()[0], primitives.cube()[1]),
+}
+
+
+@every_case
+@pytest.mark.parametrize("shape", DEGENERATE.values(), ids=DEGENERATE)
+def test_degenerate_meshes_have_finite_losses_and_gradients(make_mesh, loss, case, shape):
+    add_loss, _ = case
+    vertices, faces = shape
+    mesh = make_mesh(vertices, faces)
+    grad = gradient(mesh, loss, lambda: add_loss(mesh, loss))
+    assert np.isfinite(loss[None])
+    assert np.all(np.isfinite(grad))
+
+
+@every_case
+def test_wrong_losses_are_refused(make_mesh, case):
+    add_loss, _ = case
+    mesh = make_mesh(*primitives.triangle())
+    with pytest.raises(ValueError, match=r"loss must be .* got ScalarField of shape \(1,\)"):
+        add_loss(mesh, ti.field(float, (1,), needs_grad=True))
+    with pytest.raises(ValueError, match="loss must be .* without gradient"):
+        add_loss(mesh, ti.field(float, ()))

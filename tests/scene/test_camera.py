@@ -1,0 +1,142 @@
+"""Cameras: where known points land, derivatives of the matrices, and the errors at the door."""
+
+import numpy as np
+import pytest
+
+from taichi_softras.scene.camera import Camera, Orthographic, Perspective, orbit
+from tests.gradcheck import check_gradient
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def look_at(eye, target, up):
+    """The twin: rows right, up, backward."""
+    forward = unit(target - eye)
+    right = unit(np.cross(forward, up))
+    rotation = np.stack([right, np.cross(right, forward), -forward], axis=-2)
+    matrix = np.tile(np.eye(4), (len(eye), 1, 1))
+    matrix[:, :3, :3] = rotation
+    matrix[:, :3, 3] = -np.einsum("brc,bc->br", rotation, eye)
+    return matrix
+
+
+def clip_matrix(diagonal, w_from_z=0.0, w=0.0):
+    matrix = np.zeros((len(diagonal), 4, 4))
+    matrix[:, [0, 1], [0, 1]] = diagonal
+    matrix[:, 3, 2:] = w_from_z, w
+    return matrix
+
+
+def perspective(fov_y_degrees, aspect=1.5):
+    focal_length = 1 / np.tan(np.radians(fov_y_degrees) / 2)
+    return clip_matrix(np.stack([focal_length / aspect, focal_length], axis=-1), w_from_z=-1)
+
+
+def parallel(height, aspect=1.5):
+    return clip_matrix(np.stack([2 / height / aspect, 2 / height], axis=-1), w=1)
+
+
+def check_camera(projection, twin, parameter):
+    generator = np.random.default_rng(3)
+    eye = orbit(3.0, [10, -30, 80], [20, 150, 260])
+    target, up = generator.uniform(-0.3, 0.3, (3, 3)), generator.normal(size=(3, 3))
+    camera = Camera.look_at(eye, target, up, projection)
+    inputs = {"eye": camera.eye, "target": camera.target, "up": camera.up}
+    check_gradient(lambda: camera.update(1.5), inputs, camera.view_from_world, look_at)
+    inputs = {parameter: getattr(camera, parameter)}
+    check_gradient(lambda: camera.update(1.5), inputs, camera.clip_from_view, twin)
+
+
+PROJECTIONS = [
+    (Perspective([30.0, 60.0, 100.0]), perspective, "fov_y_degrees"),
+    (Orthographic([1.0, 2.0, 3.0]), parallel, "height"),
+]
+
+
+@pytest.mark.parametrize("projection, twin, parameter", PROJECTIONS)
+def test_matrices_and_gradients_in_single_precision(backend, projection, twin, parameter):
+    check_camera(projection, twin, parameter)
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("projection, twin, parameter", PROJECTIONS)
+def test_matrices_and_gradients_in_double_precision(backend, projection, twin, parameter):
+    check_camera(projection, twin, parameter)
+
+
+def axes_in_view(camera):
+    """Which view direction each world axis has, rounded: rows of strings such as '+x'."""
+    camera.update(1.0)
+    names = {1: "+", -1: "-"}
+    matrices = np.rint(camera.view_from_world.to_numpy()).astype(int)
+    return [
+        [names[column[np.abs(column).argmax()]] + "xyz"[np.abs(column).argmax()] for column in axes]
+        for axes in matrices[:, :3, :3].transpose(0, 2, 1)
+    ]
+
+
+def test_look_at_is_right_handed(backend):
+    """World x, y, z seen from +z, from +x, and from the two poles."""
+    camera = Camera.look_at([(0, 0, 3), (3, 0, 0), (0, 3, 0), (0, -3, 0)], needs_grad=False)
+    assert axes_in_view(camera) == [
+        ["+x", "+y", "+z"],
+        ["+z", "+y", "-x"],
+        ["+x", "+z", "-y"],
+        ["+x", "-z", "+y"],
+    ]
+
+
+@pytest.mark.parametrize("up, right", [((0, 0, 2), (1, 0, 0)), ((3, 0, 0), (0, 1, 0))])
+def test_looking_along_up(backend, up, right):
+    """World x stays at the right, world y where up is x; nothing is NaN."""
+    camera = Camera.look_at(eye=-2 * np.array(up), up=up, needs_grad=False)
+    camera.update(1.0)
+    rotation = camera.view_from_world.to_numpy()[0, :3, :3]
+    np.testing.assert_array_equal(rotation[0], right)
+    np.testing.assert_array_equal(rotation @ rotation.T, np.eye(3))
+
+
+def test_orbit():
+    eye = orbit(2.0, [0, 0, 90], [0, 90, 0])
+    np.testing.assert_allclose(eye, [[0, 0, 2], [2, 0, 0], [0, 2, 0]], atol=1e-15)
+    assert orbit(2.7, 30, range(0, 360, 15)).shape == (24, 3)
+
+
+def test_one_target_serves_all_views(backend):
+    camera = Camera.look_at(orbit(2, 0, [0, 120, 240]), fov_y_degrees=45, needs_grad=False)
+    assert camera.num_views == 3
+    assert camera.target.shape == camera.fov_y_degrees.shape == (3,)
+    np.testing.assert_array_equal(camera.fov_y_degrees.to_numpy(), 45)
+
+
+def test_matrices_are_taken_as_they_are(backend):
+    matrices = np.random.default_rng(0).normal(size=(2, 4, 4)).astype(np.float32)
+    camera = Camera.from_matrices(matrices, matrices[0])
+    camera.update(1.0)
+    np.testing.assert_array_equal(camera.view_from_world.to_numpy(), matrices)
+    np.testing.assert_array_equal(camera.clip_from_view.to_numpy(), matrices[[0, 0]])
+    assert camera.eye is None
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (dict(eye=(0, 0, 1, 2)), r"eye must have shape \(B, 3\), not empty, got \(1, 4\)"),
+        (dict(eye=(0, 0, np.nan)), "eye must be finite"),
+        (dict(eye=np.ones((2, 3)), target=np.zeros((3, 3))), "eye has 2 views, expected 1 or 3"),
+        (dict(eye=(1, 2, 3), target=(1, 2, 3)), "eye must differ from target"),
+        (dict(eye=(1, 2, 3), up=(0, 0, 0)), "up must not be zero"),
+        (dict(eye=(1, 2, 3), fov_y_degrees=180), "fov_y_degrees must lie between 0 and 180"),
+        (dict(eye=(1, 2, 3), projection=Orthographic(0.0)), "height must be positive"),
+    ],
+)
+def test_look_at_refuses(backend, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Camera.look_at(**arguments)
+
+
+def test_from_matrices_needs_one_projection(backend):
+    with pytest.raises(ValueError, match="either clip_from_view or projection"):
+        Camera.from_matrices(np.eye(4))

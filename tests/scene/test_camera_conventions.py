@@ -1,0 +1,125 @@
+"""Where known points land in the image, by the documents of each convention.
+
+Every test places points at the right, above and ahead as that convention says, and asks for
+x, y in NDC (the shorter side of the image spans [-1, 1], y up) and for the depth.
+"""
+
+import json
+
+import numpy as np
+import pytest
+
+from taichi_softras.scene import camera_conventions as conventions
+from taichi_softras.scene.camera import orbit
+from tests.tolerances import SINGLE_PRECISION_RELATIVE
+
+
+def project(camera, points, image_size=(1, 1)):
+    """NDC x, y and depth of world points (V, 3) in every view (B, V, 3), in NumPy."""
+    height, width = image_size
+    camera.update(width / height)
+    points = np.concatenate([points, np.ones((len(points), 1))], axis=-1)
+    view = np.einsum("brc,vc->bvr", camera.view_from_world.to_numpy(), points)
+    clip = np.einsum("brc,bvc->bvr", camera.clip_from_view.to_numpy(), view)
+    xy = clip[..., :2] / clip[..., 3:] * [width, height] / min(height, width)
+    return np.concatenate([xy, -view[..., 2:3]], axis=-1)
+
+
+def ndc_of_pixel(column, row, image_size):
+    """NDC of a point in the image; (0, 0) is its top left border."""
+    height, width = image_size
+    return np.array([2 * column - width, height - 2 * row]) / min(height, width)
+
+
+def assert_close(actual, desired):
+    np.testing.assert_allclose(
+        actual, desired, rtol=SINGLE_PRECISION_RELATIVE, atol=SINGLE_PRECISION_RELATIVE
+    )
+
+
+CENTER = np.array([1.0, 0.0, 4.0])
+
+
+def test_opencv(backend):
+    """x right, y down, z forward; pixel (0, 0) is the centre of the top left pixel."""
+    image_size = (20, 40)
+    K = np.array([[30.0, 0, 25], [0, 35, 8], [0, 0, 1]])
+    camera = conventions.opencv(K, np.eye(3), -CENTER, image_size)
+    points = CENTER + [[0, 0, 2], [1, 0, 2], [0, 1, 2]]
+    pixels = [(25, 8), (25 + 30 / 2, 8), (25, 8 + 35 / 2)]
+    xy = [ndc_of_pixel(column + 0.5, row + 0.5, image_size) for column, row in pixels]
+    assert_close(project(camera, points, image_size)[0], np.c_[xy, [2, 2, 2]])
+
+
+def test_colmap(backend):
+    """As OpenCV, but (1/2, 1/2) is the centre of the top left pixel; quaternions have w first."""
+    image_size = (20, 40)
+    K = np.array([[30.0, 0, 25], [0, 35, 8], [0, 0, 1]])
+    half = np.sqrt(0.5)
+    quaternion = [half, 0, half, 0]  # 90 degrees about y: world -x lies ahead, world z at the right
+    camera = conventions.colmap(quaternion, (0, 0, 0), K, image_size)
+    points = np.array([[-2.0, 0, 0], [-2, 0, 1], [-2, 1, 0]])
+    pixels = [(25, 8), (25 + 30 / 2, 8), (25, 8 + 35 / 2)]
+    xy = [ndc_of_pixel(*pixel, image_size) for pixel in pixels]
+    assert_close(project(camera, points, image_size)[0], np.c_[xy, [2, 2, 2]])
+
+
+@pytest.mark.parametrize("image_size", [(1, 1), (20, 40), (40, 20)])
+def test_pytorch3d(backend, image_size):
+    """x left, y up, z forward, row vectors; the shorter side spans the field of view."""
+    turn = np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])  # x_view = x_world @ turn: world x to -z
+    camera = conventions.pytorch3d(turn, (0, 0, 3), 90.0, image_size)
+    points = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    expected = [[0, 0, 3], [0, 0, 2], [0, 1 / 3, 3], [-1 / 3, 0, 3]]
+    assert_close(project(camera, points, image_size)[0], expected)
+
+
+def test_softras(backend):
+    """Azimuth 0 stands at -z and has +x at the right: a mirrored image; azimuth 90 at +x."""
+    camera = conventions.softras(2.0, 0.0, [0.0, 90.0], half_angle_degrees=45.0)
+    points = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    expected = [
+        [[0, 0, 2], [0.5, 0, 2], [0, 0.5, 2], [0, 0, 3]],
+        [[0, 0, 2], [0, 0, 1], [0, 0.5, 2], [0.5, 0, 2]],
+    ]
+    assert_close(project(camera, points), expected)
+    assert_close(np.linalg.det(camera.view_from_world.to_numpy()), [-1, -1])
+
+
+def test_softras_is_the_mirror_image_of_a_right_handed_camera(backend):
+    """The mesh mirrored in z, seen from the mirrored eye, is the same picture."""
+    views = dict(elevation_degrees=[10.0, -40, 60], azimuth_degrees=[20.0, 130, 290])
+    points = np.random.default_rng(4).uniform(-1, 1, (10, 3))
+    pictures = project(conventions.softras(2.7, half_angle_degrees=30.0, **views), points)
+    eye = orbit(2.7, **views)
+    mirrored = conventions.Camera.look_at(eye, fov_y_degrees=60.0, needs_grad=False)
+    assert_close(pictures, project(mirrored, points * [1, 1, -1]))
+
+
+def test_blender(backend):
+    """x right, y up, looking along -z, world from camera; the angle is the horizontal one."""
+    world_from_camera = np.eye(4)
+    world_from_camera[:3, 3] = CENTER
+    camera = conventions.blender(world_from_camera, np.radians(90), image_size=(20, 40))
+    points = CENTER + [[0, 0, -2], [2, 0, -2], [0, 1, -2]]
+    expected = [[0, 0, 2], [2, 0, 2], [0, 1, 2]]
+    assert_close(project(camera, points, (20, 40))[0], expected)
+
+
+def test_nerf(backend, tmp_path):
+    """Blender's axes in a file; a horizontal angle, or focal lengths in pixels."""
+    pose = np.eye(4)
+    pose[:3, 3] = CENTER
+    points = CENTER + [[0, 0, -2], [1, 0, -2], [0, 1, -2]]
+    frames = [{"transform_matrix": pose.tolist()}]
+
+    path = tmp_path / "transforms.json"
+    path.write_text(json.dumps({"camera_angle_x": np.pi / 2, "frames": frames}))
+    assert_close(project(conventions.nerf(path), points)[0], [[0, 0, 2], [0.5, 0, 2], [0, 0.5, 2]])
+
+    image_size = (20, 40)
+    transforms = {"fl_x": 30, "fl_y": 35, "cx": 25, "cy": 8, "w": 40, "h": 20, "frames": frames}
+    pixels = [(25, 8), (25 + 30 / 2, 8), (25, 8 - 35 / 2)]
+    xy = [ndc_of_pixel(*pixel, image_size) for pixel in pixels]
+    picture = project(conventions.nerf(transforms), points, image_size)
+    assert_close(picture[0], np.c_[xy, [2, 2, 2]])

@@ -1,0 +1,46 @@
+"""Shapes: closed, wound outwards, of the right size."""
+
+import numpy as np
+import pytest
+
+from taichi_softras.scene import primitives
+
+CLOSED = [
+    (primitives.cube(), 2, 8.0),
+    (primitives.icosphere(0), 2, None),
+    (primitives.icosphere(3), 2, 4 / 3 * np.pi),
+    (primitives.uv_sphere(40, 60), 2, 4 / 3 * np.pi),
+    (primitives.uv_sphere(2, 3), 2, None),
+    (primitives.torus(1.0, 0.4, 60, 40), 0, 2 * np.pi**2 * 0.4**2),
+]
+
+
+@pytest.mark.parametrize("shape, euler_characteristic, volume", CLOSED)
+def test_shape_is_closed_and_outward(shape, euler_characteristic, volume):
+    vertices, faces = shape
+    edges = faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
+    directed = {tuple(edge) for edge in edges.tolist()}
+    assert len(directed) == len(edges)  # no edge twice in the same direction
+    assert {(b, a) for a, b in directed} == directed  # each has its opposite
+    assert len(vertices) - len(edges) // 2 + len(faces) == euler_characteristic
+    enclosed = np.linalg.det(vertices[faces]).sum() / 6
+    assert enclosed > 0
+    if volume is not None:
+        assert abs(enclosed - volume) < 0.02 * volume  # inscribed polyhedra are a little smaller
+
+
+def test_vertices_lie_on_the_unit_sphere():
+    for vertices, _ in (primitives.icosphere(2), primitives.uv_sphere()):
+        np.testing.assert_allclose(np.linalg.norm(vertices, axis=-1), 1, atol=1e-15)
+
+
+def test_triangle_faces_the_viewer_at_plus_z():
+    vertices, faces = primitives.triangle()
+    a, b, c = vertices[faces[0]]
+    assert np.cross(b - a, c - a)[2] > 0
+
+
+def test_sizes():
+    assert [len(array) for array in primitives.icosphere(3)] == [642, 1280]
+    assert [len(array) for array in primitives.uv_sphere(4, 5)] == [17, 30]
+    assert [len(array) for array in primitives.torus()] == [512, 1024]

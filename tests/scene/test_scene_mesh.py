@@ -1,0 +1,98 @@
+"""Mesh: fields and topology against the arrays they came from, and the errors at the door."""
+
+import numpy as np
+import pytest
+
+from taichi_softras.scene import primitives
+from taichi_softras.scene.mesh import Mesh
+
+
+def test_fields_hold_what_was_given(backend):
+    vertices, faces = primitives.icosphere(0)
+    colors = np.random.default_rng(0).uniform(size=vertices.shape)
+    mesh = Mesh(vertices, faces, vertex_colors=colors)
+    np.testing.assert_array_equal(mesh.vertices.to_numpy(), vertices.astype(np.float32))
+    np.testing.assert_array_equal(mesh.faces.to_numpy(), faces)
+    np.testing.assert_array_equal(mesh.vertex_colors.to_numpy(), colors.astype(np.float32))
+    assert (mesh.num_vertices, mesh.num_faces, mesh.texel_resolution) == (12, 20, 0)
+    assert mesh.texels is None
+    assert mesh.vertices.grad is not None and mesh.vertex_colors.grad is not None
+
+
+def test_a_mesh_without_colors_is_white(backend):
+    mesh = Mesh(*primitives.triangle())
+    np.testing.assert_array_equal(mesh.vertex_colors.to_numpy(), np.ones((3, 3)))
+
+
+def test_texels(backend):
+    texels = np.random.default_rng(0).uniform(size=(12, 4, 4, 3))
+    mesh = Mesh(*primitives.cube(), texels=texels)
+    np.testing.assert_array_equal(mesh.texels.to_numpy(), texels.astype(np.float32))
+    assert mesh.texel_resolution == 4
+    assert mesh.vertex_colors is None
+
+
+def test_corners_of_vertices(backend):
+    """Every corner is listed once, at its vertex; a vertex without faces has none."""
+    vertices, faces = primitives.cube()
+    mesh = Mesh(np.concatenate([vertices, [[9, 9, 9]]]), faces)
+    starts, corners = mesh.corner_starts.to_numpy(), mesh.corners_of_vertex.to_numpy()
+    assert sorted(corners) == list(range(36))
+    for vertex in range(9):
+        around = corners[starts[vertex] : starts[vertex + 1]]
+        np.testing.assert_array_equal(faces.ravel()[around], vertex)
+    assert starts[8] == starts[9] == 36
+
+
+def test_edges(backend):
+    """The two triangles of a square share one of five edges."""
+    mesh = Mesh(np.eye(4, 3), [[0, 1, 2], [2, 1, 3]])
+    np.testing.assert_array_equal(mesh.edges_array, [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]])
+
+
+def test_load_and_save(backend, tmp_path):
+    vertices, faces = primitives.icosphere(1)
+    mesh = Mesh(vertices, faces, vertex_colors=np.tile([0.0, 0.2, 1.0], (len(vertices), 1)))
+    mesh.save(tmp_path / "mesh.ply")
+    loaded = Mesh.load(tmp_path / "mesh.ply")
+    np.testing.assert_array_equal(loaded.vertices.to_numpy(), mesh.vertices.to_numpy())
+    np.testing.assert_array_equal(loaded.faces_array, faces)
+    np.testing.assert_array_equal(loaded.vertex_colors.to_numpy(), mesh.vertex_colors.to_numpy())
+
+
+TRIANGLE = np.eye(3)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (dict(vertices=np.ones((4, 2)), faces=[[0, 1, 2]]), r"vertices must have shape \(V, 3\)"),
+        (dict(vertices=np.ones((0, 3)), faces=[[0, 1, 2]]), "vertices .* not empty"),
+        (dict(vertices=TRIANGLE * np.nan, faces=[[0, 1, 2]]), "vertices must be finite, got 9"),
+        (
+            dict(vertices=TRIANGLE, faces=np.ones((12, 4), int)),
+            r"\(F, 3\), not empty, got \(12, 4\)",
+        ),
+        (dict(vertices=TRIANGLE, faces=np.ones((0, 3), int)), "faces .* not empty"),
+        (dict(vertices=TRIANGLE, faces=[[0.0, 1.0, 2.0]]), "faces must be integers, got float64"),
+        (dict(vertices=TRIANGLE, faces=[[0, 1, 3]]), "got indices from 0 to 3"),
+        (dict(vertices=TRIANGLE, faces=[[0, 1, -1]]), "got indices from -1 to 1"),
+        (dict(vertices=TRIANGLE, faces=[[0, 1, 2]], vertex_colors=np.ones((2, 3))), r"\(3, 3\)"),
+        (
+            dict(vertices=TRIANGLE, faces=[[0, 1, 2]], texels=np.ones((1, 2, 3, 3))),
+            r"\(1, R, R, 3\)",
+        ),
+        (
+            dict(
+                vertices=TRIANGLE,
+                faces=[[0, 1, 2]],
+                vertex_colors=TRIANGLE,
+                texels=np.ones((1, 2, 2, 3)),
+            ),
+            "not both",
+        ),
+    ],
+)
+def test_mesh_refuses(backend, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Mesh(**arguments)
