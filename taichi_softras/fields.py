@@ -5,6 +5,8 @@ tree, holds at most 512 of them and does not check (512 is a segmentation fault)
 so an object places all of its fields in one tree and the count is checked here.
 """
 
+import weakref
+
 import numpy as np
 import taichi as ti
 from taichi.lang import impl
@@ -21,10 +23,13 @@ def require_taichi() -> None:
         )
 
 
-def runtime_identity() -> object:
-    """The running Taichi program: caches are dropped when it is another one."""
+def current_runtime() -> weakref.ref:
+    """The running Taichi program; equal to a later one only if `ti.init` was not called between.
+
+    A weak reference: a program that outlives `ti.reset` takes its successor down with it.
+    """
     require_taichi()
-    return impl.get_runtime().prog
+    return weakref.ref(impl.get_runtime().prog)
 
 
 def default_numpy_float() -> type:

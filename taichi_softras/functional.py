@@ -1,6 +1,6 @@
 """The door for people with NumPy arrays and no scene: rasterize, and the image's vjp."""
 
-from typing import Callable, Optional
+from typing import Optional
 
 import numpy as np
 import taichi as ti

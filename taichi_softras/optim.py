@@ -76,7 +76,8 @@ class SGD:
 
 
 def _check_fields(fields) -> list:
-    if isinstance(fields, ti.Field) or not list(fields):
+    fields = [] if isinstance(fields, ti.Field) else list(fields)
+    if not fields:
         raise ValueError("fields must be a list of at least one field, as [mesh.vertices]")
     for i, field in enumerate(fields):
         if not isinstance(field, ti.Field) or not field.snode.ptr.has_adjoint():
@@ -84,7 +85,7 @@ def _check_fields(fields) -> list:
                 f"fields[{i}] has no gradient: an optimizer needs fields that were made with "
                 f"needs_grad=True, got {type(field).__name__}"
             )
-    return list(fields)
+    return fields
 
 
 def _add_like(tree: FieldTree, field):

@@ -25,7 +25,9 @@ class Backend:
 
 
 def pytest_addoption(parser):
-    parser.addoption("--arch", default="cpu", help="backends, comma-separated: cpu,vulkan,cuda,metal")
+    parser.addoption(
+        "--arch", default="cpu", help="backends, comma-separated: cpu,vulkan,cuda,metal"
+    )
 
 
 def pytest_generate_tests(metafunc):

@@ -1,5 +1,7 @@
 """Holds gradients of recorded kernels against central differences of a NumPy twin."""
 
+import weakref
+
 import numpy as np
 import taichi as ti
 
@@ -84,12 +86,11 @@ def _rerun(run_forward, inputs: dict, output):
     return twin
 
 
-_losses = {}  # one 0-D field a Taichi runtime: fields are never freed
+_losses = weakref.WeakKeyDictionary()  # one 0-D field a Taichi runtime: fields are never freed
 
 
 def _scalar_loss():
     program = ti.lang.impl.get_runtime().prog
     if program not in _losses:
-        _losses.clear()
         _losses[program] = ti.field(float, shape=(), needs_grad=True)
     return _losses[program]

@@ -28,3 +28,18 @@ OPTIMIZER_CONVERGED = 1e-2
 # f32 kernels against f64 twins, values and gradients, relative to the largest entry: some tens of
 # roundings of 6e-8, more where a normal or a direction cancels.
 SINGLE_PRECISION_RELATIVE = 1e-4
+
+# NumPy f64 against closed forms with values around 1: a few roundings of 1e-16.
+DOUBLE_ROUNDING = 1e-14
+
+# Coordinates around 1 through mesh files: f32, or decimals with as many digits.
+MESH_FILE = 1e-6
+
+# Colours in [0, 1] through 8 bits: half a step.
+EIGHT_BITS = 0.5001 / 255
+
+# A GIF frame is drawn with a palette: one step of 255.
+GIF_STEPS = 1
+
+# The volume of a polyhedron inscribed in a sphere or torus against that of the body.
+INSCRIBED_VOLUME = 0.02

@@ -6,7 +6,7 @@ from taichi.lang import impl
 
 @ti.func
 def exp(x: float) -> float:
-    """exp(x), relative error 2e-7 in single precision; x is clamped to [-87, 88].
+    """The exponential, relative error 2e-7 in single precision; x is clamped to [-87, 88].
 
     Range reduction and polynomial of Cephes `expf`. `ti.exp` is a call into the C
     library and stops vectorisation; it serves double precision, for tests.

@@ -1,14 +1,18 @@
-"""Image files in, float arrays in [0, 1] out, and back; imageio reads and writes them."""
+"""Image files in, float arrays in [0, 1] out, and back; imageio reads and writes them.
+
+imageio is imported when a file is touched: rendering should start without it.
+"""
 
 import os
 from typing import Union
 
-import imageio.v3 as imageio
 import numpy as np
 
 
 def load_image(path: Union[str, os.PathLike]) -> np.ndarray:
     """Reads an image as float64 in [0, 1]: (H, W) grey, or (H, W, C); row 0 on top."""
+    import imageio.v3 as imageio
+
     image = imageio.imread(path)
     return image / np.iinfo(image.dtype).max
 
@@ -23,6 +27,8 @@ def save_image(path: Union[str, os.PathLike], image: np.ndarray) -> None:
     Raises:
         ValueError: another shape.
     """
+    import imageio.v3 as imageio
+
     imageio.imwrite(path, _bytes(image))
 
 
@@ -33,14 +39,20 @@ def save_gif(
 
     Args:
         path: ends in `.gif`.
-        images: N frames as `save_image` takes them; an alpha channel is left out.
+        images: (N, H, W, C) or (N, H, W), frames as `save_image` takes them; of four channels
+            the last, alpha, is left out.
         frames_per_second: rounded by the format to hundredths of a second a frame.
 
     Raises:
         ValueError: another shape.
     """
-    frames = [_bytes(image)[..., :3] if np.ndim(image) == 3 else _bytes(image) for image in images]
-    imageio.imwrite(path, np.stack(frames), duration=1000 / frames_per_second, loop=0)
+    images = np.asarray(images)
+    if images.ndim == 4 and images.shape[-1] == 4:
+        images = images[..., :3]
+    frames = np.stack([_bytes(image) for image in images])
+    import imageio.v3 as imageio
+
+    imageio.imwrite(path, frames, duration=1000 / frames_per_second, loop=0)
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:

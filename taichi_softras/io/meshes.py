@@ -1,12 +1,17 @@
-"""Mesh files in, NumPy arrays out, and back; trimesh reads and writes them."""
+"""Mesh files in, NumPy arrays out, and back; trimesh reads and writes them.
+
+trimesh takes longer to import than all else, so it waits until a file is touched.
+"""
 
 import os
 import pathlib
 import warnings
-from typing import NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, NamedTuple, Optional, Union
 
 import numpy as np
-import trimesh
+
+if TYPE_CHECKING:
+    import trimesh
 
 
 class MeshArrays(NamedTuple):
@@ -22,7 +27,8 @@ def load_mesh(path: Union[str, os.PathLike], texel_resolution: int = 0) -> MeshA
     """Reads a mesh; the meshes of one file are joined.
 
     Vertices and faces keep the order of the file, but faces of one material come together; a
-    vertex of an OBJ file with several UV coordinates stays one vertex. STL knows no shared vertices: equal ones are merged.
+    vertex of an OBJ file with several UV coordinates stays one vertex. STL knows no shared
+    vertices: equal ones are merged.
 
     Args:
         path: OBJ, PLY, OFF, STL, GLB or any format of trimesh.
@@ -69,13 +75,15 @@ def save_mesh(
         faces: (F, 3).
         vertex_colors: (V, 3) in [0, 1], stored in 8 bits where the format has colours.
     """
+    import trimesh
+
     if vertex_colors is not None:
         vertex_colors = np.floor(np.clip(vertex_colors, 0, 1) * 255 + 0.5).astype(np.uint8)
     mesh = trimesh.Trimesh(vertices, faces, vertex_colors=vertex_colors, process=False)
     mesh.export(path)
 
 
-def bake_texels(mesh: trimesh.Trimesh, texel_resolution: int) -> np.ndarray:
+def bake_texels(mesh: "trimesh.Trimesh", texel_resolution: int) -> np.ndarray:
     """Samples a mesh's colours at the centres of R x R texels a face (Liu et al. 2019).
 
     Returns:
@@ -131,6 +139,8 @@ def sample_image(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
 
 
 def _load_parts(path, **options) -> list:
+    import trimesh
+
     parts = [
         part
         for part in trimesh.load_scene(path, **options).dump()
@@ -141,7 +151,7 @@ def _load_parts(path, **options) -> list:
     return parts
 
 
-def _vertex_colors(mesh: trimesh.Trimesh) -> Optional[np.ndarray]:
+def _vertex_colors(mesh: "trimesh.Trimesh") -> Optional[np.ndarray]:
     return mesh.visual.vertex_colors[:, :3] / 255 if mesh.visual.kind == "vertex" else None
 
 

@@ -114,7 +114,7 @@ class SoftAggregation:
             check_range("sigma_pixels", self.sigma_pixels, above=0.0)
 
     def sigma_ndc(self, image_size: tuple) -> float:
-        """sigma in NDC squared for an image of (height, width) pixels."""
+        """Sigma in NDC squared for an image of (height, width) pixels."""
         if self.sigma_pixels is None:
             return self.sigma
         return (self.sigma_pixels * 2.0 / min(image_size)) ** 2
@@ -152,11 +152,18 @@ class SoftAggregation:
         image_size: tuple,
     ) -> "SoftRasterization":
         """Draws; see `Rasterizer.forward`."""
-        return SoftRasterization(self, workspace, corners, colors, texel_resolution, image_size)
+        rasterization = SoftRasterization(
+            self, workspace, corners, colors, texel_resolution, image_size
+        )
+        rasterization.draw()
+        return rasterization
 
 
 class SoftRasterization(Rasterization):
-    """One drawn image and what its gradient needs: a few numbers a pixel, nothing a fragment."""
+    """One image and what its gradient needs: a few numbers a pixel, nothing a fragment.
+
+    Construction sets up faces and bins; then `draw`, then `backward` as often as wanted.
+    """
 
     def __init__(
         self,
@@ -182,9 +189,6 @@ class SoftRasterization(Rasterization):
         depth_range = method.far - method.near
         sharpness = 1.0 / (method.gamma * depth_range)
         self.numbers = (1.0 / sigma, reach, sharpness, method.near, method.far)
-        is_soft = self.has_colors and self.structure.color.is_soft
-        start_depth = method.far - method.background_depth * depth_range if is_soft else ALWAYS
-
         self.records = workspace.get("face_records", (views * faces, RECORD_SIZE))
         self.boxes = workspace.get("face_boxes", (views * faces, 4), int)
         problems = workspace.get("face_problems", (1,), int)
@@ -202,9 +206,15 @@ class SoftRasterization(Rasterization):
         self.image = workspace.get("image", (views, channels + 1, *planes))
         self.state = workspace.get("state", (views, 3 if self.has_colors else 1, *planes))
         self.front = workspace.get("front", (views, *planes) if self.has_colors else (1, 1, 1), int)
-        background = workspace.get("background", (max(channels, 1),))
+        # where the background stands in the softmax; a hard z-buffer begins behind everything
+        is_soft = self.has_colors and self.structure.color.is_soft
+        self.start_depth = method.far - method.background_depth * depth_range if is_soft else ALWAYS
+        self.background = workspace.get("background", (max(channels, 1),))
         for channel, value in enumerate(method.background_colors(channels)):
-            background[channel] = value
+            self.background[channel] = value
+
+    def draw(self) -> None:
+        """Fills `image`, and the state that `backward` reads."""
         draw = draw_tiles if is_cpu() else draw_pixels
         draw(
             self.records,
@@ -213,9 +223,9 @@ class SoftRasterization(Rasterization):
             self.bins.faces,
             self.colors,
             self.texel_resolution,
-            background,
-            start_depth,
-            *image_size,
+            self.background,
+            self.start_depth,
+            *self.image_size,
             self.bins.rows,
             self.bins.columns,
             *self.numbers,

@@ -8,7 +8,7 @@ array (it is wrong on Vulkan): gradients are arrays of their own.
 import taichi as ti
 from taichi.lang import impl
 
-from taichi_softras.fields import runtime_identity
+from taichi_softras.fields import current_runtime
 
 
 def array(dtype: type, ndim: int) -> object:
@@ -28,7 +28,7 @@ class Workspace:
     """
 
     def __init__(self):
-        self._runtime = runtime_identity()
+        self._runtime = current_runtime()
         self._arrays = {}
 
     def get(self, name: str, shape: tuple, dtype: type = float) -> ti.Ndarray:
@@ -48,7 +48,7 @@ class Workspace:
         return array
 
     def _check_runtime(self) -> None:
-        if self._runtime is not runtime_identity():
+        if self._runtime != current_runtime():
             raise RuntimeError(
                 "ti.init was called again: everything made before it is gone, make new scenes, "
                 "renderers and optimizers"

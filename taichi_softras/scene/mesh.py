@@ -6,6 +6,7 @@ the topology is fixed for the life of the mesh.
 
 import functools
 import os
+from typing import Union
 
 import numpy as np
 
@@ -77,7 +78,7 @@ class Mesh:
         self.corners_of_vertex.from_numpy(corners_of_vertex.astype(np.int32))
 
     @classmethod
-    def load(cls, path: "str | os.PathLike", texel_resolution: int = 0) -> "Mesh":
+    def load(cls, path: Union[str, os.PathLike], texel_resolution: int = 0) -> "Mesh":
         """Reads OBJ, PLY, OFF, STL, GLB and whatever else trimesh reads.
 
         Vertices and faces keep the order of the file; a vertex with several UV coordinates
@@ -92,8 +93,8 @@ class Mesh:
         """
         return cls(*load_mesh(path, texel_resolution))
 
-    def save(self, path: "str | os.PathLike") -> None:
-        """Writes vertices, faces and vertex colours; the suffix names the format."""
+    def save(self, path: Union[str, os.PathLike]) -> None:
+        """Writes vertices, faces and vertex colours, no texels; the suffix names the format."""
         colors = None if self.vertex_colors is None else self.vertex_colors.to_numpy()
         save_mesh(path, self.vertices.to_numpy(), self.faces_array, colors)
 
@@ -115,4 +116,4 @@ def _checked_faces(faces, num_vertices: int) -> np.ndarray:
             f"faces must index {num_vertices} vertices from 0, "
             f"got indices from {faces.min()} to {faces.max()}"
         )
-    return np.ascontiguousarray(faces, np.int32)
+    return np.array(faces, np.int32, order="C")

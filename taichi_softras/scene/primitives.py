@@ -126,6 +126,32 @@ def torus(
     return vertices.reshape(-1, 3), _triangles(quads)
 
 
+def aeroplane() -> tuple:
+    """A small airliner along z, nose at +z, wing span 1: seven ellipsoids in one mesh.
+
+    Returns:
+        vertices (V, 3) float64 and faces (F, 3) int32; the parts intersect, which silhouettes
+        and pictures do not mind.
+    """
+    parts = [  # centre, radii, sweep: how far z falls behind with |x|, and with y
+        ((0.0, 0.0, 0.0), (0.07, 0.075, 0.5), (0.0, 0.0)),  # fuselage
+        ((0.0, -0.03, 0.02), (0.5, 0.014, 0.11), (0.45, 0.0)),  # wing
+        ((0.0, 0.03, -0.42), (0.19, 0.012, 0.065), (0.5, 0.0)),  # tailplane
+        ((0.0, 0.1, -0.4), (0.014, 0.17, 0.075), (0.0, 0.6)),  # fin
+        ((0.17, -0.07, 0.02), (0.032, 0.032, 0.085), (0.0, 0.0)),  # engines
+        ((-0.17, -0.07, 0.02), (0.032, 0.032, 0.085), (0.0, 0.0)),
+        ((0.0, 0.045, 0.3), (0.045, 0.05, 0.1), (0.0, 0.0)),  # cockpit
+    ]
+    sphere, sphere_faces = uv_sphere(16, 32)
+    vertices, faces = [], []
+    for centre, radii, (sweep_x, sweep_y) in parts:
+        part = sphere * radii
+        part[:, 2] -= sweep_x * np.abs(part[:, 0]) + sweep_y * np.maximum(part[:, 1], 0.0)
+        faces.append(sphere_faces + len(vertices) * len(sphere))
+        vertices.append(part + centre)
+    return np.concatenate(vertices), np.concatenate(faces)
+
+
 def _triangles(quads: np.ndarray) -> np.ndarray:
     """Two triangles (.., 3) for each quad (.., 4), same winding."""
     return quads.reshape(-1, 4)[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3).astype(np.int32)

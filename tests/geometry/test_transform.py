@@ -1,5 +1,7 @@
 """Projection against the formula in NumPy, in value and gradient."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -18,13 +20,13 @@ def project(vertices, view_from_world, clip_from_view, scale=(1.5, 1.0)):
     return np.concatenate([xy * scale, -view[..., 2:3]], axis=-1)
 
 
-def scene(clip_from_view, num_vertices=9):
+def scene(clip_from_view, needs_grad, num_vertices=9):
     """Random vertices in front of three cameras, and the field for the result."""
     generator = np.random.default_rng(1)
     view_from_world = np.tile(np.eye(4), (3, 1, 1))
     view_from_world[:, :3] += generator.uniform(-0.2, 0.2, (3, 3, 4))
     view_from_world[:, 2, 3] -= 3
-    camera = Camera.from_matrices(view_from_world, clip_from_view)
+    camera = Camera.from_matrices(view_from_world, clip_from_view, needs_grad=needs_grad)
     tree = FieldTree()
     vertices = tree.add((num_vertices,), (3,))
     vertices_ndc = tree.add((3, num_vertices), (3,))
@@ -38,26 +40,30 @@ PERSPECTIVE = np.array([[1.2, 0.1, 0.2, 0], [0, 1.8, -0.1, 0], [0, 0, 0, 0], [0,
 PARALLEL = np.diag([0.5, 0.7, 0.0, 1.0])
 
 
-@pytest.mark.parametrize("clip_from_view", [PERSPECTIVE, PARALLEL])
-def test_projection_and_gradient_in_single_precision(backend, clip_from_view):
-    check_projection(clip_from_view)
+CASES = [(PERSPECTIVE, True), (PARALLEL, True), (PERSPECTIVE, False)]
+
+
+@pytest.mark.parametrize("clip_from_view, needs_grad", CASES)
+def test_projection_and_gradient_in_single_precision(backend, clip_from_view, needs_grad):
+    check_projection(clip_from_view, needs_grad)
 
 
 @pytest.mark.f64
-@pytest.mark.parametrize("clip_from_view", [PERSPECTIVE, PARALLEL])
-def test_projection_and_gradient_in_double_precision(backend, clip_from_view):
-    check_projection(clip_from_view)
+@pytest.mark.parametrize("clip_from_view, needs_grad", CASES)
+def test_projection_and_gradient_in_double_precision(backend, clip_from_view, needs_grad):
+    check_projection(clip_from_view, needs_grad)
 
 
-def check_projection(clip_from_view):
-    vertices, camera, vertices_ndc = scene(clip_from_view)
-    matrices = camera.view_from_world, camera.clip_from_view
-    inputs = dict(zip(["vertices", "view_from_world", "clip_from_view"], (vertices, *matrices)))
+def check_projection(clip_from_view, needs_grad):
+    """With respect to the vertices, and to the camera if it has gradients."""
+    vertices, camera, vertices_ndc = scene(clip_from_view, needs_grad)
+    matrices = {"view_from_world": camera.view_from_world, "clip_from_view": camera.clip_from_view}
+    constants = {} if needs_grad else {name: matrices[name].to_numpy() for name in matrices}
     check_gradient(
-        lambda: project_vertices(vertices, *matrices, 1.5, 1.0, vertices_ndc),
-        inputs,
+        lambda: project_vertices(vertices, *matrices.values(), 1.5, 1.0, vertices_ndc),
+        {"vertices": vertices, **(matrices if needs_grad else {})},
         vertices_ndc,
-        twin=project,
+        twin=functools.partial(project, **constants),
     )
 
 

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from taichi_softras.io.images import load_image, save_gif, save_image
+from tests.tolerances import EIGHT_BITS, GIF_STEPS
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3), (4, 6, 4)])
 def test_round_trip_in_8_bits(tmp_path, shape):
     image = np.random.default_rng(0).uniform(size=shape)
     save_image(tmp_path / "image.png", image)
-    np.testing.assert_allclose(load_image(tmp_path / "image.png"), image, atol=0.5 / 255 + 1e-12)
+    np.testing.assert_allclose(load_image(tmp_path / "image.png"), image, atol=EIGHT_BITS)
 
 
 def test_values_are_clipped_and_one_channel_is_grey(tmp_path):
@@ -19,11 +20,13 @@ def test_values_are_clipped_and_one_channel_is_grey(tmp_path):
     np.testing.assert_array_equal(load_image(tmp_path / "image.png"), [[0, 1]])
 
 
-def test_gif_has_every_frame(tmp_path):
-    frames = np.linspace(0, 1, 3)[:, None, None, None] * np.ones((3, 8, 8, 4))
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_gif_has_every_frame(tmp_path, channels):
+    frames = np.linspace(0, 1, 3)[:, None, None, None] * np.ones((3, 8, 6, channels))
     save_gif(tmp_path / "frames.gif", frames, frames_per_second=10)
     read = imageio.imread(tmp_path / "frames.gif")
-    np.testing.assert_allclose(read[:, 0, 0, 0], [0, 128, 255], atol=1)
+    assert read.shape == (3, 8, 6, 3)
+    np.testing.assert_allclose(read[:, 0, 0, 0], [0, 128, 255], atol=GIF_STEPS)
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 6, 2), (1, 4, 6, 3)])

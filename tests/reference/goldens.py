@@ -1,7 +1,7 @@
 """Images and gradients of the original SoftRas: a case's name comes in, a `SoftRasGolden` goes out.
 
-The files lie beside the repository, in ../shared/goldens; tests that ask for them are skipped
-where they are absent.
+Small files are in tests/goldens, the others lie beside the repository, in ../shared/goldens;
+tests that ask for them are skipped where they are absent.
 """
 
 import dataclasses
@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[3] / "shared" / "goldens"
+TESTS = Path(__file__).resolve().parents[1]
+FOLDERS = [TESTS / "goldens", TESTS.parents[1] / "shared" / "goldens"]
 
 SOFTRAS_CASES = [
     "batch2_aa_euclid_hard_prod_clip",
@@ -28,7 +29,11 @@ SOFTRAS_CASES = [
 
 @dataclasses.dataclass(frozen=True)
 class SoftRasGolden:
-    """One case: B views, F faces, S x S output pixels, alpha last, row 0 on top."""
+    """One case: B views, F faces, S x S output pixels, alpha last, row 0 on top.
+
+    The front of a SoftRas face is clockwise on the image, ours is counter-clockwise: cases that
+    draw fronts alone are mirrored, x to -x.
+    """
 
     name: str
     corners: np.ndarray  # (B, F, 3, 3) x and y in NDC, depth
@@ -61,9 +66,10 @@ class SoftRasGolden:
 
 def load_softras(name):
     """Reads a case of `SOFTRAS_CASES`; skips the test where the files are absent."""
-    path = FOLDER / f"softras_{name}.npz"
-    if not path.exists():
-        pytest.skip(f"the reference data of the original renderers is not here: {path}")
+    paths = [folder / f"softras_{name}.npz" for folder in FOLDERS]
+    path = next(filter(Path.exists, paths), None)
+    if path is None:
+        pytest.skip(f"the reference data of the original renderers is not here: {paths[0].name}")
     with np.load(path) as archive:
         data = dict(archive)
     meta = json.loads(str(data["meta"]))
@@ -76,7 +82,7 @@ def load_softras(name):
 
     # Where texels bleed, the file's "true" texture gradient is that of the bleeding image.
     fixed = "_fixed64" if "image_fixed64" in data else "64"
-    return SoftRasGolden(
+    golden = SoftRasGolden(
         name=name,
         corners=data["face_vertices"].astype(float),
         colors=like_colors(data["textures"]).astype(float),
@@ -92,6 +98,19 @@ def load_softras(name):
         overrun=data["overrun_mask"],
         bleed=data["bleed_mask"],
     )
+    return golden if meta["fill_back"] else mirrored(golden)
+
+
+def mirrored(golden):
+    """The case seen in a mirror: x of corners and of their gradients, columns of images."""
+    across = np.array([-1, 1, 1])
+    turned = {
+        key: across * getattr(golden, key)
+        for key in ("corners", "grad_corners", "grad_corners_softras")
+    }
+    for key in ("image", "weights", "unstable", "overrun", "bleed"):
+        turned[key] = getattr(golden, key)[:, :, ::-1]
+    return dataclasses.replace(golden, **turned)
 
 
 def twin_parameters(meta):

@@ -45,7 +45,7 @@ def soft_aggregation(
         far: largest depth that has a colour.
         background: C components.
         background_depth: of the background, in normalised inverse depth.
-        double_sided: False takes the colour, not the alpha, from faces that are not clockwise.
+        double_sided: False takes the colour, not the alpha, from faces that are clockwise.
         perspective_correct: False interpolates colours linearly on the screen, as SoftRas does.
 
     Returns:
@@ -97,7 +97,7 @@ def soft_aggregation(
             covered[pixels] |= exponent > 0  # D > 1/2
 
             # The colour at the nearest point of the face, where its depth is within [near, far].
-            if color == "none" or not (double_sided or area < 0):
+            if color == "none" or not (double_sided or area > 0):
                 continue
             clipped = np.clip(weights, 0, 1)
             clipped /= clipped.sum(axis=1, keepdims=True)

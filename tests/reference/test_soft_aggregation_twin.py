@@ -208,12 +208,12 @@ def test_face_beyond_near_and_far_has_alpha_but_no_color(color, depth):
 
 
 @pytest.mark.parametrize("color", ["softmax", "hard"])
-def test_single_sided_faces_have_color_where_they_are_clockwise(color):
+def test_single_sided_faces_have_color_where_they_are_counter_clockwise(color):
     counter_clockwise, clockwise = half_plane(10.0), half_plane(10.0)[::-1]
     changes = {"color": color, "double_sided": False, "background_depth": -100.0}
-    assert_equal(draw([clockwise], [RED], **changes)[0, 0], [1, 0, 0, 1])
+    assert_equal(draw([counter_clockwise], [RED], **changes)[0, 0], [1, 0, 0, 1])
     changes["background_depth"] = 0.25
-    assert_equal(draw([counter_clockwise], [RED], **changes)[0, 0], [0.1, 0.2, 0.3, 1])
+    assert_equal(draw([clockwise], [RED], **changes)[0, 0], [0.1, 0.2, 0.3, 1])
 
 
 @pytest.mark.parametrize("perspective_correct", [False, True])

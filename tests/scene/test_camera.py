@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
+from taichi_softras.fields import FieldTree
+from taichi_softras.geometry.transform import project_vertices
+from taichi_softras.scene import primitives
 from taichi_softras.scene.camera import Camera, Orthographic, Perspective, orbit
-from tests.gradcheck import check_gradient
+from taichi_softras.scene.mesh import Mesh
+from tests.gradcheck import check_gradient, recorded_gradients
+from tests.tolerances import DOUBLE_ROUNDING, SINGLE_PRECISION_RELATIVE
 
 
 def unit(vectors):
@@ -98,9 +103,27 @@ def test_looking_along_up(backend, up, right):
     np.testing.assert_array_equal(rotation @ rotation.T, np.eye(3))
 
 
+def test_a_camera_without_gradients_is_left_out_of_the_tape(backend):
+    """What comes after `update` still gets its gradients."""
+    mesh = Mesh(*primitives.triangle())
+    tree = FieldTree()
+    vertices_ndc = tree.add((1, 3), (3,))
+    tree.place()
+    camera = Camera.look_at((0, 0, 3), fov_y_degrees=90, needs_grad=False)
+
+    def run_forward():
+        camera.update(1.0)
+        matrices = camera.view_from_world, camera.clip_from_view
+        project_vertices(mesh.vertices, *matrices, 1.0, 1.0, vertices_ndc)
+
+    along_x = np.tile([1.0, 0, 0], (1, 3, 1))
+    gradients = recorded_gradients(run_forward, {"vertices": mesh.vertices}, vertices_ndc, along_x)
+    np.testing.assert_allclose(gradients["vertices"][:, 0], 1 / 3, rtol=SINGLE_PRECISION_RELATIVE)
+
+
 def test_orbit():
     eye = orbit(2.0, [0, 0, 90], [0, 90, 0])
-    np.testing.assert_allclose(eye, [[0, 0, 2], [2, 0, 0], [0, 2, 0]], atol=1e-15)
+    np.testing.assert_allclose(eye, [[0, 0, 2], [2, 0, 0], [0, 2, 0]], atol=DOUBLE_ROUNDING)
     assert orbit(2.7, 30, range(0, 360, 15)).shape == (24, 3)
 
 

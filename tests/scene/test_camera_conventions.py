@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from taichi_softras.scene import camera_conventions as conventions
-from taichi_softras.scene.camera import orbit
+from taichi_softras.scene.camera import Camera, orbit
 from tests.tolerances import SINGLE_PRECISION_RELATIVE
 
 
@@ -86,14 +86,33 @@ def test_softras(backend):
     assert_close(np.linalg.det(camera.view_from_world.to_numpy()), [-1, -1])
 
 
+def test_softras_by_its_own_formula(backend):
+    """Liu et al.'s look_at: rows up x z, z x (up x z), z; then x and y over z tan(angle)."""
+    points = np.random.default_rng(4).uniform(-1, 1, (10, 3))
+    elevation, azimuth = np.radians([-40.0, 130.0])
+    eye = 2.7 * np.array(
+        [
+            np.cos(elevation) * np.sin(azimuth),
+            np.sin(elevation),
+            -np.cos(elevation) * np.cos(azimuth),
+        ]
+    )
+    z = -eye / np.linalg.norm(eye)
+    x = np.cross([0, 1, 0], z)
+    x /= np.linalg.norm(x)
+    view = (points - eye) @ np.stack([x, np.cross(z, x), z], axis=-1)
+    expected = np.c_[view[:, :2] / view[:, 2:] / np.tan(np.radians(15)), view[:, 2]]
+    camera = conventions.softras(2.7, -40.0, 130.0, half_angle_degrees=15.0)
+    assert_close(project(camera, points)[0], expected)
+
+
 def test_softras_is_the_mirror_image_of_a_right_handed_camera(backend):
-    """The mesh mirrored in z, seen from the mirrored eye, is the same picture."""
+    """The points mirrored in z, seen from the mirrored eye, are the same picture."""
     views = dict(elevation_degrees=[10.0, -40, 60], azimuth_degrees=[20.0, 130, 290])
     points = np.random.default_rng(4).uniform(-1, 1, (10, 3))
-    pictures = project(conventions.softras(2.7, half_angle_degrees=30.0, **views), points)
-    eye = orbit(2.7, **views)
-    mirrored = conventions.Camera.look_at(eye, fov_y_degrees=60.0, needs_grad=False)
-    assert_close(pictures, project(mirrored, points * [1, 1, -1]))
+    picture = project(conventions.softras(2.7, half_angle_degrees=30.0, **views), points)
+    mirrored = Camera.look_at(orbit(2.7, **views), fov_y_degrees=60.0, needs_grad=False)
+    assert_close(picture, project(mirrored, points * [1, 1, -1]))
 
 
 def test_blender(backend):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from taichi_softras.scene import primitives
+from tests.tolerances import DOUBLE_ROUNDING, INSCRIBED_VOLUME
 
 CLOSED = [
     (primitives.cube(), 2, 8.0),
@@ -26,12 +27,12 @@ def test_shape_is_closed_and_outward(shape, euler_characteristic, volume):
     enclosed = np.linalg.det(vertices[faces]).sum() / 6
     assert enclosed > 0
     if volume is not None:
-        assert abs(enclosed - volume) < 0.02 * volume  # inscribed polyhedra are a little smaller
+        assert abs(enclosed - volume) < INSCRIBED_VOLUME * volume
 
 
 def test_vertices_lie_on_the_unit_sphere():
     for vertices, _ in (primitives.icosphere(2), primitives.uv_sphere()):
-        np.testing.assert_allclose(np.linalg.norm(vertices, axis=-1), 1, atol=1e-15)
+        np.testing.assert_allclose(np.linalg.norm(vertices, axis=-1), 1, atol=DOUBLE_ROUNDING)
 
 
 def test_triangle_faces_the_viewer_at_plus_z():
