@@ -100,13 +100,16 @@ def main(
     output = pathlib.Path(output)
     output.mkdir(parents=True, exist_ok=True)
     placements = np.load(cameras) if cameras else orbit_of_views()
-    pictures = load_pictures(images) if images else draw_aeroplane(placements, half_angle_degrees)
+    views = camera(placements, half_angle_degrees)
+    pictures = load_pictures(images) if images else draw_aeroplane(views, (64, 64))
     target = np.ascontiguousarray(pictures[..., -1])
     mesh = tsr.Mesh.load(template) if template else tsr.Mesh(*tsr.primitives.icosphere(3))
     mesh.vertices.from_numpy(mesh.vertices.to_numpy() * 0.5)
-    views = camera(placements, half_angle_degrees)
     renderer = tsr.Renderer(mesh, views, target.shape[1:], shading=tsr.Silhouette())
-    film = Film(mesh, placements, half_angle_degrees, pictures)
+    view = len(placements) * 5 // 8
+    film_camera = camera(placements[view : view + 1], half_angle_degrees)
+    film_target = pictures[view] if images else draw_aeroplane(film_camera, FILM_SIZE)[0]
+    film = Film(mesh, film_camera, film_target)
 
     shape = PRESETS[preset](mesh)
     optimizer = tsr.Adam(shape.parameters, betas=shape.betas)
@@ -186,16 +189,18 @@ def load_pictures(path):
     return (pictures / scale).astype(np.float32)
 
 
-def draw_aeroplane(placements, half_angle_degrees):
-    """(B, 64, 64, 4) pictures of the built-in target."""
+def draw_aeroplane(views, size):
+    """(B, H, W, 4) pictures of the built-in target, drawn sharp."""
     target = tsr.Mesh(*tsr.primitives.aeroplane())
-    renderer = tsr.Renderer(
-        target,
-        camera(placements, half_angle_degrees),
-        image_size=(64, 64),
-        rasterizer=tsr.SoftAggregation(sigma=1e-6),
+    return sharp_renderer(target, views, size).render().to_numpy()
+
+
+def sharp_renderer(mesh, views, size):
+    sun = tsr.Lights(
+        ambient=(0.35, 0.37, 0.4), directions=[(-0.5, 1, -0.6)], colors=[(0.6, 0.55, 0.5)]
     )
-    return renderer.render().to_numpy()
+    method = tsr.SoftAggregation(sigma_pixels=0.2)
+    return tsr.Renderer(mesh, views, size, rasterizer=method, lights=sun)
 
 
 def silhouette_ious(renderer, target, threshold=None):
@@ -203,27 +208,25 @@ def silhouette_ious(renderer, target, threshold=None):
 
 
 class Film:
-    """The mesh from one of the views as it deforms, beside that view's target."""
+    """The mesh from one view as it deforms, beside that view's target."""
 
-    def __init__(self, mesh, placements, half_angle_degrees, pictures):
-        view = len(placements) * 5 // 8
-        self.renderer = tsr.Renderer(
-            mesh,
-            camera(placements[view : view + 1], half_angle_degrees),
-            FILM_SIZE,
-            rasterizer=tsr.SoftAggregation(sigma=1e-6, background=1.0),
-        )
-        target = pictures[view] if pictures.shape[-1] == 4 else 0.5 * pictures[view].repeat(4, -1)
-        target = target[..., :3] * target[..., 3:] + 1 - target[..., 3:]
-        self.target = resize_nearest(target, FILM_SIZE)
+    def __init__(self, mesh, view, target):
+        self.renderer = sharp_renderer(mesh, view, FILM_SIZE)
+        self.target = on_white(resize_nearest(target, FILM_SIZE))
         self.frames = []
 
     def shoot(self):
-        frame = self.renderer.render().to_numpy()[0, ..., :3]
+        frame = on_white(self.renderer.render().to_numpy()[0])
         self.frames.append(np.concatenate([frame, self.target], axis=1))
 
     def save(self, path):
         tsr.images.save_gif(path, self.frames + 15 * self.frames[-1:], frames_per_second=12)
+
+
+def on_white(picture):
+    """(H, W, 3) of RGBA whose colours are not yet multiplied by alpha; a silhouette is grey."""
+    alpha = picture[..., -1:]
+    return (picture[..., :3] if picture.shape[-1] == 4 else 0.5) * alpha + 1 - alpha
 
 
 def resize_nearest(image, size):

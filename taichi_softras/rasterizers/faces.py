@@ -7,6 +7,8 @@ from taichi_softras.rasterizers.workspace import array
 
 RECORD_SIZE = 16  # floats: corners a, b, c; 1 / area; 1 / squared edges; 1 / depths; padding
 SMALLEST_SQUARED_EDGE = 1e-24  # NDC squared: keeps 1 / length finite where corners coincide
+SMALLEST_AREA = 1e-16  # NDC squared: a thinner face is a line, also in its gradient
+LARGEST_COORDINATE = 1e12  # NDC or depth: beyond it, products of coordinates overflow
 
 
 @ti.kernel
@@ -19,7 +21,7 @@ def set_up_faces(
     boxes: array(int, 2),  # (B * F, 4) first and last column, first and last row; empty: 1, 0
     problems: array(int, 1),  # (1,) becomes 1 + the index of a face that is not finite
 ):
-    """Faces behind the camera (a corner at depth <= 0) or of no area get an empty box."""
+    """Faces behind the camera (a corner at depth <= 0) or without area get an empty box."""
     num_faces = corners.shape[1]
     problems[0] = 0
     for i in range(corners.shape[0] * num_faces):
@@ -37,7 +39,7 @@ def set_up_faces(
         first_column, last_column, first_row, last_row = 1, 0, 1, 0
         if not is_finite:
             problems[0] = 1 + i
-        elif depths.min() > 0.0 and area != 0.0:
+        elif depths.min() > 0.0 and ti.abs(area) > SMALLEST_AREA and size < LARGEST_COORDINATE:
             shorter = ti.cast(ti.min(height, width), float)
             low = ti.min(a, b, c) - reach
             high = ti.max(a, b, c) + reach
