@@ -64,19 +64,19 @@ def place_in_unit_cube(
 
 
 class Sharpening:
-    """Vertices move freely; blur, smoothing and step size shrink on the way."""
+    """Vertices move freely; blur and smoothing shrink all the way, the step size at the end."""
 
-    betas = (0.8, 0.95)
+    betas = (0.8, 0.99)
 
     def __init__(self, mesh):
         self.parameters = [mesh.vertices]
 
     def settings(self, progress):
         return {
-            "sigma": 1e-4 * 0.1**progress,
-            "laplacian": 0.03 * 0.05**progress,
-            "flatten": 3e-4 * 0.05**progress,
-            "learning_rate": 0.01 * 0.1**progress,
+            "sigma": 3e-5 * 0.33**progress,
+            "laplacian": 2e-3 * 0.1**progress,
+            "flatten": 3e-5 * 0.1**progress,
+            "learning_rate": 0.01 * 0.1 ** max(0.0, (progress - 0.7) / 0.3),
         }
 
     def place_vertices(self):
@@ -110,6 +110,9 @@ def main(
     film_camera = camera(placements[view : view + 1], half_angle_degrees)
     film_target = pictures[view] if images else draw_aeroplane(film_camera, FILM_SIZE)[0]
     film = Film(mesh, film_camera, film_target)
+    film_steps = set(
+        (steps * np.linspace(0, 1, FILM_FRAMES) ** 2).astype(int)
+    )  # most changes early
 
     shape = PRESETS[preset](mesh)
     optimizer = tsr.Adam(shape.parameters, betas=shape.betas)
@@ -135,7 +138,7 @@ def main(
                 iou = silhouette_ious(renderer, target, threshold=0.5).mean()
                 history.append((step, loss[None], float(iou)))
                 bar.update(task, description=f"loss {loss[None]:.4f}  IoU {iou:.4f}")
-            if step % max(1, steps // FILM_FRAMES) == 0:
+            if step in film_steps:
                 film.shoot()
 
     shape.place_vertices()
@@ -200,7 +203,7 @@ def sharp_renderer(mesh, views, size):
         ambient=(0.35, 0.37, 0.4), directions=[(-0.5, 1, -0.6)], colors=[(0.6, 0.55, 0.5)]
     )
     method = tsr.SoftAggregation(sigma_pixels=0.2)
-    return tsr.Renderer(mesh, views, size, rasterizer=method, lights=sun)
+    return tsr.Renderer(mesh, views, size, method, shading=tsr.Gouraud(), lights=sun)
 
 
 def silhouette_ious(renderer, target, threshold=None):

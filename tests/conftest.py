@@ -2,7 +2,8 @@
 
 A test asks for the fixture `backend` and runs once in f32 on every arch that was
 named. A test marked `@pytest.mark.f64` runs in double precision on the CPU instead:
-that is where derivatives are held against central differences.
+that is where derivatives are held against central differences. `@pytest.mark.cpu` is
+for long runs that would take minutes on a software GPU.
 """
 
 import dataclasses
@@ -35,6 +36,8 @@ def pytest_generate_tests(metafunc):
         return
     if metafunc.definition.get_closest_marker("f64"):
         backends = [Backend("cpu", "f64")]
+    elif metafunc.definition.get_closest_marker("cpu"):
+        backends = [Backend("cpu", "f32")]
     else:
         backends = [Backend(arch, "f32") for arch in metafunc.config.getoption("--arch").split(",")]
     names = [f"{backend.arch}-{backend.precision}" for backend in backends]
@@ -50,7 +53,6 @@ def backend(request):
         default_fp=getattr(ti, wanted.precision),
         log_level=ti.ERROR,
         random_seed=0,
-        **({"default_gpu_block_dim": 8} if wanted.arch == "vulkan" else {}),
     )
     running = ti.lang.impl.current_cfg().arch
     if running != getattr(ti, wanted.arch) and wanted.arch != "cpu":

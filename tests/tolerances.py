@@ -43,3 +43,34 @@ GIF_STEPS = 1
 
 # The volume of a polyhedron inscribed in a sphere or torus against that of the body.
 INSCRIBED_VOLUME = 0.02
+
+# Step of central differences in f64 where pixels near an edge make kinks: small enough that no
+# pixel of a test's scene is passed; rounding then leaves 1e-9 to 1e-8.
+FINITE_DIFFERENCE_STEP = 1e-7
+
+# The same f32 image drawn with faces in another order, or next to other views: a few roundings.
+SAME_IMAGE_SINGLE = 1e-5
+
+# Its gradient, relative to the largest entry: sums over pixels in another order.
+SAME_GRADIENT_SINGLE = 3e-5
+
+# f64 gradients against the double build of SoftRas, relative to the largest entry: seen 3e-12,
+# as for its images.
+SOFTRAS_GRADIENT = 1e-9
+
+# The same where the file stores float32: half a unit in the last place, relative.
+SOFTRAS_GRADIENT_STORED_AS_FLOAT32 = 6e-8
+
+# f32 images against the double build: depths in f32, 6e-8 * 3, over gamma * (far - near) = 1e-2
+# give 2e-5. Two backends that keep it differ by less than 1e-4.
+SOFTRAS_IMAGE_SINGLE = 4e-5
+
+# f32 gradients against f64, relative to the largest entry: the same rounding.
+SOFTRAS_GRADIENT_SINGLE = 4e-5
+
+# f64 images against the NumPy twin, in scenes with gamma * (far - near) >= 1e-2: some tens of
+# roundings of 1e-16, over that.
+TWIN_DOUBLE = 1e-12
+
+# The mean of the pixels that a face of 0.2 x 0.3 covers, of 0.05 each, against the face's centre.
+CENTRE_OF_A_SMALL_FACE = 0.03

@@ -109,6 +109,9 @@ class Camera:
             raise ValueError("eye must differ from target: no direction to look in")
         if (np.linalg.norm(pose["up"], axis=-1) == 0).any():
             raise ValueError("up must not be zero")
+        is_up_x = np.abs(pose["up"] @ [1, 0, 0]) > 0.9 * np.linalg.norm(pose["up"], axis=-1)
+        rights = np.where(is_up_x[:, None], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0])
+        pose["_pole_right"] = rights.astype(pose["up"].dtype)
         return cls(pose, projection.arrays(), needs_grad)
 
     @classmethod
@@ -147,7 +150,8 @@ class Camera:
             aspect: width over height of the image.
         """
         if self.eye is not None:
-            self._run(look_at, self.eye, self.target, self.up, self.view_from_world)
+            pose = self.eye, self.target, self.up, self._pole_right
+            self._run(look_at, *pose, self.view_from_world)
         if self.fov_y_degrees is not None:
             self._run(project_in_perspective, self.fov_y_degrees, aspect, self.clip_from_view)
         if self.height is not None:
@@ -197,6 +201,7 @@ def look_at(
     eye: ti.template(),  # (B,) vec3 world
     target: ti.template(),  # (B,) vec3 world
     up: ti.template(),  # (B,) vec3 world
+    pole_right: ti.template(),  # (B,) vec3 world: stands at the right if the camera looks along up
     view_from_world: ti.template(),  # (B,) mat4
 ):
     """Rows right, up, backward of the camera, and the eye at the origin."""
@@ -204,10 +209,7 @@ def look_at(
         forward = _unit(target[view] - eye[view])
         right = forward.cross(_unit(up[view]))
         if right.norm_sqr() < 1e-10:  # looks along up
-            axis = ti.Vector([1.0, 0.0, 0.0])
-            if ti.abs(forward.x) > 0.9:
-                axis = ti.Vector([0.0, 1.0, 0.0])
-            right = axis - forward * forward.dot(axis)
+            right = pole_right[view] - forward * forward.dot(pole_right[view])
         right = _unit(right)
         above = right.cross(forward)
         view_from_world[view] = ti.Matrix(

@@ -1,0 +1,151 @@
+"""What every rasterizer is tested with: the lists of rasterizers and shadings, and a scene.
+
+A new rasterizer, or a new shading, is one line in a list here.
+"""
+
+import dataclasses
+from typing import Optional
+
+import numpy as np
+
+import taichi_softras as tsr
+from taichi_softras.scene import primitives
+from tests.reference.soft_aggregation import soft_aggregation
+
+NUMBERS = {
+    "sigma": 0.02,
+    "gamma": 0.1,
+    "near": 1.0,
+    "far": 5.0,
+    "background": (0.1, 0.2, 0.3),
+    "background_depth": 0.25,
+}
+
+
+def soft(distance, color, alpha, perspective_correct, double_sided, **changes):
+    """A soft aggregation by its choices, with the numbers of these tests."""
+    return tsr.SoftAggregation(
+        distance=distance,
+        color=color,
+        alpha=alpha,
+        perspective_correct=perspective_correct,
+        double_sided=double_sided,
+        **{**NUMBERS, **changes},
+    )
+
+
+ALL_RASTERIZERS = [
+    soft("euclidean", "softmax", "product", True, True),
+    soft("euclidean", "hard", "product", False, True),
+    soft("euclidean", "hard", "hard", True, False),
+    soft("barycentric", "softmax", "sum", False, False),
+    soft("hard", "softmax", "hard", False, True),
+    soft("hard", "hard", "sum", True, True),
+]
+
+ALL_SHADINGS = [tsr.Unlit(), tsr.Flat(), tsr.Gouraud(), tsr.Silhouette()]
+
+APPROXIMATE_IN_VERTICES = ()  # types of rasterizers whose gradient is no derivative of the image
+
+TWINS = {tsr.SoftAggregation: soft_aggregation}
+
+
+def describe(value) -> str:
+    """The id of a rasterizer or a shading in the test's name."""
+    settings = dataclasses.asdict(value).items()
+    words = [word for _, word in settings if isinstance(word, str)]
+    words += [name for name, is_on in settings if is_on is True]
+    return "-".join([type(value).__name__, *words])
+
+
+def draw_twin(corners, colors, image_size, rasterizer) -> np.ndarray:
+    """The image by the NumPy twin, which tries every face at every pixel."""
+    settings = dataclasses.asdict(rasterizer)
+    assert settings.pop("sigma_pixels", None) is None
+    if colors is None:
+        settings["color"] = "none"
+    return TWINS[type(rasterizer)](corners, colors, image_size, **settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """A renderer and what its rasterizer is given."""
+
+    renderer: tsr.Renderer
+    corners: np.ndarray  # (B, F, 3, 3) x_ndc, y_ndc, depth
+    colors: Optional[np.ndarray]  # (1, F, 3, 3), None for a silhouette
+
+    @property
+    def image_size(self):
+        return self.renderer.image_size
+
+    def rasterize(self, rasterizer, corners=None, colors=None):
+        """`tsr.rasterize` of the scene, or with other corners or colours."""
+        return tsr.rasterize(
+            self.corners if corners is None else corners,
+            self.colors if colors is None else colors,
+            image_size=self.image_size,
+            rasterizer=rasterizer,
+        )
+
+
+def bumpy_torus(generator):
+    """(vertices, faces) of a torus without symmetries: 12 vertices, 24 faces."""
+    vertices, faces = primitives.torus(major_segments=4, minor_segments=3)
+    return vertices + generator.uniform(-0.1, 0.1, vertices.shape), faces
+
+
+def make_scenes(image_size) -> dict:
+    """A scene for each shading: the same torus, seen by two cameras and lit by two lights."""
+    generator = np.random.default_rng(4)
+    vertices, faces = bumpy_torus(generator)
+    mesh = tsr.Mesh(vertices, faces, vertex_colors=generator.uniform(size=vertices.shape))
+    cameras = tsr.Camera.look_at(tsr.orbit(3.0, [35.0, 20.0], [20.0, 130.0]), fov_y_degrees=50)
+    lights = tsr.Lights(
+        directions=((0.2, 1.0, 0.3), (-0.5, 0.1, 0.4)), colors=((0.5, 0.4, 0.3), (0.2, 0.3, 0.1))
+    )
+    scenes = {}
+    for shading in ALL_SHADINGS:
+        renderer = tsr.Renderer(mesh, cameras, image_size, shading=shading, lights=lights)
+        renderer.render()
+        corners = renderer.vertices_ndc.to_numpy()[:, mesh.faces_array]
+        colors = renderer._buffers.colors
+        colors = None if colors is None else colors.to_numpy()[None]
+        scenes[shading] = Scene(renderer, corners, colors)
+    return scenes
+
+
+def central_differences(corners, colors, by, image_size, rasterizer, cotangent, step):
+    """Derivative of sum(cotangent * image) of one view by every entry of `corners` or `colors`.
+
+    Every moved scene is a view of its own, and all are drawn in one call.
+
+    Args:
+        corners: (1, F, 3, 3).
+        colors: (1, F, 3, C), (1, F, R, R, C) or None.
+        by: "corners" or "colors".
+        image_size: (H, W).
+        rasterizer: the method.
+        cotangent: (1, H, W, C + 1).
+        step: what is added and subtracted.
+    """
+    values = {"corners": corners, "colors": colors}
+    number = values[by].size
+    moves = step * np.eye(number).reshape(number, *values[by].shape[1:])
+    values[by] = np.concatenate([values[by] + moves, values[by] - moves])
+    values["corners"] = np.broadcast_to(values["corners"], (2 * number, *corners.shape[1:]))
+    image, _ = tsr.rasterize(**values, image_size=image_size, rasterizer=rasterizer)
+    sums = np.tensordot(image, cotangent[0], axes=3)
+    return ((sums[:number] - sums[number:]) / (2 * step)).reshape(1, *values[by].shape[1:])
+
+
+def gradient_error(corners, colors, by, image_size, rasterizer, step) -> float:
+    """The largest error of the gradient of `rasterize`, relative to its largest entry or to 1."""
+    inputs = {"image_size": image_size, "rasterizer": rasterizer}
+    image, vjp = tsr.rasterize(corners, colors, **inputs)
+    cotangent = np.random.default_rng(0).normal(size=image.shape)
+    gradient = dict(zip(("corners", "colors"), vjp(cotangent)))[by]
+    expected = central_differences(corners, colors, by, **inputs, cotangent=cotangent, step=step)
+    error = np.abs(gradient - expected).max() / max(np.abs(expected).max(), 1.0)
+    print(f"gradient of {by}: largest relative error {error:.1e}")
+    return error

@@ -1,0 +1,98 @@
+"""The heavy kernels compile once: neither another renderer nor another number makes a variant."""
+
+import importlib
+import inspect
+import pkgutil
+
+import numpy as np
+import taichi as ti
+
+import taichi_softras as tsr
+from taichi_softras import rasterizers
+from taichi_softras.fields import FieldTree
+from tests.rasterizers.scenes import NUMBERS
+
+
+def raster_kernels() -> list:
+    """All kernels of `taichi_softras.rasterizers`."""
+    names = [module.name for module in pkgutil.iter_modules(rasterizers.__path__)]
+    modules = [importlib.import_module(f"{rasterizers.__name__}.{name}") for name in names]
+    members = [member for module in modules for _, member in inspect.getmembers(module)]
+    kernels = {id(member): member for member in members if hasattr(member, "_primal")}
+    return list(kernels.values())
+
+
+def count_variants() -> int:
+    """How many variants of them were compiled, with those of their derivatives."""
+    return sum(
+        len(kernel.compiled_kernels)
+        for wrapper in raster_kernels()
+        for kernel in (wrapper._primal, wrapper._adjoint)
+    )
+
+
+def draw(num_faces, image_size, **numbers):
+    """One image and its gradient through `tsr.rasterize`."""
+    generator = np.random.default_rng(0)
+    corners = generator.uniform(-1, 1, (2, num_faces, 3, 3)) + [0, 0, 3]
+    colors = generator.uniform(size=(1, num_faces, 3, 3))
+    rasterizer = tsr.SoftAggregation(**{**NUMBERS, **numbers})
+    image, vjp = tsr.rasterize(corners, colors, image_size=image_size, rasterizer=rasterizer)
+    vjp(np.ones_like(image))
+
+
+def test_kernels_are_counted(backend):
+    assert {"set_up_faces", "scan", "clear"} <= {kernel.__name__ for kernel in raster_kernels()}
+    draw(5, (6, 7))
+    assert count_variants() > 5
+
+
+def test_numbers_and_sizes_compile_nothing(backend):
+    draw(5, (6, 7))
+    before = count_variants()
+    for numbers in (
+        {"sigma": 0.3},
+        {"gamma": 0.7},
+        {"near": 0.5},
+        {"far": 50.0},
+        {"coverage_cutoff": 1e-3},
+        {"background": (0.7, 0.8, 0.9)},
+        {"background_depth": 0.1},
+        {"sigma_pixels": 2.0},
+    ):
+        draw(5, (6, 7), **numbers)
+        assert count_variants() == before, f"{numbers} made a kernel compile again"
+    draw(40, (6, 7))
+    draw(5, (30, 20))
+    draw(1, (1, 1))
+    draw(0, (6, 7))
+    assert count_variants() == before
+
+
+def test_another_renderer_compiles_no_raster_kernel(backend):
+    """Of another mesh, size, camera and other numbers; render and gradient."""
+    tree = FieldTree()
+    loss = tree.add(())
+    tree.place()
+
+    def render(primitive, image_size, eye, sigma):
+        cameras = tsr.Camera.look_at(eye, needs_grad=False)
+        rasterizer = tsr.SoftAggregation(sigma=sigma)
+        renderer = tsr.Renderer(
+            tsr.Mesh(*primitive), cameras, image_size, rasterizer, shading=tsr.Silhouette()
+        )
+        with ti.ad.Tape(loss):
+            renderer.render()
+
+    render(tsr.primitives.triangle(), (6, 7), (0, 0, 3), 1e-2)
+    before = count_variants()
+    render(tsr.primitives.cube(), (20, 9), [(0, 1, 5), (3, 1, 5)], 1e-3)
+    assert count_variants() == before
+
+
+def test_another_structure_does_compile(backend):
+    """The count sees what it should see."""
+    draw(5, (6, 7))
+    before = count_variants()
+    draw(5, (6, 7), distance="hard", alpha="sum", color="hard", perspective_correct=False)
+    assert count_variants() > before

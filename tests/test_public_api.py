@@ -1,0 +1,36 @@
+"""The names at the front door. Adding one is a decision, removing one breaks somebody's code."""
+
+import taichi_softras as tsr
+
+
+def test_names():
+    assert sorted(tsr.__all__) == [
+        "Adam",
+        "Camera",
+        "Flat",
+        "Gouraud",
+        "Lights",
+        "Mesh",
+        "Orthographic",
+        "Perspective",
+        "Renderer",
+        "SGD",
+        "Silhouette",
+        "SoftAggregation",
+        "Unlit",
+        "camera_conventions",
+        "images",
+        "losses",
+        "orbit",
+        "primitives",
+        "rasterize",
+    ]
+
+
+def test_every_name_is_there_and_documented():
+    for name in tsr.__all__:
+        assert getattr(tsr, name).__doc__, name
+
+
+def test_version_is_three_numbers():
+    assert [part.isdigit() for part in tsr.__version__.split(".")] == [True] * 3
