@@ -5,11 +5,16 @@ tree, holds at most 512 of them and does not check (512 is a segmentation fault)
 so an object places all of its fields in one tree and the count is checked here.
 """
 
+import atexit
 import weakref
 
 import numpy as np
 import taichi as ti
 from taichi.lang import impl
+
+# Taichi writes its compilation cache when a program ends, and at the interpreter's exit it may
+# outlive everything: without this the next start compiles all kernels again
+atexit.register(ti.reset)
 
 MAX_FIELD_TREES = 500  # Taichi 1.7 crashes at 512; user code needs some of them
 

@@ -136,7 +136,7 @@ def softmax_weight(
     inverse_sum: float,
     sharpness: float,
 ) -> float:
-    """w_j = D_j exp(z_j / gamma) / sum, SoftRas eq. 2."""
+    """w_j = D_j exp(z_j / gamma) / sum, SoftRas eq. 3."""
     return coverage * exp(ti.min((nearest - depth) * sharpness, 0.0)) * inverse_sum
 
 

@@ -8,15 +8,9 @@ import dataclasses
 import math
 
 import taichi as ti
+from taichi.math import vec2, vec3
 
-from taichi_softras.funcs.triangle import (
-    Triangle,
-    barycentric_vjp,
-    squared_distance,
-    squared_distance_vjp,
-    vec2,
-    vec3,
-)
+from taichi_softras.funcs.triangle import barycentric_vjp, squared_distance, squared_distance_vjp
 
 ALWAYS = 1e20  # a signed distance that no sigma and no cut-off changes
 
@@ -41,14 +35,14 @@ class Distance:
 
 
 @ti.func
-def euclidean(pixel: vec2, triangle: Triangle, weights: vec3) -> float:
+def euclidean(pixel: vec2, triangle: ti.template(), weights: vec3) -> float:
     """Squared distance to the outline in NDC squared, negative outside. SoftRas section 3.2."""
     distance = squared_distance(pixel, triangle)
     return ti.select(weights.min() >= 0.0, distance, -distance)
 
 
 @ti.func
-def euclidean_vjp(pixel: vec2, triangle: Triangle, weights: vec3, grad: float):
+def euclidean_vjp(pixel: vec2, triangle: ti.template(), weights: vec3, grad: float):
     """The gradients at the three corners."""
     residual, nearest = squared_distance_vjp(pixel, triangle)
     pull = residual * ti.select(weights.min() >= 0.0, -2.0 * grad, 2.0 * grad)
@@ -56,7 +50,7 @@ def euclidean_vjp(pixel: vec2, triangle: Triangle, weights: vec3, grad: float):
 
 
 @ti.func
-def barycentric_distance(pixel: vec2, triangle: Triangle, weights: vec3) -> float:
+def barycentric_distance(pixel: vec2, triangle: ti.template(), weights: vec3) -> float:
     """sign(q) q^2 of the smallest weight q: a pure number, not a length (SoftRas' code).
 
     It has no bound in NDC, so a face also ends at its box grown by the cut-off.
@@ -66,7 +60,7 @@ def barycentric_distance(pixel: vec2, triangle: Triangle, weights: vec3) -> floa
 
 
 @ti.func
-def barycentric_distance_vjp(pixel: vec2, triangle: Triangle, weights: vec3, grad: float):
+def barycentric_distance_vjp(pixel: vec2, triangle: ti.template(), weights: vec3, grad: float):
     """The gradients at the three corners."""
     smallest = weights.min()
     slope = 2.0 * ti.abs(smallest) * grad
@@ -84,13 +78,13 @@ def barycentric_distance_vjp(pixel: vec2, triangle: Triangle, weights: vec3, gra
 
 
 @ti.func
-def inside_only(pixel: vec2, triangle: Triangle, weights: vec3) -> float:
+def inside_only(pixel: vec2, triangle: ti.template(), weights: vec3) -> float:
     """Covered inside, not covered outside: no distance, no gradient."""
     return ti.select(weights.min() >= 0.0, ALWAYS, -ALWAYS)
 
 
 @ti.func
-def inside_only_vjp(pixel: vec2, triangle: Triangle, weights: vec3, grad: float):
+def inside_only_vjp(pixel: vec2, triangle: ti.template(), weights: vec3, grad: float):
     """Zero: a step has no useful derivative."""
     return vec2(0.0), vec2(0.0), vec2(0.0)
 

@@ -3,8 +3,7 @@
 import dataclasses
 
 import taichi as ti
-
-from taichi_softras.funcs.triangle import vec3
+from taichi.math import vec3
 
 SMALLEST_SUM = 1e-5  # of clipped weights (SoftRas)
 

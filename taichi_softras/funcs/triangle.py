@@ -1,21 +1,12 @@
-"""A projected triangle seen from a pixel: barycentric weights and the nearest outline point."""
+"""A projected triangle seen from a pixel: barycentric weights and the nearest outline point.
+
+`triangle` holds what is the same for all pixels of a face (`rasterizers.faces.load_triangle`):
+corners a, b, c in NDC; inverse_area, of the parallelogram, its sign is that of the winding;
+inverse_edges, 1 / squared length of a-b, b-c, c-a; inverse_depths of the corners.
+"""
 
 import taichi as ti
-
-vec2 = ti.types.vector(2, float)
-vec3 = ti.types.vector(3, float)
-
-
-@ti.dataclass
-class Triangle:
-    """What of a face is the same for all of its pixels. Positions in NDC."""
-
-    a: vec2
-    b: vec2
-    c: vec2
-    inverse_area: float  # of the parallelogram; its sign is that of the winding
-    inverse_edges: vec3  # 1 / squared length of the edges a-b, b-c, c-a
-    inverse_depths: vec3  # of the corners
+from taichi.math import vec2, vec3  # these follow `default_fp`; own vector types would not
 
 
 @ti.func
@@ -25,7 +16,7 @@ def cross(u: vec2, v: vec2) -> float:
 
 
 @ti.func
-def barycentric(pixel: vec2, triangle: Triangle) -> vec3:
+def barycentric(pixel: vec2, triangle: ti.template()) -> vec3:
     """Barycentric weights of a pixel, any sign, sum 1."""
     weight_a = cross(triangle.c - triangle.b, pixel - triangle.b) * triangle.inverse_area
     weight_b = cross(triangle.a - triangle.c, pixel - triangle.c) * triangle.inverse_area
@@ -33,7 +24,7 @@ def barycentric(pixel: vec2, triangle: Triangle) -> vec3:
 
 
 @ti.func
-def barycentric_vjp(triangle: Triangle, grad_weights: vec3) -> vec2:
+def barycentric_vjp(triangle: ti.template(), grad_weights: vec3) -> vec2:
     """The gradient with respect to the PIXEL's position, sum_k g_k grad w_k.
 
     Moving corner j by u moves weight k by -w_j (grad w_k . u), so the gradient at
@@ -56,7 +47,7 @@ def nearest_on_segment(pixel: vec2, start: vec2, end: vec2, inverse_squared_leng
 
 
 @ti.func
-def squared_distance(pixel: vec2, triangle: Triangle) -> float:
+def squared_distance(pixel: vec2, triangle: ti.template()) -> float:
     """Squared distance to the triangle's outline, NDC squared."""
     _t0, to_ab = nearest_on_segment(pixel, triangle.a, triangle.b, triangle.inverse_edges.x)
     _t1, to_bc = nearest_on_segment(pixel, triangle.b, triangle.c, triangle.inverse_edges.y)
@@ -65,7 +56,7 @@ def squared_distance(pixel: vec2, triangle: Triangle) -> float:
 
 
 @ti.func
-def squared_distance_vjp(pixel: vec2, triangle: Triangle):
+def squared_distance_vjp(pixel: vec2, triangle: ti.template()):
     """(r, t): the gradient with respect to corner j is -2 t_j r (DESIGN: p = (1-t) a + t b).
 
     Returns pixel minus the nearest outline point, and that point's barycentric weights.

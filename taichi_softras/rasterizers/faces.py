@@ -1,8 +1,9 @@
 """Face set-up: projected corners in; what all pixels of a face share, and its pixel box, out."""
 
 import taichi as ti
+from taichi.math import vec2, vec3
 
-from taichi_softras.funcs.triangle import Triangle, cross, vec2, vec3
+from taichi_softras.funcs.triangle import cross
 from taichi_softras.rasterizers.workspace import array
 
 RECORD_SIZE = 16  # floats: corners a, b, c; 1 / area; 1 / squared edges; 1 / depths; padding
@@ -78,9 +79,9 @@ def last_pixel(position: float, extent: int) -> int:
 
 
 @ti.func
-def load_triangle(records: ti.template(), i: int) -> Triangle:
-    """One row of `records`."""
-    return Triangle(
+def load_triangle(records: ti.template(), i: int):
+    """One row of `records` as the struct that `funcs.triangle` describes."""
+    return ti.Struct(
         a=vec2(records[i, 0], records[i, 1]),
         b=vec2(records[i, 2], records[i, 3]),
         c=vec2(records[i, 4], records[i, 5]),

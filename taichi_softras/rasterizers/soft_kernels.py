@@ -10,6 +10,7 @@ import dataclasses
 from typing import Optional
 
 import taichi as ti
+from taichi.math import vec2, vec3
 
 from taichi_softras.funcs.aggregation import AlphaAggregation, ColorAggregation
 from taichi_softras.funcs.coverage import Distance
@@ -21,7 +22,7 @@ from taichi_softras.funcs.interpolation import (
     texel_index,
 )
 from taichi_softras.funcs.numeric import sigmoid
-from taichi_softras.funcs.triangle import Triangle, barycentric, barycentric_vjp, vec2, vec3
+from taichi_softras.funcs.triangle import barycentric, barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import CPU_BLOCK, TILE, TILE_BITS
 from taichi_softras.rasterizers.faces import load_triangle, pixel_centre
@@ -51,24 +52,33 @@ class Structure:
     channels: int
 
 
-@ti.dataclass
-class Numbers:
-    """Scalar arguments on their way through the functions of a kernel."""
-
-    inverse_sigma: float  # 1 / NDC squared
-    reach: float  # NDC squared: where coverage is cut off
-    sharpness: float  # 1 / (gamma (far - near)), per unit of depth
-    near: float  # depth
-    far: float  # depth
-    num_faces: int
-    texel_resolution: int
+@ti.func
+def collect_numbers(
+    inverse_sigma: float,  # 1 / NDC squared
+    reach: float,  # NDC squared: where coverage is cut off
+    sharpness: float,  # 1 / (gamma (far - near)), per unit of depth
+    near: float,  # depth
+    far: float,  # depth
+    num_faces: int,
+    texel_resolution: int,
+):
+    """Scalar arguments as one struct, on their way through the functions of a kernel."""
+    return ti.Struct(
+        inverse_sigma=inverse_sigma,
+        reach=reach,
+        sharpness=sharpness,
+        near=near,
+        far=far,
+        num_faces=num_faces,
+        texel_resolution=texel_resolution,
+    )
 
 
 @ti.func
 def cover(
     structure: ti.template(),
-    numbers: Numbers,
-    triangle: Triangle,
+    numbers: ti.template(),
+    triangle: ti.template(),
     pixel: vec2,
     weights: vec3,
     is_in_box: int,
@@ -81,7 +91,11 @@ def cover(
 
 @ti.func
 def visible(
-    structure: ti.template(), numbers: Numbers, triangle: Triangle, coverage: float, depth: float
+    structure: ti.template(),
+    numbers: ti.template(),
+    triangle: ti.template(),
+    coverage: float,
+    depth: float,
 ) -> float:
     """The coverage that counts for colour: between near and far, and facing the camera."""
     is_seen = (depth >= numbers.near) & (depth <= numbers.far)
@@ -104,8 +118,8 @@ def load_corner_colors(structure: ti.template(), colors: ti.template(), view: in
 @ti.func
 def blend(
     structure: ti.template(),
-    numbers: Numbers,
-    triangle: Triangle,
+    numbers: ti.template(),
+    triangle: ti.template(),
     pixel: vec2,
     is_in_box: int,
     view: int,
@@ -151,7 +165,7 @@ def blend(
 @ti.func
 def store_pixel(
     structure: ti.template(),
-    numbers: Numbers,
+    numbers: ti.template(),
     view: int,
     row: int,
     column: int,
@@ -179,8 +193,8 @@ def store_pixel(
 @ti.func
 def pull_back_fragment(
     structure: ti.template(),
-    numbers: Numbers,
-    triangle: Triangle,
+    numbers: ti.template(),
+    triangle: ti.template(),
     pixel: vec2,
     is_in_box: int,
     view: int,
@@ -309,7 +323,7 @@ def draw_tiles(
     for task in range((starts.shape[0] - 1 + TILES_PER_TASK - 1) // TILES_PER_TASK * CPU_BLOCK):
         if task & (CPU_BLOCK - 1) == 0:
             num_faces = records.shape[0] // image.shape[0]
-            numbers = Numbers(
+            numbers = collect_numbers(
                 inverse_sigma, reach, sharpness, near, far, num_faces, texel_resolution
             )
             inverse_shorter = 1.0 / ti.cast(ti.min(height, width), float)
@@ -399,7 +413,9 @@ def draw_pixels(
     """GPU: a thread owns a pixel and walks its tile's faces."""
     for index in range(image.shape[0] * height * width):
         num_faces = records.shape[0] // image.shape[0]
-        numbers = Numbers(inverse_sigma, reach, sharpness, near, far, num_faces, texel_resolution)
+        numbers = collect_numbers(
+            inverse_sigma, reach, sharpness, near, far, num_faces, texel_resolution
+        )
         view = index // (height * width)
         row = index // width % height
         column = index % width
@@ -461,7 +477,7 @@ def pull_back_faces(
     for task in range((records.shape[0] + faces_per_task - 1) // faces_per_task * CPU_BLOCK):
         if task & (CPU_BLOCK - 1) == 0:
             num_faces = grad_corners.shape[1]
-            numbers = Numbers(
+            numbers = collect_numbers(
                 inverse_sigma, reach, sharpness, near, far, num_faces, texel_resolution
             )
             inverse_shorter = 1.0 / ti.cast(ti.min(height, width), float)
@@ -561,7 +577,9 @@ def pull_back_tiles(
     """GPU: a thread owns a (tile, face) pair, sums over its pixels and adds the sums at the end."""
     for pair in range(num_pairs):
         num_faces = grad_corners.shape[1]
-        numbers = Numbers(inverse_sigma, reach, sharpness, near, far, num_faces, texel_resolution)
+        numbers = collect_numbers(
+            inverse_sigma, reach, sharpness, near, far, num_faces, texel_resolution
+        )
         inverse_shorter = 1.0 / ti.cast(ti.min(height, width), float)
         tile = bin_tiles[pair]
         face = bin_faces[pair]
