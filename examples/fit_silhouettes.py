@@ -103,6 +103,8 @@ def main(
     views = camera(placements, half_angle_degrees)
     pictures = load_pictures(images) if images else draw_aeroplane(views, (64, 64))
     target = np.ascontiguousarray(pictures[..., -1])
+    if len(target) != len(placements):
+        raise SystemExit(f"{len(target)} images, but {len(placements)} cameras: give one for each")
     mesh = tsr.Mesh.load(template) if template else tsr.Mesh(*tsr.primitives.icosphere(3))
     mesh.vertices.from_numpy(mesh.vertices.to_numpy() * 0.5)
     renderer = tsr.Renderer(mesh, views, target.shape[1:], shading=tsr.Silhouette())
@@ -145,6 +147,7 @@ def main(
     renderer.render()
     film.shoot()
     ious = silhouette_ious(renderer, target, threshold=0.5)
+    history.append((len(seconds), loss[None], float(ious.mean())))
     result = {
         "preset": preset,
         "arch": ti.lang.impl.current_cfg().arch.name,
@@ -229,7 +232,8 @@ class Film:
 def on_white(picture):
     """(H, W, 3) of RGBA whose colours are not yet multiplied by alpha; a silhouette is grey."""
     alpha = picture[..., -1:]
-    return (picture[..., :3] if picture.shape[-1] == 4 else 0.5) * alpha + 1 - alpha
+    colors = picture[..., :3] if picture.shape[-1] == 4 else np.full(3, 0.5)
+    return colors * alpha + 1 - alpha
 
 
 def resize_nearest(image, size):
