@@ -147,7 +147,8 @@ def main(
     renderer.render()
     film.shoot()
     ious = silhouette_ious(renderer, target, threshold=0.5)
-    history.append((len(seconds), loss[None], float(ious.mean())))
+    is_complete = len(seconds) == steps  # an interrupted step has cleared its loss
+    history.append((len(seconds), loss[None] if is_complete else np.nan, float(ious.mean())))
     result = {
         "preset": preset,
         "arch": ti.lang.impl.current_cfg().arch.name,

@@ -87,7 +87,7 @@ def test_vjp_is_linear(backend, corners):
 
 
 def test_arrays_are_taken_as_they_come(backend, corners):
-    """Lists, integers, other precisions, strides that are not contiguous, arrays that are locked."""
+    """Lists, integers, other precisions, strides with gaps, arrays that are locked."""
     colors = random_colors(1, 5, 3, 3)
     expected, _ = rasterize(corners, colors)
     strided = np.repeat(corners, 2, axis=1)[:, ::2]

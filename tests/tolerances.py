@@ -74,3 +74,15 @@ TWIN_DOUBLE = 1e-12
 
 # The mean of the pixels that a face of 0.2 x 0.3 covers, of 0.05 each, against the face's centre.
 CENTRE_OF_A_SMALL_FACE = 0.03
+
+# f32 images 4096 units of NDC long: positions are exact to 2e-4 units, sigma is about 1e-2 or more.
+LONG_IMAGE_SINGLE = 2e-3
+
+# The polynomial of exp in f32: 2e-7 by Cephes, and the rounding of its last product.
+EXP_SINGLE = 3e-7
+
+# exp in f64 is the C library's; at 700 half a unit in the last place of x is 6e-14.
+EXP_DOUBLE = 1e-13
+
+# 1 / (1 + exp(-x)) in f32: exp's error and three roundings of 6e-8.
+SIGMOID_SINGLE = 6e-7

@@ -15,7 +15,9 @@ def random_boxes(generator, num_boxes, image_size, largest):
     """(N, 4) first and last column, first and last row; every eighth is empty: 1, 0, 1, 0."""
     height, width = image_size
     first = generator.integers(0, [width, height], (num_boxes, 2))
-    last = np.minimum(first + generator.integers(0, largest, (num_boxes, 2)), [width - 1, height - 1])
+    last = np.minimum(
+        first + generator.integers(0, largest, (num_boxes, 2)), [width - 1, height - 1]
+    )
     boxes = np.stack([first[:, 0], last[:, 0], first[:, 1], last[:, 1]], axis=1).astype(np.int32)
     boxes[::8] = [1, 0, 1, 0]
     return boxes

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import taichi_softras as tsr
 from tests import tolerances
 from tests.rasterizers.scenes import (
     ALL_RASTERIZERS,

@@ -103,4 +103,6 @@ def test_softras_own_gradient(golden):
         return
     missing = np.linalg.norm(own - true) / true_length
     cosine = (own * true).sum() / max(length * true_length, 1e-30)
-    print(f"{golden.name}: SoftRas' gradient of x and y is off by {missing:.2g}, cosine {cosine:.3f}")
+    print(
+        f"{golden.name}: SoftRas' gradient of x and y is off by {missing:.2g}, cosine {cosine:.3f}"
+    )

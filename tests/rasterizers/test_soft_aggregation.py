@@ -60,7 +60,9 @@ def check(rasterizer, colors):
 
 def test_any_two_options_meet():
     for one, other in itertools.combinations(range(5), 2):
-        pairs = [{(row[one], row[other]) for row in rows} for rows in (PAIRS_OF_OPTIONS, ALL_OPTIONS)]
+        pairs = [
+            {(row[one], row[other]) for row in rows} for rows in (PAIRS_OF_OPTIONS, ALL_OPTIONS)
+        ]
         assert pairs[0] == pairs[1]
 
 
@@ -93,9 +95,7 @@ def test_options_with_texels(backend, options):
 
 @pytest.mark.f64
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "options", list(itertools.product(DISTANCES, COLORS, SWITCHES, SWITCHES))
-)
+@pytest.mark.parametrize("options", list(itertools.product(DISTANCES, COLORS, SWITCHES, SWITCHES)))
 def test_all_options_with_texels(backend, options):
     distance, color, *switches = options
     check(soft(distance, color, "product", *switches, **CLIPPED), random_colors(3, 3, 3))
