@@ -1,6 +1,6 @@
 """Draws mean IoU over steps from the history.csv of several runs of fit_silhouettes.py.
 
-    python benchmarks/plot_fit_curves.py docs/images/curves.png NAME=history.csv ...
+Usage: python benchmarks/plot_fit_curves.py docs/images/curves.png NAME=history.csv ...
 """
 
 import sys
