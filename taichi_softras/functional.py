@@ -1,5 +1,6 @@
 """The door for people with NumPy arrays and no scene: rasterize, and the image's vjp."""
 
+import operator
 from typing import Optional
 
 import numpy as np
@@ -83,9 +84,11 @@ def rasterize(
 def check_image_size(image_size: tuple) -> tuple:
     """(H, W) as two ints >= 1, or a ValueError."""
     try:
-        height, width = (int(extent) for extent in image_size)
+        height, width = (operator.index(extent) for extent in image_size)
     except (TypeError, ValueError):
-        raise ValueError(f"image_size must be (height, width), got {image_size!r}") from None
+        raise ValueError(
+            f"image_size must be (height, width) in whole pixels, got {image_size!r}"
+        ) from None
     if height < 1 or width < 1:
         raise ValueError(f"image_size must be at least (1, 1), got {image_size!r}")
     return height, width

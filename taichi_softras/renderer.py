@@ -91,6 +91,7 @@ class Renderer:
             ValueError: if a vertex is NaN or infinite; if this renderer already drew in the same
                 tape (the first image would be lost, and its gradient wrong).
         """
+        self._workspace.check_runtime()
         self._refuse_second_render()
         self._place_corners_and_colors()
         self._rasterize()
@@ -107,10 +108,13 @@ class Renderer:
 
         Raises:
             ValueError: for another shape or entries that are not finite.
-            RuntimeError: before the first `render`.
+            RuntimeError: before the first `render`, or inside a tape.
         """
+        self._workspace.check_runtime()
         if self._rasterization is None:
             raise RuntimeError("backward needs an image: call render() first")
+        if impl.get_runtime().target_tape is not None:
+            raise RuntimeError("backward opens a tape of its own: call it outside of ti.ad.Tape")
         grad_image = np.ascontiguousarray(grad_image, default_numpy_float())
         shape = (*self.image.shape, self.image.n)
         if grad_image.shape != shape:

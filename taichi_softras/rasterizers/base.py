@@ -1,8 +1,10 @@
 """What every rasterizer offers: draw, and pull an image gradient back to corners and colours."""
 
 import math
+import numbers
 from typing import Optional, Protocol
 
+import numpy as np
 import taichi as ti
 
 from taichi_softras.rasterizers.workspace import Workspace
@@ -54,16 +56,26 @@ class Rasterizer(Protocol):
 
 def choose(name: str, value: str, choices: dict) -> object:
     """The choice of that name, or a ValueError that lists the choices."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         options = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{name} must be one of {options}, got {value!r}")
     return choices[value]
 
 
 def check_range(name: str, value: float, above: float = -math.inf, below: float = math.inf) -> None:
-    """Raises a ValueError unless above < value < below."""
-    if not above < value < below:
-        bounds = f"above {above:g}" if below == math.inf else f"between {above:g} and {below:g}"
-        if above == -math.inf:
-            bounds = "finite"
-        raise ValueError(f"{name} must be {bounds}, got {value!r}")
+    """Raises a ValueError unless value is a number with above < value < below."""
+    if not isinstance(value, numbers.Real) or not above < value < below:
+        wanted = "a finite number"
+        if above > -math.inf:
+            wanted += f" above {above:g}"
+        if below < math.inf:
+            wanted += f" and below {below:g}"
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_color(name: str, value: object) -> None:
+    """Raises a ValueError unless value is a finite number or a sequence of such."""
+    values = value if isinstance(value, (tuple, list, np.ndarray)) else (value,)
+    is_finite = all(isinstance(entry, numbers.Real) and math.isfinite(entry) for entry in values)
+    if len(values) == 0 or not is_finite:
+        raise ValueError(f"{name} must be a number, or one for each channel, got {value!r}")

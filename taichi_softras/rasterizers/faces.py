@@ -9,6 +9,7 @@ from taichi_softras.rasterizers.workspace import array
 RECORD_SIZE = 16  # floats: corners a, b, c; 1 / area; 1 / squared edges; 1 / depths; padding
 SMALLEST_SQUARED_EDGE = 1e-24  # NDC squared: keeps 1 / length finite where corners coincide
 SMALLEST_AREA = 1e-16  # NDC squared: a thinner face is a line, also in its gradient
+SMALLEST_DEPTH = 1e-8  # nearer corners are behind the camera, as in `project_vertices`
 LARGEST_COORDINATE = 1e12  # NDC or depth: beyond it, products of coordinates overflow
 
 
@@ -40,7 +41,11 @@ def set_up_faces(
         first_column, last_column, first_row, last_row = 1, 0, 1, 0
         if not is_finite:
             problems[0] = 1 + i
-        elif depths.min() > 0.0 and ti.abs(area) > SMALLEST_AREA and size < LARGEST_COORDINATE:
+        elif (
+            depths.min() > SMALLEST_DEPTH
+            and ti.abs(area) > SMALLEST_AREA
+            and size < LARGEST_COORDINATE
+        ):
             shorter = ti.cast(ti.min(height, width), float)
             low = ti.min(a, b, c) - reach
             high = ti.max(a, b, c) + reach

@@ -13,7 +13,7 @@ import taichi as ti
 from taichi_softras.funcs.aggregation import ALPHAS, COLORS
 from taichi_softras.funcs.coverage import ALWAYS, DISTANCES
 from taichi_softras.funcs.interpolation import PERSPECTIVE, SCREEN
-from taichi_softras.rasterizers.base import Rasterization, check_range, choose
+from taichi_softras.rasterizers.base import Rasterization, check_color, check_range, choose
 from taichi_softras.rasterizers.binning import CPU_BLOCK, Bins
 from taichi_softras.rasterizers.faces import RECORD_SIZE, set_up_faces
 from taichi_softras.rasterizers.soft_kernels import (
@@ -53,7 +53,8 @@ class SoftAggregation:
         background: colour of the background, one number or one for each channel.
         background_depth: its z in the softmax (the paper's epsilon).
         double_sided: whether faces that are clockwise on the image have colour.
-        perspective_correct: interpolate colours on the face (the paper's code: on the image).
+        perspective_correct: interpolate colours and look texels up on the face (the paper's code:
+            on the image).
         sigma_pixels: sqrt(sigma) in pixels, instead of `sigma`.
 
     Raises:
@@ -84,6 +85,7 @@ class SoftAggregation:
         check_range("near", self.near, above=0.0)
         check_range("far", self.far, above=self.near)
         check_range("background_depth", self.background_depth)
+        check_color("background", self.background)
         if self.sigma_pixels is not None:
             check_range("sigma_pixels", self.sigma_pixels, above=0.0)
 
@@ -107,6 +109,8 @@ class SoftAggregation:
 
     def background_colors(self, channels: int) -> tuple:
         """The background's colour, a number for each channel."""
+        if channels == 0:
+            return ()
         values = self.background if hasattr(self.background, "__len__") else (self.background,)
         if len(values) == channels:
             return tuple(values)

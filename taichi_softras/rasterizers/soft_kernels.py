@@ -150,7 +150,7 @@ def blend(
         pixels[FRONT][lane] = front
         pixels[TOTAL][lane] = pixels[TOTAL][lane] * keep + gain
         used = structure.interpolation.weights(clipped, triangle.inverse_depths, depth)
-        texel = texel_index(clipped, numbers.texel_resolution)
+        texel = texel_index(used, numbers.texel_resolution)
         for channel in ti.static(range(structure.channels)):
             color = 0.0
             if ti.static(structure.has_texels):
@@ -230,7 +230,7 @@ def pull_back_fragment(
         clipped = clip_weights(weights)
         depth = interpolate_depth(clipped, triangle.inverse_depths)
         used = structure.interpolation.weights(clipped, triangle.inverse_depths, depth)
-        texel = texel_index(clipped, numbers.texel_resolution)
+        texel = texel_index(used, numbers.texel_resolution)
         share = structure.color.weight(
             visible(structure, numbers, triangle, coverage, depth),
             depth,

@@ -33,7 +33,7 @@ class Workspace:
 
     def get(self, name: str, shape: tuple, dtype: type = float) -> ti.Ndarray:
         """The array `name` of exactly this shape; zeros when it is new."""
-        self._check_runtime()
+        self.check_runtime()
         array = self._arrays.get(name)
         if array is None or tuple(array.shape) != tuple(shape):
             array = self._arrays[name] = ti.ndarray(dtype, shape)
@@ -41,13 +41,14 @@ class Workspace:
 
     def get_list(self, name: str, length: int, dtype: type = int) -> ti.Ndarray:
         """The array `name` of at least this length; grows by a quarter more than is asked."""
-        self._check_runtime()
+        self.check_runtime()
         array = self._arrays.get(name)
         if array is None or array.shape[0] < length:
             array = self._arrays[name] = ti.ndarray(dtype, max(1, length + length // 4))
         return array
 
-    def _check_runtime(self) -> None:
+    def check_runtime(self) -> None:
+        """Raises a RuntimeError if `ti.init` was called since this was made."""
         if self._runtime != current_runtime():
             raise RuntimeError(
                 "ti.init was called again: everything made before it is gone, make new scenes, "
