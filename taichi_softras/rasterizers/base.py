@@ -1,7 +1,7 @@
 """What every rasterizer offers: draw, and pull an image gradient back to corners and colours."""
 
 import math
-from typing import Optional, Protocol
+from typing import Optional, Protocol, Union
 
 import taichi as ti
 
@@ -67,3 +67,21 @@ def check_range(name: str, value: float, above: float = -math.inf, below: float 
         if above == -math.inf:
             bounds = "finite"
         raise ValueError(f"{name} must be {bounds}, got {value!r}")
+
+
+def upload_background(
+    workspace: Workspace,
+    background: Union[float, tuple],
+    channels: int,
+) -> ti.Ndarray:
+    """(C,) the background's colour from one number, or from one for each channel."""
+    values = background if hasattr(background, "__len__") else (background,)
+    if channels and len(values) != channels and len(set(values)) > 1:
+        raise ValueError(
+            f"background has {len(values)} different values, but colours have {channels} "
+            "channels: give one number, or one for each channel"
+        )
+    array = workspace.get("background", (max(channels, 1),))
+    for channel in range(channels):
+        array[channel] = values[channel if len(values) == channels else 0]
+    return array
