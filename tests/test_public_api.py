@@ -6,6 +6,7 @@ import taichi_softras as tsr
 def test_names():
     assert sorted(tsr.__all__) == [
         "Adam",
+        "ApproximateGradient",
         "Camera",
         "Flat",
         "Gouraud",

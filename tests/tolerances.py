@@ -90,3 +90,10 @@ SIGMOID_SINGLE = 6e-7
 # NumPy f64 twin and f64 kernels against the double build of NMR, relative to the largest entry:
 # the same real numbers by other formulas. Largest difference seen: 3e-14.
 NMR_DOUBLE = 1e-12
+
+# f32 images and colour gradients against the double build of NMR: some roundings of 6e-8.
+NMR_IMAGE_SINGLE = 5e-6
+
+# f32 corner gradients against it, relative to the largest entry: a pixel's centre that an edge
+# all but touches has a gradient of 1 / distance. The original's own f32 build is 4.1e-4 off.
+NMR_GRADIENT_SINGLE = 1.5e-3

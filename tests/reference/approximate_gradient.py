@@ -69,11 +69,10 @@ def render(
             grads = grad_image[view].repeat(factor, axis=0).repeat(factor, axis=1) / factor**2
         for row, column in np.argwhere(faces != NO_FACE):
             face, depth = faces[row, column], depths[row, column]
-            on_screen = weights[row, column]
-            on_face = on_screen / corners[view, face, :, 2] * depth
+            on_face = weights[row, column] / corners[view, face, :, 2] * depth
             image[row, column] = 0
             image[row, column, -1] = 1
-            for index, weight in samples(colors[of_view, face].shape, on_screen, on_face, eps):
+            for index, weight in samples(colors[of_view, face].shape, on_face, eps):
                 image[row, column, :-1] += weight * colors[(of_view, face, *index)]
                 grad_colors[(of_view, face, *index)] += weight * grads[row, column, :-1]
         for face in range(num_faces):
@@ -99,13 +98,13 @@ def downsample(image, factor):
     return blocks.mean(axis=(1, 3))
 
 
-def samples(shape, on_screen, on_face, eps):
+def samples(shape, on_face, eps):
     """[(index, weight)] of the entries of a face's colours that make the colour at a point."""
     if len(shape) == 2:  # corners
         return [((corner,), on_face[corner]) for corner in range(3)]
     if len(shape) == 3:  # texels, nearest
         numbers = np.arange(shape[0] ** 2).reshape(shape[0], shape[0], 1)
-        texel = int(interpolate(numbers, on_screen[None])[0, 0])
+        texel = int(interpolate(numbers, on_face[None])[0, 0])
         return [(divmod(texel, shape[0]), 1.0)]
     last = shape[0] - 1
     place = np.clip(on_face * last, 0, last - eps)

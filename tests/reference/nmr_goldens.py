@@ -43,7 +43,7 @@ def load_nmr(name: str) -> NmrGolden:
     with np.load(path) as archive:
         data = dict(archive)
     meta = json.loads(str(data["meta"]))
-    views, faces, size = *data["face_vertices"].shape[:2], meta["image_size"]
+    views, size = len(data["face_vertices"]), meta["image_size"]
     colors = data["textures"].astype(float) if "textures" in data else None
     weights = np.zeros((views, size, size, 1 if colors is None else 4))
     if "W_rgb" in data:
