@@ -8,6 +8,9 @@ from taichi_softras.optim import Adam as Adam
 from taichi_softras.rasterizers.approximate_gradient import (
     ApproximateGradient as ApproximateGradient,
 )
+from taichi_softras.rasterizers.filtered_derivative import (
+    FilteredDerivative as FilteredDerivative,
+)
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation as SoftAggregation
 from taichi_softras.renderer import Renderer as Renderer
 from taichi_softras.scene import camera_conventions as camera_conventions
@@ -30,6 +33,7 @@ __all__ = [
     "Adam",
     "ApproximateGradient",
     "Camera",
+    "FilteredDerivative",
     "Flat",
     "Gouraud",
     "Lights",

@@ -8,6 +8,7 @@ def test_names():
         "Adam",
         "ApproximateGradient",
         "Camera",
+        "FilteredDerivative",
         "Flat",
         "Gouraud",
         "Lights",

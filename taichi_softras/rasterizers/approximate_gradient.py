@@ -11,10 +11,10 @@ import taichi as ti
 from taichi.math import vec2
 
 from taichi_softras.funcs.triangle import cross
-from taichi_softras.rasterizers.base import Rasterization, check_range, upload_background
+from taichi_softras.rasterizers.base import check_range
 from taichi_softras.rasterizers.faces import first_pixel, last_pixel
 from taichi_softras.rasterizers.planes import average_blocks, average_blocks_backward
-from taichi_softras.rasterizers.visible_colors import choose_coloring, paint, paint_backward
+from taichi_softras.rasterizers.visible_colors import ZBufferRasterization
 from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.rasterizers.z_buffer import ZBuffer, pull_back_depths
 
@@ -80,7 +80,7 @@ class ApproximateGradient:
         )
 
 
-class ApproximateRasterization(Rasterization):
+class ApproximateRasterization(ZBufferRasterization):
     """One image and what its gradient needs: the z-buffer."""
 
     def __init__(
@@ -92,56 +92,20 @@ class ApproximateRasterization(Rasterization):
         texel_resolution: int,
         image_size: tuple,
     ):
-        self.workspace = workspace
-        self.method = method
+        self.eps = method.eps
         self.factor = 2 if method.anti_aliasing else 1
-        self.corners_shape = tuple(corners.shape)
-        self.has_colors = colors is not None
-        self.colors = colors if self.has_colors else workspace.get("no_colors", (1, 1, 1, 1))
-        channels = colors.shape[-1] if self.has_colors else 0
-        self.texel_resolution = texel_resolution
-        self.coloring = choose_coloring(self.colors.shape[2], texel_resolution, channels)
-
         size = tuple(self.factor * extent for extent in image_size)
-        self.z_buffer = ZBuffer(
-            workspace, corners, size, method.near, method.far, method.double_sided
+        z_buffer = ZBuffer(workspace, corners, size, method.near, method.far, method.double_sided)
+        super().__init__(
+            workspace, corners, colors, texel_resolution, z_buffer, method.background, method.eps
         )
-        self.drawn = workspace.get("drawn", (corners.shape[0], channels + 1, *size))
-        paint(
-            self.z_buffer.records,
-            self.z_buffer.faces,
-            self.z_buffer.weights,
-            self.z_buffer.depths,
-            self.colors,
-            texel_resolution,
-            method.eps,
-            upload_background(workspace, method.background, channels),
-            self.drawn,
-            self.coloring,
-        )
+        self.paint()
         self.image = self._average("image", self.drawn)
 
     @property
     def depths(self) -> ti.Ndarray:
         """(B, 1, H, W), `far` where no face is."""
         return self._average("depths", self.z_buffer.depths)
-
-    @property
-    def grad_image(self) -> ti.Ndarray:
-        """(B, C + 1, H, W): written by the caller before `backward`."""
-        return self.workspace.get("grad_image", tuple(self.image.shape))
-
-    @property
-    def grad_corners(self) -> ti.Ndarray:
-        """(B, F, 3, 3): written by `backward`."""
-        return self.workspace.get("grad_corners", self.corners_shape)
-
-    @property
-    def grad_colors(self) -> Optional[ti.Ndarray]:
-        """The shape of the colours: written by `backward`; None for a silhouette."""
-        if not self.has_colors:
-            return None
-        return self.workspace.get("grad_colors", tuple(self.colors.shape))
 
     def backward(self, grad_depths: Optional[ti.Ndarray] = None) -> None:
         """Fills `grad_corners` and `grad_colors` from `grad_image`.
@@ -159,7 +123,7 @@ class ApproximateRasterization(Rasterization):
             z_buffer.faces,
             self.drawn,
             grad_drawn,
-            self.method.eps,
+            self.eps,
             by_edges,
             self.coloring.channels + 1,
         )
@@ -174,19 +138,7 @@ class ApproximateRasterization(Rasterization):
                 self._spread("grad_drawn_depths", grad_depths),
                 self.grad_corners,
             )
-        if self.has_colors:
-            paint_backward(
-                z_buffer.records,
-                z_buffer.boxes,
-                z_buffer.faces,
-                z_buffer.weights,
-                z_buffer.depths,
-                self.texel_resolution,
-                self.method.eps,
-                grad_drawn,
-                self.grad_colors,
-                self.coloring,
-            )
+        self.pull_back_colors(grad_drawn)
 
     def _average(self, name: str, drawn: ti.Ndarray) -> ti.Ndarray:
         """What was drawn, in the size of the image."""

@@ -4,13 +4,15 @@ The image is linear in the colours, so the gradient with respect to them is exac
 """
 
 import dataclasses
+from typing import Optional, Union
 
 import taichi as ti
 from taichi.math import vec3
 
 from taichi_softras.funcs.interpolation import cube_entries, perspective_weights, texel_index
-from taichi_softras.rasterizers.base import NO_FACE
-from taichi_softras.rasterizers.workspace import array
+from taichi_softras.rasterizers.base import NO_FACE, Rasterization, upload_background
+from taichi_softras.rasterizers.workspace import Workspace, array
+from taichi_softras.rasterizers.z_buffer import ZBuffer
 
 
 @ti.func
@@ -47,6 +49,86 @@ def choose_coloring(num_entries: int, texel_resolution: int, channels: int) -> C
     if num_entries == texel_resolution**2:
         return Coloring(texel_entries, 1, channels)
     return Coloring(cube_entries, 8, channels)
+
+
+class ZBufferRasterization(Rasterization):
+    """A drawn z-buffer, without the gradient at corners: methods add theirs in `backward`.
+
+    Attributes:
+        z_buffer: what is seen.
+        drawn: (B, C + 1, H, W) at the z-buffer's size.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        corners: ti.Ndarray,
+        colors: Optional[ti.Ndarray],
+        texel_resolution: int,
+        z_buffer: ZBuffer,
+        background: Union[float, tuple],
+        cube_margin: float,
+    ):
+        self.workspace = workspace
+        self.z_buffer = z_buffer
+        self.corners_shape = tuple(corners.shape)
+        self.has_colors = colors is not None
+        self.colors = colors if self.has_colors else workspace.get("no_colors", (1, 1, 1, 1))
+        self.texel_resolution = texel_resolution
+        self.cube_margin = cube_margin
+        channels = colors.shape[-1] if self.has_colors else 0
+        self.coloring = choose_coloring(self.colors.shape[2], texel_resolution, channels)
+        views, height, width = z_buffer.faces.shape
+        self.drawn = workspace.get("drawn", (views, channels + 1, height, width))
+        self.background = upload_background(workspace, background, channels)
+
+    def paint(self) -> None:
+        """Fills `drawn`."""
+        paint(
+            self.z_buffer.records,
+            self.z_buffer.faces,
+            self.z_buffer.weights,
+            self.z_buffer.depths,
+            self.colors,
+            self.texel_resolution,
+            self.cube_margin,
+            self.background,
+            self.drawn,
+            self.coloring,
+        )
+
+    def pull_back_colors(self, grad_drawn: ti.Ndarray) -> None:
+        """Fills `grad_colors` from the gradient at `drawn`."""
+        if self.has_colors:
+            paint_backward(
+                self.z_buffer.records,
+                self.z_buffer.boxes,
+                self.z_buffer.faces,
+                self.z_buffer.weights,
+                self.z_buffer.depths,
+                self.texel_resolution,
+                self.cube_margin,
+                grad_drawn,
+                self.grad_colors,
+                self.coloring,
+            )
+
+    @property
+    def grad_image(self) -> ti.Ndarray:
+        """(B, C + 1, H, W): written by the caller before `backward`."""
+        return self.workspace.get("grad_image", tuple(self.image.shape))
+
+    @property
+    def grad_corners(self) -> ti.Ndarray:
+        """(B, F, 3, 3): written by `backward`."""
+        return self.workspace.get("grad_corners", self.corners_shape)
+
+    @property
+    def grad_colors(self) -> Optional[ti.Ndarray]:
+        """The shape of the colours: written by `backward`; None for a silhouette."""
+        if not self.has_colors:
+            return None
+        return self.workspace.get("grad_colors", tuple(self.colors.shape))
 
 
 @ti.func
