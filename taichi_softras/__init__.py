@@ -5,6 +5,12 @@ from taichi_softras.functional import rasterize as rasterize
 from taichi_softras.io import images as images
 from taichi_softras.optim import SGD as SGD
 from taichi_softras.optim import Adam as Adam
+from taichi_softras.rasterizers.approximate_gradient import (
+    ApproximateGradient as ApproximateGradient,
+)
+from taichi_softras.rasterizers.filtered_derivative import (
+    FilteredDerivative as FilteredDerivative,
+)
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation as SoftAggregation
 from taichi_softras.renderer import Renderer as Renderer
 from taichi_softras.scene import camera_conventions as camera_conventions
@@ -25,7 +31,9 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD",
     "Adam",
+    "ApproximateGradient",
     "Camera",
+    "FilteredDerivative",
     "Flat",
     "Gouraud",
     "Lights",

@@ -1,5 +1,6 @@
 """The door for people with NumPy arrays and no scene: rasterize, and the image's vjp."""
 
+import math
 import operator
 from typing import Optional
 
@@ -29,7 +30,9 @@ def rasterize(
             spans [-1, 1], x points right, y up, depth is positive in front of the camera.
         colors: (B or 1, F, 3, C) at the corners; or (B or 1, F, R, R, C) texels of each face,
             texel [row][column] with corner 0 along columns and corner 1 along rows, the upper
-            half mirrored (SoftRas' surface textures); or None for the silhouette alone.
+            half mirrored (SoftRas' surface textures); or None for the silhouette alone. Some
+            rasterizers (`reads_texture_cubes`) also take (B or 1, F, R, R, R, C), R >= 2:
+            cubes, axis k of which is the barycentric weight of corner k.
         image_size: (H, W) in pixels.
         rasterizer: the method; `SoftAggregation()` when left out.
 
@@ -41,6 +44,7 @@ def rasterize(
     Raises:
         ValueError: for wrong shapes, sizes or values that are not finite.
     """
+    rasterizer = rasterizer or SoftAggregation()
     dtype = default_numpy_float()
     corners = _checked("corners", corners, dtype)
     if corners.ndim != 4 or corners.shape[2:] != (3, 3) or corners.shape[0] < 1:
@@ -51,6 +55,11 @@ def rasterize(
     if colors is not None:
         colors = _checked("colors", colors, dtype)
         texel_resolution = _texel_resolution(colors.shape, views, faces)
+        if colors.ndim == 6 and not getattr(rasterizer, "reads_texture_cubes", False):
+            raise ValueError(
+                f"{type(rasterizer).__name__} has no texture cubes, got colors of shape "
+                f"{colors.shape}: give colours at corners or R x R texels"
+            )
     channels = colors.shape[-1] if colors is not None else 0
 
     workspace = Workspace()
@@ -58,9 +67,10 @@ def rasterize(
     corners_array = _upload(corners, (views, drawn_faces, 3, 3), dtype)
     colors_array = None
     if colors is not None:
-        shape = (colors.shape[0], drawn_faces, texel_resolution**2 or 3, channels)
+        entries = math.prod(colors.shape[2:-1])  # of a face
+        shape = (colors.shape[0], drawn_faces, entries, channels)
         colors_array = _upload(colors, shape, dtype)
-    rasterization = (rasterizer or SoftAggregation()).forward(
+    rasterization = rasterizer.forward(
         workspace, corners_array, colors_array, texel_resolution, (height, width)
     )
     image = np.empty((views, height, width, channels + 1), dtype)
@@ -106,17 +116,18 @@ def _checked(name: str, values: np.ndarray, dtype: type) -> np.ndarray:
 
 
 def _texel_resolution(shape: tuple, views: int, faces: int) -> int:
-    """R of texels, 0 for colours at corners; checks the shape."""
+    """R of texels or cubes, 0 for colours at corners; checks the shape."""
     is_corners = len(shape) == 4 and shape[2] == 3
     is_texels = len(shape) == 5 and shape[2] == shape[3] >= 1
-    if not (is_corners or is_texels) or shape[0] not in (1, views) or shape[1] != faces:
+    is_cubes = len(shape) == 6 and shape[2] == shape[3] == shape[4] >= 2
+    if not (is_corners or is_texels or is_cubes) or shape[0] not in (1, views) or shape[1] != faces:
         raise ValueError(
             f"colors must have shape ({views} or 1, {faces}, 3, C) at corners or "
             f"({views} or 1, {faces}, R, R, C) texels, got {shape}"
         )
     if shape[-1] < 1:
         raise ValueError(f"colors need at least one channel, got shape {shape}")
-    return shape[2] if is_texels else 0
+    return 0 if is_corners else shape[2]
 
 
 def _upload(values: np.ndarray, shape: tuple, dtype: type) -> ti.Ndarray:

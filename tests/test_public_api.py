@@ -6,7 +6,9 @@ import taichi_softras as tsr
 def test_names():
     assert sorted(tsr.__all__) == [
         "Adam",
+        "ApproximateGradient",
         "Camera",
+        "FilteredDerivative",
         "Flat",
         "Gouraud",
         "Lights",

@@ -86,3 +86,21 @@ EXP_DOUBLE = 1e-13
 
 # 1 / (1 + exp(-x)) in f32: exp's error and three roundings of 6e-8.
 SIGMOID_SINGLE = 6e-7
+
+# NumPy f64 twin and f64 kernels against the double build of NMR, relative to the largest entry:
+# the same real numbers by other formulas. Largest difference seen: 3e-14.
+NMR_DOUBLE = 1e-12
+
+# f32 images and colour gradients against the double build of NMR: some roundings of 6e-8.
+NMR_IMAGE_SINGLE = 5e-6
+
+# f32 corner gradients against it, relative to the largest entry: a pixel's centre that an edge
+# all but touches has a gradient of 1 / distance. The original's own f32 build is 4.1e-4 off.
+NMR_GRADIENT_SINGLE = 1.5e-3
+
+# NumPy f64 twin and f64 kernels against OpenDR's f64, relative to the largest entry: sums in
+# another order. Largest difference seen: 1e-15.
+OPENDR_DOUBLE = 1e-13
+
+# f32 kernels against it: sums over some hundred pixels, roundings of 6e-8.
+OPENDR_SINGLE = 5e-6

@@ -106,3 +106,24 @@ def texel_index(clipped: vec3, resolution: int) -> int:
     is_lower = (1.0 - clipped.z) * scale - ti.cast(column + row, float) <= 1.0
     last = resolution - 1
     return ti.select(is_lower, row * resolution + column, (last - row) * resolution + last - column)
+
+
+@ti.func
+def cube_entries(on_face: vec3, resolution: int, margin: float):
+    """The entries of a texture cube around a point, and their trilinear weights (Kato et al.).
+
+    Axis k of the resolution^3 cube is the weight of corner k, stretched to [0, resolution - 1];
+    the last `margin` of it is cut off.
+    """
+    last = ti.cast(resolution - 1, float)
+    place = ti.min(ti.max(on_face * last, 0.0), last - margin)
+    low = ti.floor(place)
+    upper = place - low
+    entries = ti.Vector([0 for _ in ti.static(range(8))])
+    shares = ti.Vector([1.0 for _ in ti.static(range(8))])
+    for k in ti.static(range(8)):
+        for axis in ti.static(range(3)):
+            step = ti.static((k >> (2 - axis)) & 1)
+            entries[k] = entries[k] * resolution + ti.cast(low[axis], ti.i32) + step
+            shares[k] *= upper[axis] if ti.static(step == 1) else 1.0 - upper[axis]
+    return entries, shares

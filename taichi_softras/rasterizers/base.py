@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from typing import Optional, Protocol
+from typing import Optional, Protocol, Union
 
 import numpy as np
 import taichi as ti
@@ -79,3 +79,21 @@ def check_color(name: str, value: object) -> None:
     is_finite = all(isinstance(entry, numbers.Real) and math.isfinite(entry) for entry in values)
     if len(values) == 0 or not is_finite:
         raise ValueError(f"{name} must be a number, or one for each channel, got {value!r}")
+
+
+def upload_background(
+    workspace: Workspace,
+    background: Union[float, tuple],
+    channels: int,
+) -> ti.Ndarray:
+    """(C,) the background's colour from one number, or from one for each channel."""
+    values = background if hasattr(background, "__len__") else (background,)
+    if channels and len(values) != channels and len(set(values)) > 1:
+        raise ValueError(
+            f"background has {len(values)} different values, but colours have {channels} "
+            "channels: give one number, or one for each channel"
+        )
+    array = workspace.get("background", (max(channels, 1),))
+    for channel in range(channels):
+        array[channel] = values[channel if len(values) == channels else 0]
+    return array

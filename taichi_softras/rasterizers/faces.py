@@ -4,13 +4,44 @@ import taichi as ti
 from taichi.math import vec2, vec3
 
 from taichi_softras.funcs.triangle import cross
-from taichi_softras.rasterizers.workspace import array
+from taichi_softras.rasterizers.workspace import Workspace, array
 
 RECORD_SIZE = 16  # floats: corners a, b, c; 1 / area; 1 / squared edges; 1 / depths; padding
 SMALLEST_SQUARED_EDGE = 1e-24  # NDC squared: keeps 1 / length finite where corners coincide
 SMALLEST_AREA = 1e-16  # NDC squared: a thinner face is a line, also in its gradient
 SMALLEST_DEPTH = 1e-8  # nearer corners are behind the camera, as in `project_vertices`
 LARGEST_COORDINATE = 1e12  # NDC or depth: beyond it, products of coordinates overflow
+
+
+def prepare_faces(
+    workspace: Workspace,
+    corners: ti.Ndarray,
+    image_size: tuple,
+    reach: float,
+) -> tuple:
+    """The records (B * F, RECORD_SIZE) and pixel boxes (B * F, 4) of all faces.
+
+    Args:
+        workspace: keeps them.
+        corners: (B, F, 3, 3): x_ndc, y_ndc, depth.
+        image_size: (H, W) in pixels.
+        reach: NDC: how far a face covers pixels beyond its edges.
+
+    Raises:
+        ValueError: for a corner that is NaN or infinite.
+    """
+    views, faces = corners.shape[:2]
+    records = workspace.get("face_records", (views * faces, RECORD_SIZE))
+    boxes = workspace.get("face_boxes", (views * faces, 4), int)
+    problems = workspace.get("face_problems", (1,), int)
+    set_up_faces(corners, *image_size, reach, records, boxes, problems)
+    if problems[0]:
+        view, face = divmod(problems[0] - 1, faces)
+        raise ValueError(
+            f"face {face} of view {view} has a corner that is NaN or infinite: check the "
+            "vertices and the camera (a step size that is too large often does this)"
+        )
+    return records, boxes
 
 
 @ti.kernel

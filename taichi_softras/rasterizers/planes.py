@@ -25,3 +25,29 @@ def pixels_from_planes(
     for view, row, column in ti.ndrange(pixels.shape[0], pixels.shape[1], pixels.shape[2]):
         for channel in range(pixels.shape[3]):
             pixels[view, row, column, channel] = planes[view, channel, row, column]
+
+
+@ti.kernel
+def average_blocks(
+    fine: array(float, 4),  # (B, C, factor * H, factor * W)
+    factor: int,
+    coarse: array(float, 4),  # (B, C, H, W)
+):
+    """Every pixel becomes the mean of factor x factor pixels."""
+    for view, channel, row, column in ti.ndrange(*coarse.shape):
+        total = 0.0
+        for i, j in ti.ndrange(factor, factor):
+            total += fine[view, channel, factor * row + i, factor * column + j]
+        coarse[view, channel, row, column] = total / ti.cast(factor * factor, float)
+
+
+@ti.kernel
+def average_blocks_backward(
+    grad_coarse: array(float, 4),  # (B, C, H, W)
+    factor: int,
+    grad_fine: array(float, 4),  # (B, C, factor * H, factor * W)
+):
+    """The adjoint of `average_blocks`."""
+    for view, channel, row, column in ti.ndrange(*grad_fine.shape):
+        grad = grad_coarse[view, channel, row // factor, column // factor]
+        grad_fine[view, channel, row, column] = grad / ti.cast(factor * factor, float)

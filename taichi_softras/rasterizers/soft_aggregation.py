@@ -13,9 +13,15 @@ import taichi as ti
 from taichi_softras.funcs.aggregation import ALPHAS, COLORS
 from taichi_softras.funcs.coverage import ALWAYS, DISTANCES
 from taichi_softras.funcs.interpolation import PERSPECTIVE, SCREEN
-from taichi_softras.rasterizers.base import Rasterization, check_color, check_range, choose
+from taichi_softras.rasterizers.base import (
+    Rasterization,
+    check_color,
+    check_range,
+    choose,
+    upload_background,
+)
 from taichi_softras.rasterizers.binning import CPU_BLOCK, Bins
-from taichi_softras.rasterizers.faces import RECORD_SIZE, set_up_faces
+from taichi_softras.rasterizers.faces import prepare_faces
 from taichi_softras.rasterizers.soft_kernels import (
     LANES,
     Structure,
@@ -107,20 +113,6 @@ class SoftAggregation:
             channels=channels,
         )
 
-    def background_colors(self, channels: int) -> tuple:
-        """The background's colour, a number for each channel."""
-        if channels == 0:
-            return ()
-        values = self.background if hasattr(self.background, "__len__") else (self.background,)
-        if len(values) == channels:
-            return tuple(values)
-        if len(set(values)) > 1:
-            raise ValueError(
-                f"background has {len(values)} different values, but colours have {channels} "
-                "channels: give one number, or one for each channel"
-            )
-        return (values[0],) * channels
-
     def forward(
         self,
         workspace: Workspace,
@@ -155,7 +147,7 @@ class SoftRasterization(Rasterization):
         self.workspace = workspace
         self.image_size = image_size
         self.corners_shape = corners.shape
-        views, faces = corners.shape[:2]
+        views = corners.shape[0]
         channels = colors.shape[-1] if colors is not None else 0
         self.structure = method.structure(channels, texel_resolution > 0)
         self.has_colors = colors is not None
@@ -167,16 +159,7 @@ class SoftRasterization(Rasterization):
         depth_range = method.far - method.near
         sharpness = 1.0 / (method.gamma * depth_range)
         self.numbers = (1.0 / sigma, reach, sharpness, method.near, method.far)
-        self.records = workspace.get("face_records", (views * faces, RECORD_SIZE))
-        self.boxes = workspace.get("face_boxes", (views * faces, 4), int)
-        problems = workspace.get("face_problems", (1,), int)
-        set_up_faces(corners, *image_size, reach**0.5, self.records, self.boxes, problems)
-        if problems[0]:
-            view, face = divmod(problems[0] - 1, faces)
-            raise ValueError(
-                f"face {face} of view {view} has a corner that is NaN or infinite: check the "
-                "vertices and the camera (a step size that is too large often does this)"
-            )
+        self.records, self.boxes = prepare_faces(workspace, corners, image_size, reach**0.5)
         self.bins = Bins(workspace, self.boxes, views, image_size)
 
         height, width = image_size
@@ -187,9 +170,7 @@ class SoftRasterization(Rasterization):
         # where the background stands in the softmax; a hard z-buffer begins behind everything
         is_soft = self.has_colors and self.structure.color.is_soft
         self.start_depth = method.far - method.background_depth * depth_range if is_soft else ALWAYS
-        self.background = workspace.get("background", (max(channels, 1),))
-        for channel, value in enumerate(method.background_colors(channels)):
-            self.background[channel] = value
+        self.background = upload_background(workspace, method.background, channels)
 
     def draw(self) -> None:
         """Fills `image`, and the state that `backward` reads."""

@@ -10,6 +10,8 @@ import numpy as np
 
 import taichi_softras as tsr
 from taichi_softras.scene import primitives
+from tests.reference.approximate_gradient import approximate_gradient
+from tests.reference.filtered_derivative import filtered_derivative
 from tests.reference.soft_aggregation import soft_aggregation
 
 NUMBERS = {
@@ -41,13 +43,21 @@ ALL_RASTERIZERS = [
     soft("barycentric", "softmax", "sum", False, False),
     soft("hard", "softmax", "hard", False, True),
     soft("hard", "hard", "sum", True, True),
+    tsr.ApproximateGradient(background=(0.1, 0.2, 0.3)),
+    tsr.FilteredDerivative(background=(0.1, 0.2, 0.3)),
+    tsr.ApproximateGradient(background=(0.1, 0.2, 0.3), double_sided=False, anti_aliasing=True),
 ]
 
 ALL_SHADINGS = [tsr.Unlit(), tsr.Flat(), tsr.Gouraud(), tsr.Silhouette()]
 
-APPROXIMATE_IN_VERTICES = ()  # types of rasterizers whose gradient is no derivative of the image
+# types of rasterizers whose gradient is no derivative of the image
+APPROXIMATE_IN_VERTICES = (tsr.ApproximateGradient, tsr.FilteredDerivative)
 
-TWINS = {tsr.SoftAggregation: soft_aggregation}
+TWINS = {
+    tsr.SoftAggregation: soft_aggregation,
+    tsr.ApproximateGradient: approximate_gradient,
+    tsr.FilteredDerivative: filtered_derivative,
+}
 
 
 def describe(value) -> str:
@@ -62,7 +72,7 @@ def draw_twin(corners, colors, image_size, rasterizer) -> np.ndarray:
     """The image by the NumPy twin, which tries every face at every pixel."""
     settings = dataclasses.asdict(rasterizer)
     assert settings.pop("sigma_pixels", None) is None
-    if colors is None:
+    if colors is None and "color" in settings:
         settings["color"] = "none"
     return TWINS[type(rasterizer)](corners, colors, image_size, **settings)
 

@@ -1,0 +1,226 @@
+"""Filtered derivatives: a z-buffer image, differentiated by filters over its pixels.
+
+M. Loper, M. Black, "OpenDR: An Approximate Differentiable Renderer", ECCV 2014, with the
+derivative of its code.
+"""
+
+import dataclasses
+from typing import ClassVar, Optional, Union
+
+import taichi as ti
+from taichi.math import vec2
+
+from taichi_softras.rasterizers.base import NO_FACE, check_range
+from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, weights_on_face
+from taichi_softras.rasterizers.workspace import Workspace, array
+from taichi_softras.rasterizers.z_buffer import ZBuffer
+
+CUBE_MARGIN = 1e-3  # of texture cubes
+
+
+@dataclasses.dataclass(frozen=True)
+class FilteredDerivative:
+    """OpenDR (Loper & Black, ECCV 2014).
+
+    The image is that of a z-buffer. Where a face is seen, the image moves with it: with S the
+    slope of the image at a pixel, from its neighbours, and u_k the weight of corner k there,
+    dI/d(x, y)_k = -S u_k. Pixels of the background move with nothing, and no gradient reaches
+    the depths of corners. Colours get the exact gradient.
+
+    S is the central difference (I[i+1] - I[i-1]) / 2, and 0 across the image's border: OpenDR
+    without its outlines (overdraw=False).
+
+    OpenDR counts in pixels, with y down and centres at integers; here as elsewhere gradients
+    are by NDC, y up, the shorter side of the image spanning 2.
+
+    Args:
+        near: what is drawn is farther than this depth.
+        far: what is drawn is nearer than this depth.
+        background: colour of the background, one number or one for each channel.
+        double_sided: whether faces that are clockwise on the image are drawn.
+
+    Raises:
+        ValueError: for a number out of its range.
+    """
+
+    reads_texture_cubes: ClassVar[bool] = True
+
+    near: float = 0.1
+    far: float = 100.0
+    background: Union[float, tuple] = (0.0, 0.0, 0.0)
+    double_sided: bool = True
+
+    def __post_init__(self):
+        check_range("near", self.near, above=0.0)
+        check_range("far", self.far, above=self.near)
+
+    def forward(
+        self,
+        workspace: Workspace,
+        corners: ti.Ndarray,
+        colors: Optional[ti.Ndarray],
+        texel_resolution: int,
+        image_size: tuple,
+    ) -> "FilteredRasterization":
+        """Draws; see `Rasterizer.forward`. Colours may be texture cubes."""
+        return FilteredRasterization(self, workspace, corners, colors, texel_resolution, image_size)
+
+
+class FilteredRasterization(ZBufferRasterization):
+    """One image and what its gradient needs: the z-buffer."""
+
+    def __init__(
+        self,
+        method: FilteredDerivative,
+        workspace: Workspace,
+        corners: ti.Ndarray,
+        colors: Optional[ti.Ndarray],
+        texel_resolution: int,
+        image_size: tuple,
+    ):
+        z_buffer = ZBuffer(
+            workspace, corners, image_size, method.near, method.far, method.double_sided
+        )
+        super().__init__(
+            workspace, corners, colors, texel_resolution, z_buffer, method.background, CUBE_MARGIN
+        )
+        self.boundary = None
+        self.paint()
+        self.image = self.drawn
+
+    def backward(self) -> None:
+        """Fills `grad_corners` and `grad_colors` from `grad_image`."""
+        z_buffer = self.z_buffer
+        views, _, height, width = self.image.shape
+        flow = self.workspace.get("flow", (views, 2, height, width))
+        find_flow(
+            z_buffer.faces,
+            self.image,
+            z_buffer.faces if self.boundary is None else self.boundary,
+            self.grad_image,
+            flow,
+            PLAIN if self.boundary is None else OUTLINED,
+        )
+        gather_flow(
+            z_buffer.records,
+            z_buffer.boxes,
+            z_buffer.faces,
+            z_buffer.weights,
+            z_buffer.depths,
+            flow,
+            self.grad_corners,
+        )
+        self.pull_back_colors(self.grad_image)
+
+
+@ti.func
+def plain_shares(has_before: int, has_after: int, crosses_before: int, crosses_after: int) -> vec2:
+    """Central differences, 0 at the border."""
+    share = ti.select((has_before != 0) & (has_after != 0), 0.5, 0.0)
+    return vec2(share, share)
+
+
+@ti.func
+def outlined_shares(
+    has_before: int, has_after: int, crosses_before: int, crosses_after: int
+) -> vec2:
+    """The mean of the differences that touch no outline; of none, twice the mean of all.
+
+    An outline is a line of one pixel: over it the image changes twice as fast.
+    """
+    before = ti.select((has_before != 0) & (crosses_before == 0), 1.0, 0.0)
+    after = ti.select((has_after != 0) & (crosses_after == 0), 1.0, 0.0)
+    factor = 1.0
+    if before + after == 0.0:
+        before = ti.select(has_before != 0, 1.0, 0.0)
+        after = ti.select(has_after != 0, 1.0, 0.0)
+        factor = 2.0
+    return vec2(before, after) * (factor / ti.max(before + after, 1.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class SlopeRule:
+    """How the slope at a pixel is made of I[i] - I[i-1] and I[i+1] - I[i].
+
+    Attributes:
+        shares: (has_before, has_after, crosses_before, crosses_after) -> shares of the two,
+            from whether these pixels exist and whether an outline is at either end.
+        has_outlines: whether there are outlines.
+    """
+
+    shares: object
+    has_outlines: bool
+
+
+PLAIN = SlopeRule(plain_shares, False)
+OUTLINED = SlopeRule(outlined_shares, True)
+
+
+@ti.kernel
+def find_flow(
+    faces: array(int, 3),  # (B, H, W)
+    image: array(float, 4),  # (B, C + 1, H, W)
+    boundary: array(int, 3),  # (B, H, W) 1 on outlines; read if the rule has them
+    grad_image: array(float, 4),  # (B, C + 1, H, W)
+    flow: array(float, 4),  # (B, 2, H, W) slope . grad_image: right, down; a pixel
+    rule: ti.template(),
+):
+    """What the loss gains when the image at a pixel moves left or up by one pixel."""
+    for view, row, column in ti.ndrange(faces.shape[0], faces.shape[1], faces.shape[2]):
+        for axis in ti.static(range(2)):
+            right = ti.static(1 - axis)
+            down = ti.static(axis)
+            total = 0.0
+            if faces[view, row, column] != NO_FACE:
+                has_before = ti.select(column * right + row * down > 0, 1, 0)
+                next_row = row + down
+                next_column = column + right
+                is_inside = (next_row < faces.shape[1]) & (next_column < faces.shape[2])
+                has_after = ti.select(is_inside, 1, 0)
+                row_before = row - down * has_before
+                column_before = column - right * has_before
+                row_after = row + down * has_after
+                column_after = column + right * has_after
+                crosses_before = 0
+                crosses_after = 0
+                if ti.static(rule.has_outlines):
+                    here = boundary[view, row, column]
+                    crosses_before = here | boundary[view, row_before, column_before]
+                    crosses_after = here | boundary[view, row_after, column_after]
+                shares = rule.shares(has_before, has_after, crosses_before, crosses_after)
+                for channel in range(image.shape[1]):
+                    here = image[view, channel, row, column]
+                    before = here - image[view, channel, row_before, column_before]
+                    after = image[view, channel, row_after, column_after] - here
+                    slope = shares.x * before + shares.y * after
+                    total += slope * grad_image[view, channel, row, column]
+            flow[view, axis, row, column] = total
+
+
+@ti.kernel
+def gather_flow(
+    records: array(float, 2),  # (B * F, RECORD_SIZE)
+    boxes: array(int, 2),  # (B * F, 4) pixels
+    faces: array(int, 3),  # (B, H, W)
+    weights: array(float, 4),  # (B, 3, H, W)
+    depths: array(float, 4),  # (B, 1, H, W)
+    flow: array(float, 4),  # (B, 2, H, W)
+    grad_corners: array(float, 4),  # (B, F, 3, 3)
+):
+    """A thread owns a face: its pixels move with its corners, in pixels, and these by NDC."""
+    for i in range(records.shape[0]):
+        num_faces = grad_corners.shape[1]
+        view = i // num_faces
+        face = i - view * num_faces
+        sums = ti.Matrix.zero(float, 3, 2)
+        for row in range(boxes[i, 2], boxes[i, 3] + 1):
+            for column in range(boxes[i, 0], boxes[i, 1] + 1):
+                if faces[view, row, column] == face:
+                    on_face = weights_on_face(records, weights, depths, i, view, row, column)
+                    for corner, axis in ti.static(ti.ndrange(3, 2)):
+                        sums[corner, axis] -= on_face[corner] * flow[view, axis, row, column]
+        pixels = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float) * 0.5  # in one NDC
+        for corner in ti.static(range(3)):
+            grad_corners[view, face, corner, 0] = pixels * sums[corner, 0]
+            grad_corners[view, face, corner, 1] = -pixels * sums[corner, 1]
+            grad_corners[view, face, corner, 2] = 0.0

@@ -1,0 +1,145 @@
+"""Approximate gradients against the original Neural 3D Mesh Renderer and against the twin."""
+
+import numpy as np
+import pytest
+import taichi as ti
+
+import taichi_softras as tsr
+from taichi_softras.rasterizers.workspace import Workspace
+from tests import tolerances
+from tests.reference.approximate_gradient import render
+from tests.reference.nmr_goldens import NMR_CASES, load_nmr
+
+
+@pytest.fixture(params=NMR_CASES)
+def golden(request):
+    return load_nmr(request.param)
+
+
+def upload(values, dtype):
+    array = ti.ndarray(float, values.shape)
+    array.from_numpy(np.ascontiguousarray(values, dtype))
+    return array
+
+
+def draw(golden, dtype):
+    """Image, depth, faces and gradients, in the shapes of the golden."""
+    views, num_faces = golden.corners.shape[:2]
+    colors, resolution = None, 0
+    if golden.colors is not None:
+        resolution = golden.colors.shape[2]
+        colors = upload(golden.colors.reshape(views, num_faces, resolution**3, 3), dtype)
+    rasterization = tsr.ApproximateGradient(**golden.parameters).forward(
+        Workspace(), upload(golden.corners, dtype), colors, resolution, golden.image_size
+    )
+    weights = np.ascontiguousarray(np.moveaxis(golden.weights, -1, 1), dtype)
+    rasterization.grad_image.from_numpy(weights)
+    weights_depth = golden.weights_depth
+    if weights_depth is not None:
+        weights_depth = upload(weights_depth[:, None], dtype)
+    rasterization.backward(weights_depth)
+    grad_colors = None
+    if colors is not None:
+        grad_colors = rasterization.grad_colors.to_numpy().reshape(golden.colors.shape)
+    return (
+        np.moveaxis(rasterization.image.to_numpy(), 1, -1),
+        rasterization.depths.to_numpy()[:, 0],
+        rasterization.z_buffer.faces.to_numpy(),
+        rasterization.grad_corners.to_numpy(),
+        grad_colors,
+    )
+
+
+def assert_close(what, actual, expected, tolerance):
+    """Relative to the largest entry."""
+    if expected is not None:
+        error = np.abs(actual - expected).max() / np.abs(expected).max()
+        print(f"{what}: largest relative error {error:.1e}")
+        assert error < tolerance
+
+
+def check(golden, dtype, image_tolerance, gradient_tolerance):
+    image, depth, faces, grad_corners, grad_colors = draw(golden, dtype)
+    np.testing.assert_array_equal(faces, golden.faces)
+    assert_close("rgb", image[..., :3], golden.rgb, image_tolerance)
+    assert_close("alpha", image[..., -1], golden.alpha, image_tolerance)
+    assert_close("depth", depth, golden.depth, image_tolerance)
+    assert_close("gradient of corners", grad_corners, golden.grad_corners, gradient_tolerance)
+    assert_close("gradient of colours", grad_colors, golden.grad_colors, image_tolerance)
+
+
+@pytest.mark.f64
+def test_nmr_in_double_precision(backend, golden):
+    check(golden, np.float64, tolerances.NMR_DOUBLE, tolerances.NMR_DOUBLE)
+
+
+def test_nmr_in_single_precision(backend, golden):
+    check(golden, np.float32, tolerances.NMR_IMAGE_SINGLE, tolerances.NMR_GRADIENT_SINGLE)
+
+
+def random_scene(layout):
+    """Two views of 12 faces of either winding, in a wide image; some are partly outside."""
+    generator = np.random.default_rng(3)
+    corners = generator.uniform(-1.3, 1.3, (2, 12, 3, 3)) + [0, 0, 3]
+    shapes = {"corners": (3,), "texels": (4, 4), "cubes": (3, 3, 3), "none": None}
+    if shapes[layout] is None:
+        return corners, None
+    return corners, generator.uniform(size=(1, 12, *shapes[layout], 3))
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("layout", ["corners", "texels", "cubes", "none"])
+@pytest.mark.parametrize("settings", [{}, {"double_sided": False, "anti_aliasing": True}])
+def test_image_and_gradients_are_those_of_the_twin(backend, layout, settings):
+    corners, colors = random_scene(layout)
+    rasterizer = tsr.ApproximateGradient(background=(0.2, 0.5, 0.1), near=2.0, **settings)
+    image, vjp = tsr.rasterize(corners, colors, image_size=(15, 26), rasterizer=rasterizer)
+    cotangent = np.random.default_rng(1).normal(size=image.shape)
+    grad_corners, grad_colors = vjp(cotangent)
+    expected, _, expected_corners, expected_colors = render(
+        corners, colors, (15, 26), **vars(rasterizer), grad_image=cotangent
+    )
+    assert_close("image", image, expected, tolerances.NMR_DOUBLE)
+    assert_close("gradient of corners", grad_corners, expected_corners, tolerances.NMR_DOUBLE)
+    if colors is not None:
+        assert_close("gradient of colours", grad_colors, expected_colors, tolerances.NMR_DOUBLE)
+
+
+def test_gradient_steps_move_a_silhouette_onto_another(backend):
+    """A triangle that stands apart from its target, where a z-buffer's true gradient is 0."""
+    corners = np.array([[-0.8, -0.7, 2], [-0.2, -0.6, 2], [-0.5, 0.0, 2]])[None, None]
+    rasterizer = tsr.ApproximateGradient()
+    target, _ = tsr.rasterize(corners + [0.4, 0.3, 0], image_size=(32, 32), rasterizer=rasterizer)
+    first = None
+    for _ in range(60):
+        image, vjp = tsr.rasterize(corners, image_size=(32, 32), rasterizer=rasterizer)
+        loss = ((image - target) ** 2).sum()
+        first = first or loss
+        gradient, _ = vjp(2 * (image - target))
+        corners = corners - 0.02 * gradient / max(np.abs(gradient).max(), 1e-9)
+    print(f"{loss:g} of {first:g} pixels are left")
+    assert loss < 0.3 * first
+
+
+def test_the_gradient_is_the_same_on_every_run(backend):
+    corners, colors = random_scene("corners")
+    gradients = []
+    for _ in range(2):
+        image, vjp = tsr.rasterize(
+            corners, colors, image_size=(40, 40), rasterizer=tsr.ApproximateGradient()
+        )
+        gradients.append(vjp(image - 0.5))
+    for one, other in zip(*gradients):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_texture_cubes_are_refused_where_they_are_not_read(backend):
+    corners, cubes = random_scene("cubes")
+    with pytest.raises(ValueError, match="has no texture cubes"):
+        tsr.rasterize(corners, cubes, image_size=(4, 4), rasterizer=tsr.SoftAggregation())
+
+
+@pytest.mark.parametrize("bad", [{"near": 0.0}, {"far": 0.1}, {"eps": 0.0}])
+def test_bad_numbers(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        tsr.ApproximateGradient(**bad)

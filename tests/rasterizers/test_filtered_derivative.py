@@ -1,0 +1,103 @@
+"""Filtered derivatives against OpenDR's own, and against the twin."""
+
+import numpy as np
+import pytest
+
+import taichi_softras as tsr
+from taichi_softras.rasterizers.workspace import Workspace
+from tests import tolerances
+from tests.rasterizers.test_approximate_gradient import random_scene, upload
+from tests.reference.filtered_derivative import gradient
+from tests.reference.opendr_goldens import OPENDR_CASES, load_opendr
+from tests.reference.z_buffer import z_buffer
+
+
+@pytest.fixture(params=OPENDR_CASES, ids="-".join)
+def golden(request):
+    return load_opendr(*request.param)
+
+
+def forward(golden, backend):
+    colors = golden.vertex_colors[golden.triangles][None]
+    rasterizer = tsr.FilteredDerivative(background=tuple(golden.background))
+    return rasterizer.forward(
+        Workspace(),
+        upload(golden.corners, backend.numpy_float),
+        upload(colors, backend.numpy_float),
+        0,
+        golden.faces.shape,
+    )
+
+
+def planes(pixels):
+    """(1, C, H, W) of (H, W, C)."""
+    return np.moveaxis(pixels, -1, 0)[None]
+
+
+def check(golden, backend, tolerance):
+    """Image and what is seen in it are OpenDR's; alpha, which it has not, has no gradient."""
+    rasterization = forward(golden, backend)
+    seen = rasterization.z_buffer
+    depths = golden.depths[golden.triangles][golden.faces]
+    depth = (golden.weights * depths).sum(axis=-1) + (golden.faces < 0)
+    on_screen = golden.weights * depths / depth[..., None]
+    alpha = (golden.faces >= 0).astype(float)[..., None]
+    for array, values in (
+        (seen.faces, golden.faces[None]),
+        (seen.weights, planes(on_screen)),
+        (seen.depths, depth[None, None]),
+        (rasterization.image, planes(np.dstack([golden.image, alpha]))),
+        (rasterization.grad_image, planes(np.dstack([golden.grad_image, 0 * alpha]))),
+    ):
+        array.from_numpy(np.ascontiguousarray(values, array.to_numpy().dtype))
+    if golden.boundary is not None:
+        rasterization.boundary = Workspace().get("boundary", (1, *golden.faces.shape), int)
+        rasterization.boundary.from_numpy(golden.boundary[None].astype(np.int32))
+    rasterization.backward()
+    grad_corners = rasterization.grad_corners.to_numpy()[0].astype(float)
+    pixel = 2 / min(golden.faces.shape) * np.array([1, -1])  # NDC, y up
+    for what, actual, expected in (
+        ("corners", grad_corners[..., :2] * pixel, golden.grad_vertices),
+        ("colours", rasterization.grad_colors.to_numpy()[0], golden.grad_vertex_colors),
+    ):
+        error = np.abs(golden.at_vertices(actual) - expected).max() / np.abs(expected).max()
+        print(f"gradient of {what}: largest relative error {error:.1e}")
+        assert error < tolerance
+    assert not grad_corners[..., 2].any()
+
+
+@pytest.mark.f64
+def test_opendr_in_double_precision(backend, golden):
+    check(golden, backend, tolerances.OPENDR_DOUBLE)
+
+
+def test_opendr_in_single_precision(backend, golden):
+    check(golden, backend, tolerances.OPENDR_SINGLE)
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("name", ["tri", "ico2"])
+def test_the_image_is_that_of_opendr(backend, name):
+    golden = load_opendr(name, "plain")
+    rasterization = forward(golden, backend)
+    np.testing.assert_array_equal(rasterization.z_buffer.faces.to_numpy()[0], golden.faces)
+    image = np.moveaxis(rasterization.image.to_numpy()[0], 0, -1)
+    np.testing.assert_allclose(image[..., :3], golden.image, atol=tolerances.TWIN_DOUBLE)
+
+
+@pytest.mark.f64
+def test_gradient_is_that_of_the_twin(backend):
+    """All of an image of two views, alpha among the channels."""
+    corners, colors = random_scene("corners")
+    rasterizer = tsr.FilteredDerivative(near=2.0)
+    image, vjp = tsr.rasterize(corners, colors, image_size=(15, 26), rasterizer=rasterizer)
+    cotangent = np.random.default_rng(1).normal(size=image.shape)
+    grad_corners, _ = vjp(cotangent)
+    pixels = 15 / 2 * np.array([1, -1])  # in one NDC, y down
+    for view in range(2):
+        faces, weights, depths = z_buffer(corners[view], (15, 26), 2.0, 100.0, True)
+        on_face = weights / corners[view, :, :, 2][faces] * depths[..., None]
+        expected = gradient(image[view], faces, on_face, None, cotangent[view], 12) * pixels
+        error = np.abs(grad_corners[view, ..., :2] - expected).max()
+        assert error < tolerances.TWIN_DOUBLE * np.abs(expected).max()
+    assert not grad_corners[..., 2].any()
