@@ -50,12 +50,16 @@ def draw_outlines(workspace: Workspace, corners: ti.Ndarray, z_buffer: ZBuffer) 
 
 def find_neighbours(corners: np.ndarray) -> np.ndarray:
     """(F, 3): the face across edge k, from corner k to k + 1, or NO_FACE; corners (F, 3, 3)."""
-    _, vertices = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)
-    vertices = vertices.reshape(-1, 3)
-    edges = np.sort(np.stack([vertices, np.roll(vertices, -1, axis=1)], axis=2), axis=2)
-    _, edge_ids = np.unique(edges.reshape(-1, 2), axis=0, return_inverse=True)
-    order = np.argsort(edge_ids.ravel(), kind="stable")
-    sorted_ids = edge_ids.ravel()[order]
+    points = corners.reshape(-1, 3)
+    order = np.lexsort(points.T)
+    is_new = (np.diff(points[order], axis=0) != 0).any(axis=1)
+    vertices = np.empty(len(points), np.int64)
+    vertices[order] = np.concatenate([[0], np.cumsum(is_new)])
+    starts = vertices.reshape(-1, 3)
+    ends = np.roll(starts, -1, axis=1)
+    edges = (np.minimum(starts, ends) * len(points) + np.maximum(starts, ends)).ravel()
+    order = np.argsort(edges, kind="stable")
+    sorted_ids = edges[order]
     neighbours = np.full(len(order), NO_FACE, np.int32)
     is_pair = sorted_ids[1:] == sorted_ids[:-1]
     neighbours[order[1:][is_pair]] = order[:-1][is_pair] // 3
