@@ -11,6 +11,7 @@ import taichi as ti
 from taichi.math import vec2
 
 from taichi_softras.rasterizers.base import NO_FACE, check_range
+from taichi_softras.rasterizers.outlines import draw_outlines
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, weights_on_face
 from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.rasterizers.z_buffer import ZBuffer
@@ -27,8 +28,9 @@ class FilteredDerivative:
     dI/d(x, y)_k = -S u_k. Pixels of the background move with nothing, and no gradient reaches
     the depths of corners. Colours get the exact gradient.
 
-    S is the central difference (I[i+1] - I[i-1]) / 2, and 0 across the image's border: OpenDR
-    without its outlines (overdraw=False).
+    With `overdraw` silhouette edges are drawn as lines of one pixel (see `outlines`), and S is
+    the mean of those of I[i+1] - I[i] and I[i] - I[i-1] that touch no line; where both do, it
+    is I[i+1] - I[i-1]. Without, S is (I[i+1] - I[i-1]) / 2, and 0 across the image's border.
 
     OpenDR counts in pixels, with y down and centres at integers; here as elsewhere gradients
     are by NDC, y up, the shorter side of the image spanning 2.
@@ -38,6 +40,7 @@ class FilteredDerivative:
         far: what is drawn is nearer than this depth.
         background: colour of the background, one number or one for each channel.
         double_sided: whether faces that are clockwise on the image are drawn.
+        overdraw: whether outlines are drawn.
 
     Raises:
         ValueError: for a number out of its range.
@@ -49,6 +52,7 @@ class FilteredDerivative:
     far: float = 100.0
     background: Union[float, tuple] = (0.0, 0.0, 0.0)
     double_sided: bool = True
+    overdraw: bool = True
 
     def __post_init__(self):
         check_range("near", self.near, above=0.0)
@@ -85,6 +89,8 @@ class FilteredRasterization(ZBufferRasterization):
             workspace, corners, colors, texel_resolution, z_buffer, method.background, CUBE_MARGIN
         )
         self.boundary = None
+        if method.overdraw:
+            self.boundary = draw_outlines(workspace, corners, z_buffer)
         self.paint()
         self.image = self.drawn
 

@@ -21,7 +21,7 @@ class ZBuffer:
     """What is seen at each pixel.
 
     Attributes:
-        records, boxes: of the faces, see `rasterizers.faces`.
+        records, boxes: of the faces, see `rasterizers.faces`; bins: of their tiles.
         faces: (B, H, W) index, or NO_FACE.
         weights: (B, 3, H, W) barycentric on the screen, clipped to [0, 1], sum 1.
         depths: (B, 1, H, W), `far` where no face is.
@@ -53,17 +53,17 @@ class ZBuffer:
         self.image_size = image_size
         reach = PADDING_PIXELS * 2.0 / min(image_size)
         self.records, self.boxes = prepare_faces(workspace, corners, image_size, reach)
-        bins = Bins(workspace, self.boxes, views, image_size)
+        self.bins = Bins(workspace, self.boxes, views, image_size)
         self.faces = workspace.get("visible_faces", (views, *image_size), int)
         self.weights = workspace.get("visible_weights", (views, 3, *image_size))
         self.depths = workspace.get("visible_depths", (views, 1, *image_size))
         find_nearest_faces(
             self.records,
             self.boxes,
-            bins.starts,
-            bins.faces,
-            bins.rows,
-            bins.columns,
+            self.bins.starts,
+            self.bins.faces,
+            self.bins.rows,
+            self.bins.columns,
             near,
             far,
             double_sided,

@@ -44,6 +44,7 @@ ALL_RASTERIZERS = [
     soft("hard", "softmax", "hard", False, True),
     soft("hard", "hard", "sum", True, True),
     tsr.ApproximateGradient(background=(0.1, 0.2, 0.3)),
+    tsr.FilteredDerivative(background=(0.1, 0.2, 0.3), overdraw=False),
     tsr.FilteredDerivative(background=(0.1, 0.2, 0.3)),
     tsr.ApproximateGradient(background=(0.1, 0.2, 0.3), double_sided=False, anti_aliasing=True),
 ]

@@ -7,7 +7,11 @@ import taichi_softras as tsr
 from taichi_softras.rasterizers.workspace import Workspace
 from tests import tolerances
 from tests.rasterizers.test_approximate_gradient import random_scene, upload
-from tests.reference.filtered_derivative import gradient
+from tests.reference.filtered_derivative import (
+    draw_outlines,
+    filtered_derivative,
+    gradient,
+)
 from tests.reference.opendr_goldens import OPENDR_CASES, load_opendr
 from tests.reference.z_buffer import z_buffer
 
@@ -19,7 +23,7 @@ def golden(request):
 
 def forward(golden, backend):
     colors = golden.vertex_colors[golden.triangles][None]
-    rasterizer = tsr.FilteredDerivative(background=tuple(golden.background))
+    rasterizer = tsr.FilteredDerivative(background=tuple(golden.background), overdraw=False)
     return rasterizer.forward(
         Workspace(),
         upload(golden.corners, backend.numpy_float),
@@ -86,18 +90,34 @@ def test_the_image_is_that_of_opendr(backend, name):
 
 
 @pytest.mark.f64
-def test_gradient_is_that_of_the_twin(backend):
-    """All of an image of two views, alpha among the channels."""
+@pytest.mark.parametrize("overdraw", [False, True])
+def test_image_and_gradient_are_those_of_the_twin(backend, overdraw):
+    """Of two views, alpha among the channels."""
     corners, colors = random_scene("corners")
-    rasterizer = tsr.FilteredDerivative(near=2.0)
+    rasterizer = tsr.FilteredDerivative(near=2.0, overdraw=overdraw)
     image, vjp = tsr.rasterize(corners, colors, image_size=(15, 26), rasterizer=rasterizer)
+    expected = filtered_derivative(corners, colors, (15, 26), **vars(rasterizer))
+    np.testing.assert_allclose(image, expected, atol=tolerances.TWIN_DOUBLE)
     cotangent = np.random.default_rng(1).normal(size=image.shape)
     grad_corners, _ = vjp(cotangent)
     pixels = 15 / 2 * np.array([1, -1])  # in one NDC, y down
     for view in range(2):
         faces, weights, depths = z_buffer(corners[view], (15, 26), 2.0, 100.0, True)
+        boundary = draw_outlines(corners[view], faces, weights, depths) if overdraw else None
         on_face = weights / corners[view, :, :, 2][faces] * depths[..., None]
-        expected = gradient(image[view], faces, on_face, None, cotangent[view], 12) * pixels
+        expected = gradient(image[view], faces, on_face, boundary, cotangent[view], 12) * pixels
         error = np.abs(grad_corners[view, ..., :2] - expected).max()
         assert error < tolerances.TWIN_DOUBLE * np.abs(expected).max()
     assert not grad_corners[..., 2].any()
+
+
+def test_an_outline_is_one_pixel_wide(backend):
+    """A square of two faces: the diagonal that they share is no outline, the border is."""
+    a, b, c, d = np.array([[-0.5, -0.5, 2], [0.5, -0.5, 2], [0.5, 0.5, 2], [-0.5, 0.5, 2]])
+    corners = upload(np.array([[[a, b, c], [a, c, d]]]), backend.numpy_float)
+    drawn = tsr.FilteredDerivative().forward(Workspace(), corners, None, 0, (17, 17))
+    expected = np.zeros((17, 17), int)
+    expected[4:13, 4:13] = 1
+    np.testing.assert_array_equal(drawn.image.to_numpy()[0, 0], expected)
+    expected[5:12, 5:12] = 0
+    np.testing.assert_array_equal(drawn.boundary.to_numpy()[0], expected)
