@@ -5,6 +5,7 @@ from taichi_softras.functional import rasterize as rasterize
 from taichi_softras.io import images as images
 from taichi_softras.optim import SGD as SGD
 from taichi_softras.optim import Adam as Adam
+from taichi_softras.rasterizers.k_nearest import KNearest as KNearest
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation as SoftAggregation
 from taichi_softras.renderer import Renderer as Renderer
 from taichi_softras.scene import camera_conventions as camera_conventions
@@ -28,6 +29,7 @@ __all__ = [
     "Camera",
     "Flat",
     "Gouraud",
+    "KNearest",
     "Lights",
     "Mesh",
     "Orthographic",

@@ -9,6 +9,7 @@ def test_names():
         "Camera",
         "Flat",
         "Gouraud",
+        "KNearest",
         "Lights",
         "Mesh",
         "Orthographic",

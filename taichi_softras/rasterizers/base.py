@@ -1,7 +1,7 @@
 """What every rasterizer offers: draw, and pull an image gradient back to corners and colours."""
 
 import math
-from typing import Optional, Protocol
+from typing import Optional, Protocol, Union
 
 import taichi as ti
 
@@ -58,6 +58,21 @@ def choose(name: str, value: str, choices: dict) -> object:
         options = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{name} must be one of {options}, got {value!r}")
     return choices[value]
+
+
+def background_colors(background: Union[float, tuple], channels: int) -> tuple:
+    """The background's colour, a number for each channel; a silhouette has none."""
+    if not channels:
+        return ()
+    values = background if hasattr(background, "__len__") else (background,)
+    if len(values) == channels:
+        return tuple(values)
+    if len(set(values)) > 1:
+        raise ValueError(
+            f"background has {len(values)} different values, but colours have {channels} "
+            "channels: give one number, or one for each channel"
+        )
+    return (values[0],) * channels
 
 
 def check_range(name: str, value: float, above: float = -math.inf, below: float = math.inf) -> None:
