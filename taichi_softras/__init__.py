@@ -1,6 +1,7 @@
 """taichi_softras: differentiable mesh rendering whose kernels are written in Taichi."""
 
 from taichi_softras import losses as losses
+from taichi_softras.functional import fragments as fragments
 from taichi_softras.functional import rasterize as rasterize
 from taichi_softras.io import images as images
 from taichi_softras.optim import SGD as SGD
@@ -39,6 +40,7 @@ __all__ = [
     "SoftAggregation",
     "Unlit",
     "camera_conventions",
+    "fragments",
     "images",
     "losses",
     "orbit",

@@ -20,6 +20,7 @@ def test_names():
         "SoftAggregation",
         "Unlit",
         "camera_conventions",
+        "fragments",
         "images",
         "losses",
         "orbit",

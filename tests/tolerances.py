@@ -86,3 +86,17 @@ EXP_DOUBLE = 1e-13
 
 # 1 / (1 + exp(-x)) in f32: exp's error and three roundings of 6e-8.
 SIGMOID_SINGLE = 6e-7
+
+# PyTorch3D's results are f32: depths near 3 to some roundings of 2e-7; where the last of K faces is
+# tied with the next one to 2e-5, either may be in the list.
+PYTORCH3D_DEPTH = 6e-5
+
+# Its barycentrics of faces that are seen edge-on: area + 1e-8 there, and f32.
+PYTORCH3D_FRAGMENTS = 5e-5
+
+# The share of fragments or pixels where equal depths are in the order of rounding there.
+PYTORCH3D_TIES = 0.02
+
+# Its f32 images and gradients (relative to the largest entry) by 1 / gamma and 1 / sigma.
+PYTORCH3D_IMAGE = 2e-4
+PYTORCH3D_GRADIENT = 2e-3

@@ -168,7 +168,7 @@ AFFINE = Interpolation(interpolate_depth_on_screen, screen_weights, affine_weigh
 
 
 @ti.func
-def texel_index(clipped: vec3, resolution: int) -> int:
+def texel_index(weights: vec3, resolution: int) -> int:
     """Which of a face's R x R texels lies under a point (SoftRas `surface` textures).
 
     Corner a runs along columns, corner b along rows; the upper half of the square is
@@ -176,8 +176,8 @@ def texel_index(clipped: vec3, resolution: int) -> int:
     exact zero beyond the edge a-b, so rounding flips no texel there.
     """
     scale = ti.cast(resolution, float)
-    column = ti.max(ti.min(ti.cast(clipped.x * scale, ti.i32), resolution - 1), 0)
-    row = ti.max(ti.min(ti.cast(clipped.y * scale, ti.i32), resolution - 1), 0)
-    is_lower = (1.0 - clipped.z) * scale - ti.cast(column + row, float) <= 1.0
+    column = ti.max(ti.min(ti.cast(weights.x * scale, ti.i32), resolution - 1), 0)
+    row = ti.max(ti.min(ti.cast(weights.y * scale, ti.i32), resolution - 1), 0)
+    is_lower = (1.0 - weights.z) * scale - ti.cast(column + row, float) <= 1.0
     last = resolution - 1
     return ti.select(is_lower, row * resolution + column, (last - row) * resolution + last - column)

@@ -35,7 +35,7 @@ FRONT_PLANE, LIMIT_FACE_PLANE = 0, 1
 SMALLEST_COVERAGE = 1e-30  # of a face in reach: coverage also tells whether there is one
 # relative: depths that rounding may give either order, and not the same in each kernel. Neighbours
 # meet at such depths where their common edge or corner is nearest to a pixel outside of both.
-SAME_DEPTH = 4e-6
+SAME_DEPTH = 2e-5
 NO_LIMIT = 1e11  # depth; nearer than the horizon of a face that is seen edge-on
 # What a face sums up over its pixels, one local vector each: gradients at x, y of the corners,
 # at the inverse depths, at the colours of the corners.
@@ -205,7 +205,7 @@ def blend(
         pixels[FRONT][lane] = front
         pixels[TOTAL][lane] = pixels[TOTAL][lane] * keep + gain
         used = structure.interpolation.weights(clipped, triangle.inverse_depths, depth)
-        texel = texel_index(clipped, numbers.texel_resolution)
+        texel = texel_index(used, numbers.texel_resolution)
         for channel in ti.static(range(structure.channels)):
             color = 0.0
             if ti.static(structure.has_texels):
@@ -297,7 +297,7 @@ def pull_back_fragment(
     if ti.static(structure.channels > 0):
         clipped, depth = fragment.clipped, fragment.depth
         used = structure.interpolation.weights(clipped, triangle.inverse_depths, depth)
-        texel = texel_index(clipped, numbers.texel_resolution)
+        texel = texel_index(used, numbers.texel_resolution)
         share = structure.color.weight(
             fragment.seen,
             depth,
