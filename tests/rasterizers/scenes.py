@@ -10,6 +10,7 @@ import numpy as np
 
 import taichi_softras as tsr
 from taichi_softras.scene import primitives
+from tests.reference.k_nearest import k_nearest
 from tests.reference.soft_aggregation import soft_aggregation
 
 NUMBERS = {
@@ -34,6 +35,12 @@ def soft(distance, color, alpha, perspective_correct, double_sided, **changes):
     )
 
 
+def nearest(blend, **changes):
+    """K nearest by its choices, with the numbers of these tests; more faces than the scene has."""
+    numbers = {name: NUMBERS[name] for name in ("sigma", "gamma", "near", "far", "background")}
+    return tsr.KNearest(50, blend=blend, **numbers, **changes)
+
+
 ALL_RASTERIZERS = [
     soft("euclidean", "softmax", "product", True, True),
     soft("euclidean", "hard", "product", False, True),
@@ -41,13 +48,19 @@ ALL_RASTERIZERS = [
     soft("barycentric", "softmax", "sum", False, False),
     soft("hard", "softmax", "hard", False, True),
     soft("hard", "hard", "sum", True, True),
+    nearest("softmax"),
+    nearest("softmax", clip_barycentric_coords=False, perspective_correct=False),
+    # The one nearest face gives the colour: without a blur radius, as where a pixel looks at a
+    # common corner of several faces their order decides, and no gradient tells.
+    nearest("sigmoid_alpha", perspective_correct=False, blur_radius=0.0),
+    nearest("hard", cull_backfaces=True, blur_radius=0.0),
 ]
 
 ALL_SHADINGS = [tsr.Unlit(), tsr.Flat(), tsr.Gouraud(), tsr.Silhouette()]
 
 APPROXIMATE_IN_VERTICES = ()  # types of rasterizers whose gradient is no derivative of the image
 
-TWINS = {tsr.SoftAggregation: soft_aggregation}
+TWINS = {tsr.SoftAggregation: soft_aggregation, tsr.KNearest: k_nearest}
 
 
 def describe(value) -> str:
