@@ -1,6 +1,7 @@
 """taichi_softras: differentiable mesh rendering whose kernels are written in Taichi."""
 
 from taichi_softras import losses as losses
+from taichi_softras.functional import fragments as fragments
 from taichi_softras.functional import rasterize as rasterize
 from taichi_softras.io import images as images
 from taichi_softras.optim import SGD as SGD
@@ -11,6 +12,7 @@ from taichi_softras.rasterizers.approximate_gradient import (
 from taichi_softras.rasterizers.filtered_derivative import (
     FilteredDerivative as FilteredDerivative,
 )
+from taichi_softras.rasterizers.k_nearest import KNearest as KNearest
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation as SoftAggregation
 from taichi_softras.renderer import Renderer as Renderer
 from taichi_softras.scene import camera_conventions as camera_conventions
@@ -36,6 +38,7 @@ __all__ = [
     "FilteredDerivative",
     "Flat",
     "Gouraud",
+    "KNearest",
     "Lights",
     "Mesh",
     "Orthographic",
@@ -45,6 +48,7 @@ __all__ = [
     "SoftAggregation",
     "Unlit",
     "camera_conventions",
+    "fragments",
     "images",
     "losses",
     "orbit",

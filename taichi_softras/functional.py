@@ -9,6 +9,7 @@ import taichi as ti
 
 from taichi_softras.fields import default_numpy_float
 from taichi_softras.rasterizers.base import Rasterizer
+from taichi_softras.rasterizers.k_nearest import Fragments, KNearest
 from taichi_softras.rasterizers.planes import pixels_from_planes, planes_from_pixels
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
 from taichi_softras.rasterizers.workspace import Workspace
@@ -46,9 +47,7 @@ def rasterize(
     """
     rasterizer = rasterizer or SoftAggregation()
     dtype = default_numpy_float()
-    corners = _checked("corners", corners, dtype)
-    if corners.ndim != 4 or corners.shape[2:] != (3, 3) or corners.shape[0] < 1:
-        raise ValueError(f"corners must have shape (B, F, 3, 3), got {corners.shape}")
+    corners = _checked_corners(corners, dtype)
     height, width = check_image_size(image_size)
     views, faces = corners.shape[:2]
     texel_resolution = 0
@@ -91,6 +90,40 @@ def rasterize(
     return image, vjp
 
 
+def fragments(
+    corners: np.ndarray, *, image_size: tuple, rasterizer: Optional[KNearest] = None
+) -> Fragments:
+    """The K nearest faces of each pixel, sorted by depth, -1 where there are no more.
+
+    Args:
+        corners: (B, F, 3, 3) as for `rasterize`.
+        image_size: (H, W) in pixels.
+        rasterizer: gives K, the blur radius and how depths are interpolated; `KNearest()` when
+            left out.
+
+    Raises:
+        ValueError: for wrong shapes, sizes or values that are not finite; for a rasterizer
+            that has no fragments.
+    """
+    dtype = default_numpy_float()
+    rasterizer = KNearest() if rasterizer is None else rasterizer
+    check_has_fragments(rasterizer)
+    corners = _checked_corners(corners, dtype)
+    image_size = check_image_size(image_size)
+    views, faces = corners.shape[:2]
+    corners_array = _upload(corners, (views, max(faces, 1), 3, 3), dtype)
+    return rasterizer.fragments(Workspace(), corners_array, image_size)
+
+
+def check_has_fragments(rasterizer: Rasterizer) -> None:
+    """Raises a ValueError for a rasterizer without `fragments`."""
+    if not hasattr(rasterizer, "fragments"):
+        raise ValueError(
+            f"{type(rasterizer).__name__} has no fragments: every face counts, or the nearest "
+            "alone; use KNearest"
+        )
+
+
 def check_image_size(image_size: tuple) -> tuple:
     """(H, W) as two ints >= 1, or a ValueError."""
     try:
@@ -102,6 +135,14 @@ def check_image_size(image_size: tuple) -> tuple:
     if height < 1 or width < 1:
         raise ValueError(f"image_size must be at least (1, 1), got {image_size!r}")
     return height, width
+
+
+def _checked_corners(corners: np.ndarray, dtype: type) -> np.ndarray:
+    """Projected corners, finite and (B, F, 3, 3)."""
+    corners = _checked("corners", corners, dtype)
+    if corners.ndim != 4 or corners.shape[2:] != (3, 3) or corners.shape[0] < 1:
+        raise ValueError(f"corners must have shape (B, F, 3, 3), got {corners.shape}")
+    return corners
 
 
 def _checked(name: str, values: np.ndarray, dtype: type) -> np.ndarray:

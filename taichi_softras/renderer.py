@@ -16,9 +16,10 @@ import taichi as ti
 from taichi.lang import impl
 
 from taichi_softras.fields import FieldTree, default_numpy_float
-from taichi_softras.functional import check_image_size
+from taichi_softras.functional import check_has_fragments, check_image_size
 from taichi_softras.geometry.transform import project_vertices
 from taichi_softras.rasterizers.base import Rasterizer
+from taichi_softras.rasterizers.k_nearest import Fragments
 from taichi_softras.rasterizers.planes import planes_from_pixels
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
 from taichi_softras.rasterizers.workspace import Workspace, array
@@ -125,7 +126,41 @@ class Renderer:
             self._place_corners_and_colors()
             self._resume(grad_image)
 
+    def fragments(self, faces_per_pixel: Optional[int] = None) -> Fragments:
+        """The nearest faces of each pixel, of a rasterizer that looks for them (`KNearest`).
+
+        Args:
+            faces_per_pixel: K; that of the rasterizer when left out.
+
+        Returns:
+            `pix_to_face`, `zbuf`, `barycentrics` and `distances` (squared, NDC, negative
+            inside) as NumPy arrays, sorted by depth, -1 where a pixel has fewer than K faces.
+
+        Raises:
+            ValueError: for K < 1; for a rasterizer without fragments.
+        """
+        check_has_fragments(self.rasterizer)
+        found = []
+        self._find_fragments(faces_per_pixel, found)
+        return found[0]
+
+    @ti.ad.no_grad
+    def _find_fragments(self, faces_per_pixel: Optional[int], found: list) -> None:
+        """Appends to `found`: Taichi drops what a function without gradient returns."""
+        self._project()
+        workspace = Workspace()
+        shape = (self.cameras.num_views, self.mesh.num_faces, 3, 3)
+        corners = workspace.get("corners", shape)
+        load_corners(self.vertices_ndc, self.mesh.faces, corners)
+        found.append(
+            self.rasterizer.fragments(workspace, corners, self.image_size, faces_per_pixel)
+        )
+
     def _place_corners_and_colors(self) -> None:
+        self._project()
+        self.shading.shade(self.mesh, self.lights, self._buffers)
+
+    def _project(self) -> None:
         height, width = self.image_size
         self.cameras.update(width / height)
         project_vertices(
@@ -136,7 +171,6 @@ class Renderer:
             height / min(self.image_size),
             self.vertices_ndc,
         )
-        self.shading.shade(self.mesh, self.lights, self._buffers)
 
     @ti.ad.grad_replaced
     def _rasterize(self) -> None:

@@ -69,6 +69,24 @@ def test_numbers_and_sizes_compile_nothing(backend):
     assert count_variants() == before
 
 
+def test_numbers_of_k_nearest_compile_nothing(backend):
+    """Nor does another K."""
+    corners = np.random.default_rng(0).uniform(-1, 1, (2, 5, 3, 3)) + [0, 0, 3]
+    variants = []
+    for number in range(1, 4):
+        inputs = {
+            "image_size": (6, 7),
+            "rasterizer": tsr.KNearest(
+                5 * number, sigma=0.1 * number, gamma=0.1 * number, blur_radius=0.1 * number
+            ),
+        }
+        image, vjp = tsr.rasterize(corners, corners[:1], **inputs)
+        vjp(np.ones_like(image))
+        tsr.fragments(corners, **inputs)
+        variants.append(count_variants())
+    assert variants[0] == variants[1] == variants[2]
+
+
 def test_another_renderer_compiles_no_raster_kernel(backend):
     """Of another mesh, size, camera and other numbers; render and gradient."""
     tree = FieldTree()

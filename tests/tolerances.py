@@ -104,3 +104,16 @@ OPENDR_DOUBLE = 1e-13
 
 # f32 kernels against it: sums over some hundred pixels, roundings of 6e-8.
 OPENDR_SINGLE = 5e-6
+# PyTorch3D's results are f32: depths near 3 to some roundings of 2e-7; where the last of K faces is
+# tied with the next one to 2e-5, either may be in the list.
+PYTORCH3D_DEPTH = 6e-5
+
+# Its barycentrics of faces that are seen edge-on: area + 1e-8 there, and f32.
+PYTORCH3D_FRAGMENTS = 5e-5
+
+# The share of fragments or pixels where equal depths are in the order of rounding there.
+PYTORCH3D_TIES = 0.02
+
+# Its f32 images and gradients (relative to the largest entry) by 1 / gamma and 1 / sigma.
+PYTORCH3D_IMAGE = 2e-4
+PYTORCH3D_GRADIENT = 2e-3

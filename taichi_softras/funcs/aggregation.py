@@ -81,11 +81,18 @@ def hard_slope(value: float, coverage: float, num_faces: int) -> float:
     return 0.0
 
 
+@ti.func
+def any_add(value: float, coverage: float) -> float:
+    """Keeps whether a face covers the pixel, however little."""
+    return ti.select(coverage > 0.0, 1.0, value)
+
+
 ALPHAS = {
     "product": AlphaAggregation(1.0, product_add, product_resolve, product_slope),
     "sum": AlphaAggregation(0.0, sum_add, sum_resolve, sum_slope),
     "hard": AlphaAggregation(0.0, hard_add, hard_resolve, hard_slope),
 }
+ANY = AlphaAggregation(0.0, any_add, hard_resolve, hard_slope)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,11 +108,14 @@ class ColorAggregation:
             nearest, front): what was summed is multiplied by keep, the face adds gain.
         weight: (coverage, depth, face, nearest, front, inverse_sum, sharpness) -> w_j.
         is_soft: whether w_j moves with coverage and depth.
+        background_floor: the background's weight, relative to the nearest face's
+            exp(z / gamma), does not fall below this.
     """
 
     meet: object
     weight: object
     is_soft: bool
+    background_floor: float = 0.0
 
 
 @ti.func
@@ -175,3 +185,42 @@ COLORS = {
     "softmax": ColorAggregation(softmax_meet, softmax_weight, is_soft=True),
     "hard": ColorAggregation(nearest_meet, nearest_weight, is_soft=False),
 }
+
+
+@ti.func
+def floored_softmax_meet(
+    coverage: float,
+    is_inside: int,
+    depth: float,
+    face: int,
+    nearest: float,
+    front: int,
+    sharpness: float,
+):
+    """As `softmax_meet`, and remembers the nearest face; the lower index on a tie."""
+    is_first = (depth < nearest) | ((depth == nearest) & (face < front))
+    is_first &= coverage > 0.0
+    keep, gain, new_nearest, _ = softmax_meet(
+        coverage, is_inside, depth, face, nearest, front, sharpness
+    )
+    return keep, gain, new_nearest, ti.select(is_first, face, front)
+
+
+@ti.func
+def first_meet(
+    coverage: float,
+    is_inside: int,
+    depth: float,
+    face: int,
+    nearest: float,
+    front: int,
+    sharpness: float,
+):
+    """The nearest face takes all, also beyond its edges; the lower index on a tie."""
+    return nearest_meet(coverage, 1, depth, face, nearest, front, sharpness)
+
+
+FLOORED_SOFTMAX = ColorAggregation(
+    floored_softmax_meet, softmax_weight, is_soft=True, background_floor=1e-10
+)
+FIRST = ColorAggregation(first_meet, nearest_weight, is_soft=False)

@@ -12,7 +12,7 @@ import taichi as ti
 
 from taichi_softras.funcs.aggregation import ALPHAS, COLORS
 from taichi_softras.funcs.coverage import ALWAYS, DISTANCES
-from taichi_softras.funcs.interpolation import PERSPECTIVE, SCREEN
+from taichi_softras.funcs.interpolation import CLIP_TO_RANGE, PERSPECTIVE, SCREEN
 from taichi_softras.rasterizers.base import (
     Rasterization,
     check_color,
@@ -24,6 +24,7 @@ from taichi_softras.rasterizers.binning import CPU_BLOCK, Bins
 from taichi_softras.rasterizers.faces import prepare_faces
 from taichi_softras.rasterizers.soft_kernels import (
     LANES,
+    Numbers,
     Structure,
     clear,
     draw_pixels,
@@ -107,10 +108,27 @@ class SoftAggregation:
             distance=DISTANCES[self.distance],
             alpha=ALPHAS[self.alpha],
             color=COLORS[self.color] if channels else None,
+            clipping=CLIP_TO_RANGE,
             interpolation=PERSPECTIVE if self.perspective_correct else SCREEN,
+            is_limited=False,
             is_double_sided=self.double_sided,
             has_texels=has_texels,
             channels=channels,
+        )
+
+    def numbers(self, image_size: tuple) -> Numbers:
+        """What the kernels take as arguments."""
+        sigma = self.sigma_ndc(image_size)
+        depth_range = self.far - self.near
+        # where the background stands in the softmax; a hard z-buffer begins behind everything
+        is_soft = COLORS[self.color].is_soft
+        return Numbers(
+            inverse_sigma=1.0 / sigma,
+            reach=DISTANCES[self.distance].reach(sigma, self.coverage_cutoff),
+            sharpness=1.0 / (self.gamma * depth_range),
+            near=self.near,
+            far=self.far,
+            start_depth=self.far - self.background_depth * depth_range if is_soft else ALWAYS,
         )
 
     def forward(
@@ -154,22 +172,20 @@ class SoftRasterization(Rasterization):
         self.colors = colors if self.has_colors else workspace.get("no_colors", (1, 1, 1, 1))
         self.texel_resolution = texel_resolution
 
-        sigma = method.sigma_ndc(image_size)
-        reach = self.structure.distance.reach(sigma, method.coverage_cutoff)
-        depth_range = method.far - method.near
-        sharpness = 1.0 / (method.gamma * depth_range)
-        self.numbers = (1.0 / sigma, reach, sharpness, method.near, method.far)
-        self.records, self.boxes = prepare_faces(workspace, corners, image_size, reach**0.5)
+        self.numbers = method.numbers(image_size)
+        reach = self.numbers.reach**0.5
+        self.records, self.boxes = prepare_faces(workspace, corners, image_size, reach)
         self.bins = Bins(workspace, self.boxes, views, image_size)
 
         height, width = image_size
         planes = (height, width + LANES)
         self.image = workspace.get("image", (views, channels + 1, *planes))
-        self.state = workspace.get("state", (views, 3 if self.has_colors else 1, *planes))
-        self.front = workspace.get("front", (views, *planes) if self.has_colors else (1, 1, 1), int)
-        # where the background stands in the softmax; a hard z-buffer begins behind everything
-        is_soft = self.has_colors and self.structure.color.is_soft
-        self.start_depth = method.far - method.background_depth * depth_range if is_soft else ALWAYS
+        is_limited = self.structure.is_limited
+        num_planes = 5 if is_limited else 3 if self.has_colors else 1
+        self.state = workspace.get("state", (views, num_planes, *planes))
+        has_faces = is_limited or self.has_colors
+        shape = (views, 1 + is_limited, *planes) if has_faces else (1, 1, 1, 1)
+        self.pixel_faces = workspace.get("pixel_faces", shape, int)
         self.background = upload_background(workspace, method.background, channels)
 
     def draw(self) -> None:
@@ -183,14 +199,13 @@ class SoftRasterization(Rasterization):
             self.colors,
             self.texel_resolution,
             self.background,
-            self.start_depth,
             *self.image_size,
             self.bins.rows,
             self.bins.columns,
             *self.numbers,
             self.image,
             self.state,
-            self.front,
+            self.pixel_faces,
             self.structure,
         )
 
@@ -229,9 +244,10 @@ class SoftRasterization(Rasterization):
             self.boxes,
             self.colors,
             self.texel_resolution,
+            self.background,
             self.image,
             self.state,
-            self.front,
+            self.pixel_faces,
             self.grad_image,
             *self.image_size,
             *self.numbers,

@@ -7,21 +7,15 @@ thread owns a pixel.
 """
 
 import dataclasses
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import taichi as ti
 from taichi.math import vec2, vec3
 
 from taichi_softras.funcs.aggregation import AlphaAggregation, ColorAggregation
 from taichi_softras.funcs.coverage import Distance
-from taichi_softras.funcs.interpolation import (
-    Interpolation,
-    clip_weights,
-    clip_weights_vjp,
-    interpolate_depth,
-    texel_index,
-)
-from taichi_softras.funcs.numeric import sigmoid
+from taichi_softras.funcs.interpolation import Clipping, Interpolation, texel_index
+from taichi_softras.funcs.numeric import exp, sigmoid
 from taichi_softras.funcs.triangle import barycentric, barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import CPU_BLOCK, TILE, TILE_BITS
@@ -33,7 +27,16 @@ TILES_PER_TASK = 4  # CPU forward: small, so that threads end together
 
 # What a pixel keeps while faces come, one local vector each: alpha's number, the nearest depth,
 # the sum of weights, the front face, and the weighted sum of each channel.
+# Where faces are limited to the nearest, their limit's depth and face follow.
 KEPT, NEAREST, TOTAL, FRONT, MIXED = 0, 1, 2, 3, 4
+# The planes of `state` and of `pixel_faces`: what a pixel keeps until the gradient comes.
+KEPT_PLANE, TOTAL_PLANE, NEAREST_PLANE, LIMIT_PLANE = 0, 1, 2, 3
+FRONT_PLANE, LIMIT_FACE_PLANE = 0, 1
+SMALLEST_COVERAGE = 1e-30  # of a face in reach: coverage also tells whether there is one
+# relative: depths that rounding may give either order, and not the same in each kernel. Neighbours
+# meet at such depths where their common edge or corner is nearest to a pixel outside of both.
+SAME_DEPTH = 2e-5
+NO_LIMIT = 1e11  # depth; nearer than the horizon of a face that is seen edge-on
 # What a face sums up over its pixels, one local vector each: gradients at x, y of the corners,
 # at the inverse depths, at the colours of the corners.
 POSITIONS, INVERSE_DEPTHS, CORNER_COLORS = 0, 6, 9
@@ -46,10 +49,23 @@ class Structure:
     distance: Distance
     alpha: AlphaAggregation
     color: Optional[ColorAggregation]  # None: silhouette only
+    clipping: Clipping
     interpolation: Interpolation
+    is_limited: bool  # to faces up to a depth, each pixel's own
     is_double_sided: bool
     has_texels: bool
     channels: int
+
+
+class Numbers(NamedTuple):
+    """The numbers of the method: float arguments of every kernel, in this order."""
+
+    inverse_sigma: float  # 1 / NDC squared
+    reach: float  # NDC squared: where coverage is cut off
+    sharpness: float  # 1 / (gamma (far - near)), per unit of depth
+    near: float  # depth
+    far: float  # depth
+    start_depth: float  # of the background
 
 
 @ti.func
@@ -59,6 +75,7 @@ def collect_numbers(
     sharpness: float,  # 1 / (gamma (far - near)), per unit of depth
     near: float,  # depth
     far: float,  # depth
+    start_depth: float,  # of the background
     num_faces: int,
     texel_resolution: int,
 ):
@@ -69,6 +86,7 @@ def collect_numbers(
         sharpness=sharpness,
         near=near,
         far=far,
+        start_depth=start_depth,
         num_faces=num_faces,
         texel_resolution=texel_resolution,
     )
@@ -83,10 +101,11 @@ def cover(
     weights: vec3,
     is_in_box: int,
 ) -> float:
-    """D = sigmoid(delta d^2 / sigma), zero beyond the cut-off. SoftRas eq. 1."""
+    """D = sigmoid(delta d^2 / sigma), zero beyond the cut-off alone. SoftRas eq. 1."""
     signed = structure.distance.signed(pixel, triangle, weights)
     is_near = is_in_box & (signed > -numbers.reach)
-    return ti.select(is_near, sigmoid(signed * numbers.inverse_sigma), 0.0)
+    coverage = sigmoid(signed * numbers.inverse_sigma)
+    return ti.select(is_near, ti.max(coverage, SMALLEST_COVERAGE), 0.0)
 
 
 @ti.func
@@ -102,6 +121,41 @@ def visible(
     if ti.static(not structure.is_double_sided):
         is_seen &= triangle.inverse_area > 0.0
     return ti.select(is_seen, coverage, 0.0)
+
+
+@ti.func
+def meet(
+    structure: ti.template(),
+    numbers: ti.template(),
+    triangle: ti.template(),
+    pixel: vec2,
+    is_in_box: int,
+    face: int,
+    limit_depth: float,
+    limit_face: int,
+):
+    """The fragment of a face at a pixel.
+
+    Returns:
+        A struct: barycentric `weights` of the pixel, those of the point on the face, its depth,
+        the `coverage` that counts for alpha, and `seen`, the one that counts for colour.
+    """
+    weights = barycentric(pixel, triangle)
+    clipped = structure.clipping.clip(weights)
+    depth = structure.interpolation.depth(clipped, triangle.inverse_depths)
+    coverage = cover(structure, numbers, triangle, pixel, weights, is_in_box)
+    seen = coverage
+    if ti.static(structure.is_limited):
+        is_kept = depth < limit_depth * (1.0 - SAME_DEPTH)
+        is_kept |= (depth <= limit_depth * (1.0 + SAME_DEPTH)) & (face <= limit_face)
+        is_kept &= depth >= 0.0
+        if ti.static(not structure.is_double_sided):
+            is_kept &= triangle.inverse_area > 0.0
+        coverage = ti.select(is_kept, coverage, 0.0)
+        seen = coverage
+    else:
+        seen = visible(structure, numbers, triangle, coverage, depth)
+    return ti.Struct(weights=weights, clipped=clipped, depth=depth, coverage=coverage, seen=seen)
 
 
 @ti.func
@@ -130,16 +184,17 @@ def blend(
     lane: int,
 ):
     """One face meets one pixel: changes entry `lane` of what `pixels` keep."""
-    weights = barycentric(pixel, triangle)
-    coverage = cover(structure, numbers, triangle, pixel, weights, is_in_box)
-    pixels[KEPT][lane] = structure.alpha.add(pixels[KEPT][lane], coverage)
+    limit_depth, limit_face = NO_LIMIT, 0
+    if ti.static(structure.is_limited):
+        limit_depth = pixels[MIXED + structure.channels][lane]
+        limit_face = pixels[MIXED + structure.channels + 1][lane]
+    fragment = meet(structure, numbers, triangle, pixel, is_in_box, face, limit_depth, limit_face)
+    pixels[KEPT][lane] = structure.alpha.add(pixels[KEPT][lane], fragment.coverage)
     if ti.static(structure.channels > 0):
-        clipped = clip_weights(weights)
-        depth = interpolate_depth(clipped, triangle.inverse_depths)
-        seen = visible(structure, numbers, triangle, coverage, depth)
+        clipped, depth = fragment.clipped, fragment.depth
         keep, gain, nearest, front = structure.color.meet(
-            seen,
-            weights.min() >= 0.0,
+            fragment.seen,
+            fragment.weights.min() >= 0.0,
             depth,
             face,
             pixels[NEAREST][lane],
@@ -171,23 +226,29 @@ def store_pixel(
     column: int,
     pixels: ti.template(),
     lane: int,
+    background: ti.template(),
     image: ti.template(),
     state: ti.template(),
-    front_faces: ti.template(),
+    pixel_faces: ti.template(),
 ):
     """Writes entry `lane` of `pixels` to the image, and what the gradient needs of it."""
     kept = pixels[KEPT][lane]
     image[view, ti.static(structure.channels), row, column] = structure.alpha.resolve(
         kept, numbers.num_faces
     )
-    state[view, 0, row, column] = kept
+    state[view, KEPT_PLANE, row, column] = kept
     if ti.static(structure.channels > 0):
-        inverse_total = 1.0 / pixels[TOTAL][lane]
-        state[view, 1, row, column] = inverse_total
-        state[view, 2, row, column] = pixels[NEAREST][lane]
-        front_faces[view, row, column] = pixels[FRONT][lane]
+        lifted = 0.0  # what the background's weight lacks to its floor
+        if ti.static(structure.color.background_floor > 0.0):
+            fade = exp((pixels[NEAREST][lane] - numbers.start_depth) * numbers.sharpness)
+            lifted = ti.max(structure.color.background_floor - fade, 0.0)
+        inverse_total = 1.0 / (pixels[TOTAL][lane] + lifted)
+        state[view, TOTAL_PLANE, row, column] = inverse_total
+        state[view, NEAREST_PLANE, row, column] = pixels[NEAREST][lane]
+        pixel_faces[view, FRONT_PLANE, row, column] = pixels[FRONT][lane]
         for channel in ti.static(range(structure.channels)):
-            image[view, channel, row, column] = pixels[MIXED + channel][lane] * inverse_total
+            mixed = pixels[MIXED + channel][lane] + lifted * background[channel]
+            image[view, channel, row, column] = mixed * inverse_total
 
 
 @ti.func
@@ -203,9 +264,10 @@ def pull_back_fragment(
     face: int,
     colors: ti.template(),
     corner_colors: ti.template(),
+    background: ti.template(),
     image: ti.template(),
     state: ti.template(),
-    front_faces: ti.template(),
+    pixel_faces: ti.template(),
     grad_image: ti.template(),
     sums: ti.template(),
     lane: int,
@@ -214,30 +276,35 @@ def pull_back_fragment(
 
     With x = delta d^2 / sigma, G the gradient at the colour I, s = w (C - I) . G:
     the gradient is dA/dx G_alpha + s (1 - D) at x, -s / (gamma (far - near)) at the depth
-    and w G at the colour C. No division by D or 1 - D.
+    and w G at the colour C. No division by D or 1 - D. Where the background's weight w_b is at
+    its floor, relative to the front face, the front's depth also moves it against all others:
+    the gradient at that depth has one more term, -w_b (C_b - I) . G / (gamma (far - near)).
 
     Returns:
         The texel under the pixel, and w.
     """
-    weights = barycentric(pixel, triangle)
-    coverage = cover(structure, numbers, triangle, pixel, weights, is_in_box)
-    slope = structure.alpha.slope(state[view, 0, row, column], coverage, numbers.num_faces)
+    limit_depth, limit_face = NO_LIMIT, 0
+    if ti.static(structure.is_limited):
+        limit_depth = state[view, LIMIT_PLANE, row, column]
+        limit_face = pixel_faces[view, LIMIT_FACE_PLANE, row, column]
+    fragment = meet(structure, numbers, triangle, pixel, is_in_box, face, limit_depth, limit_face)
+    weights, coverage = fragment.weights, fragment.coverage
+    slope = structure.alpha.slope(state[view, KEPT_PLANE, row, column], coverage, numbers.num_faces)
     grad_x = grad_image[view, ti.static(structure.channels), row, column] * slope
     pull = vec2(0.0)
     texel = 0
     share = 0.0
     if ti.static(structure.channels > 0):
-        clipped = clip_weights(weights)
-        depth = interpolate_depth(clipped, triangle.inverse_depths)
+        clipped, depth = fragment.clipped, fragment.depth
         used = structure.interpolation.weights(clipped, triangle.inverse_depths, depth)
         texel = texel_index(used, numbers.texel_resolution)
         share = structure.color.weight(
-            visible(structure, numbers, triangle, coverage, depth),
+            fragment.seen,
             depth,
             face,
-            state[view, 2, row, column],
-            front_faces[view, row, column],
-            state[view, 1, row, column],
+            state[view, NEAREST_PLANE, row, column],
+            pixel_faces[view, FRONT_PLANE, row, column],
+            state[view, TOTAL_PLANE, row, column],
             numbers.sharpness,
         )
         gain = 0.0  # w (C - I) . G
@@ -258,13 +325,32 @@ def pull_back_fragment(
         if ti.static(structure.color.is_soft):
             grad_x += gain * (1.0 - coverage)
             grad_depth = -gain * numbers.sharpness
+        if ti.static(structure.color.background_floor > 0.0):
+            fade = exp(
+                (state[view, NEAREST_PLANE, row, column] - numbers.start_depth) * numbers.sharpness
+            )
+            is_front = pixel_faces[view, FRONT_PLANE, row, column] == face
+            is_front &= fade < structure.color.background_floor
+            gain_of_background = 0.0
+            for channel in ti.static(range(structure.channels)):
+                grad_channel = grad_image[view, channel, row, column]
+                gain_of_background += grad_channel * (
+                    background[channel] - image[view, channel, row, column]
+                )
+            share_of_background = (
+                structure.color.background_floor * state[view, TOTAL_PLANE, row, column]
+            )
+            grad_floor = -gain_of_background * share_of_background * numbers.sharpness
+            grad_depth += ti.select(is_front, grad_floor, 0.0)
         grad_clipped, grad_inverse = structure.interpolation.weights_vjp(
             clipped, triangle.inverse_depths, depth, used, grad_used, grad_depth
         )
         for corner in ti.static(range(3)):
             entry = ti.static(INVERSE_DEPTHS + corner)
             sums[entry][lane] = sums[entry][lane] + grad_inverse[corner]
-        pull = barycentric_vjp(triangle, clip_weights_vjp(weights, clipped, grad_clipped))
+        pull = barycentric_vjp(
+            triangle, structure.clipping.clip_vjp(weights, clipped, grad_clipped)
+        )
     pulls = structure.distance.signed_vjp(pixel, triangle, weights, grad_x * numbers.inverse_sigma)
     for corner in ti.static(range(3)):
         for axis in ti.static(range(2)):
@@ -304,7 +390,6 @@ def draw_tiles(
     colors: array(float, 4),  # (B or 1, F, 3 or R * R, C)
     texel_resolution: int,
     background: array(float, 1),  # (C,)
-    start_depth: float,  # of the background
     height: int,
     width: int,
     tile_rows: int,
@@ -314,9 +399,10 @@ def draw_tiles(
     sharpness: float,  # 1 / depth
     near: float,  # depth
     far: float,  # depth
+    start_depth: float,  # of the background
     image: array(float, 4),  # (B, C + 1, H, W + LANES)
-    state: array(float, 4),  # (B, 3 or 1, H, W + LANES): kept, 1 / total, nearest depth
-    front_faces: array(int, 3),  # (B, H, W + LANES)
+    state: array(float, 4),  # (B, planes, H, W + LANES), see KEPT_PLANE
+    pixel_faces: array(int, 4),  # (B, planes, H, W + LANES), see FRONT_PLANE
     structure: ti.template(),
 ):
     """CPU: for each face of a tile, the rows of the tile that its box meets in one flat loop."""
@@ -324,7 +410,14 @@ def draw_tiles(
         if task & (CPU_BLOCK - 1) == 0:
             num_faces = records.shape[0] // image.shape[0]
             numbers = collect_numbers(
-                inverse_sigma, reach, sharpness, near, far, num_faces, texel_resolution
+                inverse_sigma,
+                reach,
+                sharpness,
+                near,
+                far,
+                start_depth,
+                num_faces,
+                texel_resolution,
             )
             inverse_shorter = 1.0 / ti.cast(ti.min(height, width), float)
             first_tile = task // CPU_BLOCK * TILES_PER_TASK
@@ -333,15 +426,29 @@ def draw_tiles(
                 top = tile // tile_columns % tile_rows * TILE
                 left = tile % tile_columns * TILE
                 lanes = ti.static(range(TILE * TILE))
-                pixels = [
-                    ti.Vector([structure.alpha.start for _ in lanes]),
-                    ti.Vector([start_depth for _ in lanes]),
-                    ti.Vector([1.0 for _ in lanes]),
-                    ti.Vector([NO_FACE for _ in lanes]),
-                ] + [
-                    ti.Vector([background[channel] for _ in lanes])
-                    for channel in ti.static(range(structure.channels))
-                ]
+                pixels = (
+                    [
+                        ti.Vector([structure.alpha.start for _ in lanes]),
+                        ti.Vector([start_depth for _ in lanes]),
+                        ti.Vector([1.0 for _ in lanes]),
+                        ti.Vector([NO_FACE for _ in lanes]),
+                    ]
+                    + [
+                        ti.Vector([background[channel] for _ in lanes])
+                        for channel in ti.static(range(structure.channels))
+                    ]
+                    + [
+                        ti.Vector([start for _ in lanes])
+                        for start in ti.static([NO_LIMIT, NO_FACE] if structure.is_limited else [])
+                    ]
+                )
+                if ti.static(structure.is_limited):
+                    for lane in range(TILE * TILE):
+                        row = ti.min(top + (lane >> TILE_BITS), height - 1)
+                        column = ti.min(left + (lane & (TILE - 1)), width - 1)
+                        entry = ti.static(MIXED + structure.channels)
+                        pixels[entry][lane] = state[view, LIMIT_PLANE, row, column]
+                        pixels[entry + 1][lane] = pixel_faces[view, LIMIT_FACE_PLANE, row, column]
                 for slot in range(starts[tile], starts[tile + 1]):
                     face = bin_faces[slot]
                     i = view * num_faces + face
@@ -380,9 +487,10 @@ def draw_tiles(
                             left + column,
                             pixels,
                             row * TILE + column,
+                            background,
                             image,
                             state,
-                            front_faces,
+                            pixel_faces,
                         )
 
 
@@ -395,7 +503,6 @@ def draw_pixels(
     colors: array(float, 4),  # (B or 1, F, 3 or R * R, C)
     texel_resolution: int,
     background: array(float, 1),  # (C,)
-    start_depth: float,  # of the background
     height: int,
     width: int,
     tile_rows: int,
@@ -405,16 +512,24 @@ def draw_pixels(
     sharpness: float,  # 1 / depth
     near: float,  # depth
     far: float,  # depth
+    start_depth: float,  # of the background
     image: array(float, 4),  # (B, C + 1, H, W + LANES)
-    state: array(float, 4),  # (B, 3 or 1, H, W + LANES): kept, 1 / total, nearest depth
-    front_faces: array(int, 3),  # (B, H, W + LANES)
+    state: array(float, 4),  # (B, planes, H, W + LANES), see KEPT_PLANE
+    pixel_faces: array(int, 4),  # (B, planes, H, W + LANES), see FRONT_PLANE
     structure: ti.template(),
 ):
     """GPU: a thread owns a pixel and walks its tile's faces."""
     for index in range(image.shape[0] * height * width):
         num_faces = records.shape[0] // image.shape[0]
         numbers = collect_numbers(
-            inverse_sigma, reach, sharpness, near, far, num_faces, texel_resolution
+            inverse_sigma,
+            reach,
+            sharpness,
+            near,
+            far,
+            start_depth,
+            num_faces,
+            texel_resolution,
         )
         view = index // (height * width)
         row = index // width % height
@@ -422,12 +537,23 @@ def draw_pixels(
         pixel = pixel_centre(
             column, row, height, width, 1.0 / ti.cast(ti.min(height, width), float)
         )
-        pixels = [
-            ti.Vector([structure.alpha.start]),
-            ti.Vector([start_depth]),
-            ti.Vector([1.0]),
-            ti.Vector([NO_FACE]),
-        ] + [ti.Vector([background[channel]]) for channel in ti.static(range(structure.channels))]
+        pixels = (
+            [
+                ti.Vector([structure.alpha.start]),
+                ti.Vector([start_depth]),
+                ti.Vector([1.0]),
+                ti.Vector([NO_FACE]),
+            ]
+            + [ti.Vector([background[channel]]) for channel in ti.static(range(structure.channels))]
+            + [
+                ti.Vector([start])
+                for start in ti.static([NO_LIMIT, NO_FACE] if structure.is_limited else [])
+            ]
+        )
+        if ti.static(structure.is_limited):
+            entry = ti.static(MIXED + structure.channels)
+            pixels[entry][0] = state[view, LIMIT_PLANE, row, column]
+            pixels[entry + 1][0] = pixel_faces[view, LIMIT_FACE_PLANE, row, column]
         tile = (view * tile_rows + row // TILE) * tile_columns + column // TILE
         for slot in range(starts[tile], starts[tile + 1]):
             face = bin_faces[slot]
@@ -447,7 +573,9 @@ def draw_pixels(
                     pixels,
                     0,
                 )
-        store_pixel(structure, numbers, view, row, column, pixels, 0, image, state, front_faces)
+        store_pixel(
+            structure, numbers, view, row, column, pixels, 0, background, image, state, pixel_faces
+        )
 
 
 @ti.kernel
@@ -456,9 +584,10 @@ def pull_back_faces(
     boxes: array(int, 2),  # (B * F, 4) pixels
     colors: array(float, 4),  # (B or 1, F, 3 or R * R, C)
     texel_resolution: int,
+    background: array(float, 1),  # (C,)
     image: array(float, 4),  # (B, C + 1, H, W + LANES)
-    state: array(float, 4),  # (B, 3 or 1, H, W + LANES)
-    front_faces: array(int, 3),  # (B, H, W + LANES)
+    state: array(float, 4),  # (B, planes, H, W + LANES)
+    pixel_faces: array(int, 4),  # (B, planes, H, W + LANES)
     grad_image: array(float, 4),  # (B, C + 1, H, W + LANES), zero in the padding
     height: int,
     width: int,
@@ -467,6 +596,7 @@ def pull_back_faces(
     sharpness: float,  # 1 / depth
     near: float,  # depth
     far: float,  # depth
+    start_depth: float,  # of the background
     faces_per_task: int,
     num_lanes: int,  # LANES; an argument, or LLVM unrolls the loop that it should vectorise
     grad_corners: array(float, 4),  # (B, F, 3, 3)
@@ -478,7 +608,14 @@ def pull_back_faces(
         if task & (CPU_BLOCK - 1) == 0:
             num_faces = grad_corners.shape[1]
             numbers = collect_numbers(
-                inverse_sigma, reach, sharpness, near, far, num_faces, texel_resolution
+                inverse_sigma,
+                reach,
+                sharpness,
+                near,
+                far,
+                start_depth,
+                num_faces,
+                texel_resolution,
             )
             inverse_shorter = 1.0 / ti.cast(ti.min(height, width), float)
             first = task // CPU_BLOCK * faces_per_task
@@ -511,9 +648,10 @@ def pull_back_faces(
                                 face,
                                 colors,
                                 corner_colors,
+                                background,
                                 image,
                                 state,
-                                front_faces,
+                                pixel_faces,
                                 grad_image,
                                 sums,
                                 lane,
@@ -554,9 +692,10 @@ def pull_back_tiles(
     boxes: array(int, 2),  # (B * F, 4) pixels
     colors: array(float, 4),  # (B or 1, F, 3 or R * R, C)
     texel_resolution: int,
+    background: array(float, 1),  # (C,)
     image: array(float, 4),  # (B, C + 1, H, W + LANES)
-    state: array(float, 4),  # (B, 3 or 1, H, W + LANES)
-    front_faces: array(int, 3),  # (B, H, W + LANES)
+    state: array(float, 4),  # (B, planes, H, W + LANES)
+    pixel_faces: array(int, 4),  # (B, planes, H, W + LANES)
     grad_image: array(float, 4),  # (B, C + 1, H, W + LANES)
     height: int,
     width: int,
@@ -565,6 +704,7 @@ def pull_back_tiles(
     sharpness: float,  # 1 / depth
     near: float,  # depth
     far: float,  # depth
+    start_depth: float,  # of the background
     bin_faces: array(int, 1),  # (pairs,)
     bin_tiles: array(int, 1),  # (pairs,)
     num_pairs: int,
@@ -578,7 +718,14 @@ def pull_back_tiles(
     for pair in range(num_pairs):
         num_faces = grad_corners.shape[1]
         numbers = collect_numbers(
-            inverse_sigma, reach, sharpness, near, far, num_faces, texel_resolution
+            inverse_sigma,
+            reach,
+            sharpness,
+            near,
+            far,
+            start_depth,
+            num_faces,
+            texel_resolution,
         )
         inverse_shorter = 1.0 / ti.cast(ti.min(height, width), float)
         tile = bin_tiles[pair]
@@ -606,9 +753,10 @@ def pull_back_tiles(
                     face,
                     colors,
                     corner_colors,
+                    background,
                     image,
                     state,
-                    front_faces,
+                    pixel_faces,
                     grad_image,
                     sums,
                     0,

@@ -12,6 +12,7 @@ import taichi_softras as tsr
 from taichi_softras.scene import primitives
 from tests.reference.approximate_gradient import approximate_gradient
 from tests.reference.filtered_derivative import filtered_derivative
+from tests.reference.k_nearest import k_nearest
 from tests.reference.soft_aggregation import soft_aggregation
 
 NUMBERS = {
@@ -36,6 +37,12 @@ def soft(distance, color, alpha, perspective_correct, double_sided, **changes):
     )
 
 
+def nearest(blend, **changes):
+    """K nearest by its choices, with the numbers of these tests; more faces than the scene has."""
+    numbers = {name: NUMBERS[name] for name in ("sigma", "gamma", "near", "far", "background")}
+    return tsr.KNearest(50, blend=blend, **numbers, **changes)
+
+
 ALL_RASTERIZERS = [
     soft("euclidean", "softmax", "product", True, True),
     soft("euclidean", "hard", "product", False, True),
@@ -47,6 +54,12 @@ ALL_RASTERIZERS = [
     tsr.FilteredDerivative(background=(0.1, 0.2, 0.3), overdraw=False),
     tsr.FilteredDerivative(background=(0.1, 0.2, 0.3)),
     tsr.ApproximateGradient(background=(0.1, 0.2, 0.3), double_sided=False, anti_aliasing=True),
+    nearest("softmax"),
+    nearest("softmax", clip_barycentric_coords=False, perspective_correct=False),
+    # The one nearest face gives the colour: without a blur radius, as where a pixel looks at a
+    # common corner of several faces their order decides, and no gradient tells.
+    nearest("sigmoid_alpha", perspective_correct=False, blur_radius=0.0),
+    nearest("hard", cull_backfaces=True, blur_radius=0.0),
 ]
 
 ALL_SHADINGS = [tsr.Unlit(), tsr.Flat(), tsr.Gouraud(), tsr.Silhouette()]
@@ -56,6 +69,7 @@ APPROXIMATE_IN_VERTICES = (tsr.ApproximateGradient, tsr.FilteredDerivative)
 
 TWINS = {
     tsr.SoftAggregation: soft_aggregation,
+    tsr.KNearest: k_nearest,
     tsr.ApproximateGradient: approximate_gradient,
     tsr.FilteredDerivative: filtered_derivative,
 }

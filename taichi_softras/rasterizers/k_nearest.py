@@ -1,0 +1,255 @@
+"""K nearest: the K nearest faces of each pixel are blended.
+
+N. Ravi, J. Reizenstein, D. Novotny, T. Gordon, W.-Y. Lo, J. Johnson, G. Gkioxari, "Accelerating
+3D Deep Learning with PyTorch3D", 2020. The constants are those of PyTorch3D's code. The gradient
+is the derivative of the image that is drawn, for the faces that were chosen.
+"""
+
+import dataclasses
+import math
+import warnings
+import weakref
+from typing import NamedTuple, Optional, Union
+
+import numpy as np
+import taichi as ti
+
+from taichi_softras.fields import default_numpy_float
+from taichi_softras.funcs.aggregation import ALPHAS, ANY, FIRST, FLOORED_SOFTMAX
+from taichi_softras.funcs.coverage import ALWAYS, DISTANCES
+from taichi_softras.funcs.interpolation import AFFINE, CLIP_BELOW, PERSPECTIVE, UNCLIPPED
+from taichi_softras.rasterizers.base import check_range, choose
+from taichi_softras.rasterizers.k_nearest_kernels import (
+    count_truncated,
+    find_limits,
+    store_fragments,
+)
+from taichi_softras.rasterizers.soft_aggregation import SoftRasterization
+from taichi_softras.rasterizers.soft_kernels import Numbers, Structure
+from taichi_softras.rasterizers.workspace import Workspace
+
+BLENDS = {  # alpha and colour
+    "softmax": (ALPHAS["product"], FLOORED_SOFTMAX),
+    "sigmoid_alpha": (ALPHAS["product"], FIRST),
+    "hard": (ANY, FIRST),
+}
+BACKGROUND_DEPTH = 1e-10  # of the background in the softmax, in normalised inverse depth
+DEFAULT_CUTOFF = 1e-4  # the coverage at which the default blur radius ends a face
+NOTABLE_CHANGE = 1e-3  # of a silhouette, by faces that are left out
+
+
+class Fragments(NamedTuple):
+    """The K nearest faces of each pixel, by depth; entries without a face are -1.
+
+    Attributes:
+        pix_to_face: (B, H, W, K) int32 face indices, NO_FACE = -1.
+        zbuf: (B, H, W, K) depths.
+        barycentrics: (B, H, W, K, 3) weights of the corners.
+        distances: (B, H, W, K) squared distances to the outline in NDC, negative inside.
+    """
+
+    pix_to_face: np.ndarray
+    zbuf: np.ndarray
+    barycentrics: np.ndarray
+    distances: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class KNearest:
+    """PyTorch3D's rasterizer and its three ways to blend (Ravi et al., 2020).
+
+    Coverage of pixel i by face j is D_ij = sigmoid(delta_ij d_ij^2 / sigma); a face covers the
+    pixels inside of it and those nearer than the blur radius. Of these faces a pixel keeps the
+    `faces_per_pixel` nearest, the one with the lower index on a tie.
+
+    The softmax weighs faces by D_ij exp((z_ij - z_max) / gamma), where z is the normalised
+    inverse depth (far - depth) / (far - near) and z_max that of the nearest face, and the
+    background by max(exp((1e-10 - z_max) / gamma), 1e-10).
+
+    Memory does not grow with `faces_per_pixel`: a first pass finds the depth of the last face
+    that a pixel keeps.
+
+    Args:
+        faces_per_pixel: K, at least 1.
+        sigma: softness of edges, NDC squared (the shorter image side spans 2).
+        gamma: softness of depth, in normalised inverse depth.
+        blur_radius: how far a face covers pixels beyond its edges, NDC SQUARED as in PyTorch3D;
+            left out, where coverage falls to 1e-4.
+        blend: "softmax"; "sigmoid_alpha", the colour of the nearest face and the alpha of the
+            softmax, 1 - prod_j (1 - D_ij); "hard", the colour of the nearest face and alpha 1
+            wherever there is one.
+        near: depth where z is 1; nothing is cut off there.
+        far: depth where z is 0; nothing is cut off there.
+        background: colour of the background, one number or one for each channel.
+        perspective_correct: interpolate depths and colours on the face; otherwise both are
+            linear on the image, which is right for orthographic cameras.
+        clip_barycentric_coords: a pixel outside of a face looks at a point on the face, not on
+            its continuation.
+        cull_backfaces: leave out faces that are clockwise on the image.
+
+    Raises:
+        ValueError: for a number out of its range or an unknown name.
+    """
+
+    faces_per_pixel: int = 50
+    sigma: float = 1e-4
+    gamma: float = 1e-4
+    blur_radius: Optional[float] = None
+    blend: str = "softmax"
+    near: float = 1.0
+    far: float = 100.0
+    background: Union[float, tuple] = (1.0, 1.0, 1.0)
+    perspective_correct: bool = True
+    clip_barycentric_coords: bool = True
+    cull_backfaces: bool = False
+
+    def __post_init__(self):
+        check_faces_per_pixel(self.faces_per_pixel)
+        choose("blend", self.blend, BLENDS)
+        check_range("sigma", self.sigma, above=0.0)
+        check_range("gamma", self.gamma, above=0.0)
+        if self.blur_radius is not None and not 0.0 <= self.blur_radius < math.inf:
+            raise ValueError(
+                f"blur_radius (NDC squared) must be 0 or above, got {self.blur_radius!r}"
+            )
+        check_range("near", self.near, above=0.0)
+        check_range("far", self.far, above=self.near)
+
+    def structure(self, channels: int, has_texels: bool) -> Structure:
+        """The functions behind the names; channels = 0 means silhouette only."""
+        alpha, color = BLENDS[self.blend]
+        return Structure(
+            distance=DISTANCES["euclidean"],
+            alpha=alpha,
+            color=color if channels else None,
+            clipping=CLIP_BELOW if self.clip_barycentric_coords else UNCLIPPED,
+            interpolation=PERSPECTIVE if self.perspective_correct else AFFINE,
+            is_limited=True,
+            is_double_sided=not self.cull_backfaces,
+            has_texels=has_texels,
+            channels=channels,
+        )
+
+    def numbers(self, image_size: tuple) -> Numbers:
+        """What the kernels take as arguments."""
+        reach = self.blur_radius
+        if reach is None:
+            reach = math.log(1.0 / DEFAULT_CUTOFF - 1.0) * self.sigma
+        depth_range = self.far - self.near
+        is_soft = BLENDS[self.blend][1].is_soft
+        return Numbers(
+            inverse_sigma=1.0 / self.sigma,
+            reach=reach,
+            sharpness=1.0 / (self.gamma * depth_range),
+            near=self.near,
+            far=self.far,
+            start_depth=self.far - BACKGROUND_DEPTH * depth_range if is_soft else ALWAYS,
+        )
+
+    def forward(
+        self,
+        workspace: Workspace,
+        corners: ti.Ndarray,
+        colors: Optional[ti.Ndarray],
+        texel_resolution: int,
+        image_size: tuple,
+    ) -> "KNearestRasterization":
+        """Draws; see `Rasterizer.forward`."""
+        rasterization = KNearestRasterization(
+            self, workspace, corners, colors, texel_resolution, image_size
+        )
+        rasterization.draw()
+        return rasterization
+
+    def fragments(
+        self,
+        workspace: Workspace,
+        corners: ti.Ndarray,
+        image_size: tuple,
+        faces_per_pixel: Optional[int] = None,
+    ) -> Fragments:
+        """The nearest faces of each pixel.
+
+        Args:
+            workspace: keeps the arrays; what was drawn with it is lost.
+            corners: (B, F, 3, 3): x_ndc, y_ndc, depth of the corners of each face.
+            image_size: (H, W) in pixels.
+            faces_per_pixel: K; that of the rasterizer when left out.
+        """
+        num_faces = self.faces_per_pixel if faces_per_pixel is None else faces_per_pixel
+        check_faces_per_pixel(num_faces)
+        rasterization = KNearestRasterization(self, workspace, corners, None, 0, image_size)
+        return rasterization.fragments(num_faces)
+
+
+def check_faces_per_pixel(faces_per_pixel: int) -> None:
+    """Raises a ValueError unless it is a whole number of at least 1."""
+    if not (isinstance(faces_per_pixel, (int, np.integer)) and faces_per_pixel >= 1):
+        raise ValueError(
+            f"faces_per_pixel must be an integer of at least 1, got {faces_per_pixel!r}"
+        )
+
+
+class KNearestRasterization(SoftRasterization):
+    """One image: that of soft aggregation, from the nearest faces alone."""
+
+    warned = weakref.WeakSet()  # workspaces that need no second warning
+
+    def __init__(self, method: KNearest, workspace: Workspace, *inputs):
+        super().__init__(method, workspace, *inputs)
+        self.faces_per_pixel = method.faces_per_pixel
+
+    @property
+    def bins_and_numbers(self) -> tuple:
+        """What all kernels here begin with."""
+        return (
+            self.records,
+            self.boxes,
+            self.bins.starts,
+            self.bins.faces,
+            *self.image_size,
+            self.bins.rows,
+            self.bins.columns,
+            *self.numbers,
+        )
+
+    def draw(self) -> None:
+        """Finds the faces, then fills `image`, and the state that `backward` reads."""
+        find_limits(
+            *self.bins_and_numbers,
+            min(self.faces_per_pixel, self.corners_shape[1]),
+            self.state,
+            self.pixel_faces,
+            self.structure,
+        )
+        super().draw()
+        self.warn_of_truncation()
+
+    def warn_of_truncation(self) -> None:
+        """Warns once, if faces that are left out change the silhouette."""
+        if self.workspace in self.warned:
+            return
+        count = self.workspace.get("truncated_pixels", (1,), int)
+        count_truncated(self.state, self.image_size[1], NOTABLE_CHANGE, count)
+        if count[0]:
+            self.warned.add(self.workspace)
+            share = count[0] / (self.corners_shape[0] * self.image_size[0] * self.image_size[1])
+            warnings.warn(
+                f"faces_per_pixel = {self.faces_per_pixel} changes the silhouette by more than "
+                f"{NOTABLE_CHANGE:g} at {share:.2%} of the pixels: more faces than that are in "
+                "reach; raise faces_per_pixel, or lower sigma or blur_radius",
+                stacklevel=2,
+            )
+
+    def fragments(self, faces_per_pixel: int) -> Fragments:
+        """The nearest faces of each pixel."""
+        shape = (self.corners_shape[0], *self.image_size, faces_per_pixel)
+        dtype = default_numpy_float()
+        result = Fragments(
+            np.empty(shape, np.int32),
+            np.empty(shape, dtype),
+            np.empty((*shape, 3), dtype),
+            np.empty(shape, dtype),
+        )
+        store_fragments(*self.bins_and_numbers, *result, self.structure)
+        return result

@@ -1,0 +1,281 @@
+"""The nearest faces of each pixel: faces and bins in, the K-th one or all K of them out.
+
+A pixel finds its faces in order, `CHUNK` of them each time that it walks its tile's list, so
+that K has no limit and costs no memory.
+"""
+
+import taichi as ti
+from taichi.math import vec2
+
+from taichi_softras.rasterizers.base import NO_FACE
+from taichi_softras.rasterizers.binning import TILE
+from taichi_softras.rasterizers.faces import load_triangle, pixel_centre
+from taichi_softras.rasterizers.soft_kernels import (
+    KEPT_PLANE,
+    LIMIT_FACE_PLANE,
+    LIMIT_PLANE,
+    NO_LIMIT,
+    SAME_DEPTH,
+    collect_numbers,
+    meet,
+)
+from taichi_softras.rasterizers.workspace import array
+
+CHUNK = 8
+ALL_KEPT_PLANE = 4  # of `state`: what alpha keeps when no face is left out
+LAST_FACE = 2**31 - 1
+
+
+@ti.func
+def is_before(depth: float, face: int, other_depth: float, other_face: int) -> int:
+    """The order of faces over a pixel: by depth, by index where depths are equal."""
+    return (depth < other_depth) | ((depth == other_depth) & (face < other_face))
+
+
+@ti.func
+def meet_at(
+    structure: ti.template(),
+    numbers: ti.template(),
+    records: ti.template(),
+    boxes: ti.template(),
+    view: int,
+    face: int,
+    row: int,
+    column: int,
+    pixel: vec2,
+):
+    """The fragment of a face at a pixel, without a limit; coverage 0 outside of its box."""
+    i = view * numbers.num_faces + face
+    is_in_columns = (column >= boxes[i, 0]) & (column <= boxes[i, 1])
+    is_in_box = is_in_columns & (row >= boxes[i, 2]) & (row <= boxes[i, 3])
+    triangle = load_triangle(records, i)
+    return meet(structure, numbers, triangle, pixel, is_in_box, face, NO_LIMIT, NO_FACE)
+
+
+@ti.func
+def next_nearest(
+    structure: ti.template(),
+    numbers: ti.template(),
+    records: ti.template(),
+    boxes: ti.template(),
+    bin_faces: ti.template(),
+    first_slot: int,
+    end_slot: int,
+    view: int,
+    row: int,
+    column: int,
+    pixel: vec2,
+    last_depth: float,
+    last_face: int,
+):
+    """The nearest faces behind (last_depth, last_face), in order.
+
+    Returns:
+        A struct: `depths` and `faces` of the first CHUNK, NO_LIMIT and LAST_FACE where there are
+        no more; `count` of all; `kept`, what alpha keeps of all.
+    """
+    depths = ti.Vector([NO_LIMIT for _ in ti.static(range(CHUNK))])
+    faces = ti.Vector([LAST_FACE for _ in ti.static(range(CHUNK))])
+    count = 0
+    kept = structure.alpha.start
+    for slot in range(first_slot, end_slot):
+        face = bin_faces[slot]
+        fragment = meet_at(structure, numbers, records, boxes, view, face, row, column, pixel)
+        depth = fragment.depth
+        if (fragment.coverage > 0.0) & is_before(last_depth, last_face, depth, face):
+            count += 1
+            kept = structure.alpha.add(kept, fragment.coverage)
+            for k in ti.static(range(CHUNK)):  # insertion: the farther of two goes on
+                other_depth, other_face = depths[k], faces[k]
+                is_first = is_before(depth, face, other_depth, other_face)
+                depths[k] = ti.select(is_first, depth, other_depth)
+                faces[k] = ti.select(is_first, face, other_face)
+                depth = ti.select(is_first, other_depth, depth)
+                face = ti.select(is_first, other_face, face)
+    return ti.Struct(depths=depths, faces=faces, count=count, kept=kept)
+
+
+@ti.kernel
+def find_limits(
+    records: array(float, 2),  # (B * F, RECORD_SIZE)
+    boxes: array(int, 2),  # (B * F, 4) pixels
+    starts: array(int, 1),  # (T + 1,)
+    bin_faces: array(int, 1),  # (pairs,)
+    height: int,
+    width: int,
+    tile_rows: int,
+    tile_columns: int,
+    inverse_sigma: float,  # 1 / NDC squared
+    reach: float,  # NDC squared
+    sharpness: float,  # 1 / depth
+    near: float,  # depth
+    far: float,  # depth
+    start_depth: float,  # of the background
+    faces_per_pixel: int,
+    state: array(float, 4),  # (B, planes, H, W + LANES): the limit's depth, and what alpha keeps
+    pixel_faces: array(int, 4),  # (B, planes, H, W + LANES): the limit's face
+    structure: ti.template(),
+):
+    """The last face that each pixel keeps; NO_LIMIT where it has no more than K."""
+    for index in range(state.shape[0] * height * width):
+        num_faces = records.shape[0] // state.shape[0]
+        numbers = collect_numbers(
+            inverse_sigma, reach, sharpness, near, far, start_depth, num_faces, 0
+        )
+        view = index // (height * width)
+        row = index // width % height
+        column = index % width
+        pixel = pixel_centre(
+            column, row, height, width, 1.0 / ti.cast(ti.min(height, width), float)
+        )
+        tile = (view * tile_rows + row // TILE) * tile_columns + column // TILE
+        limit_depth, limit_face = NO_LIMIT, NO_FACE
+        last_depth, last_face = -1.0, NO_FACE
+        kept = structure.alpha.start
+        missing = faces_per_pixel
+        while missing > 0:
+            found = next_nearest(
+                structure,
+                numbers,
+                records,
+                boxes,
+                bin_faces,
+                starts[tile],
+                starts[tile + 1],
+                view,
+                row,
+                column,
+                pixel,
+                last_depth,
+                last_face,
+            )
+            if missing == faces_per_pixel:
+                kept = found.kept
+            if found.count <= missing:
+                missing = 0
+            elif missing <= CHUNK:
+                limit_depth = found.depths[missing - 1]
+                missing = 0
+            else:
+                last_depth = found.depths[CHUNK - 1]
+                last_face = found.faces[CHUNK - 1]
+                missing -= CHUNK
+        if limit_depth < NO_LIMIT:  # of the faces at the limit, those with the lowest indices
+            missing = faces_per_pixel
+            for slot in range(starts[tile], starts[tile + 1]):
+                face = bin_faces[slot]
+                fragment = meet_at(
+                    structure, numbers, records, boxes, view, face, row, column, pixel
+                )
+                if (fragment.coverage > 0.0) & (fragment.depth < limit_depth * (1.0 - SAME_DEPTH)):
+                    missing -= 1
+            while missing > 0:
+                next_face = LAST_FACE
+                for slot in range(starts[tile], starts[tile + 1]):
+                    face = bin_faces[slot]
+                    if (face > limit_face) & (face < next_face):
+                        fragment = meet_at(
+                            structure, numbers, records, boxes, view, face, row, column, pixel
+                        )
+                        distance = ti.abs(fragment.depth - limit_depth)
+                        if (fragment.coverage > 0.0) & (distance <= limit_depth * SAME_DEPTH):
+                            next_face = face
+                limit_face = next_face
+                missing -= 1
+        state[view, LIMIT_PLANE, row, column] = limit_depth
+        state[view, ALL_KEPT_PLANE, row, column] = kept
+        pixel_faces[view, LIMIT_FACE_PLANE, row, column] = limit_face
+
+
+@ti.kernel
+def store_fragments(
+    records: array(float, 2),  # (B * F, RECORD_SIZE)
+    boxes: array(int, 2),  # (B * F, 4) pixels
+    starts: array(int, 1),  # (T + 1,)
+    bin_faces: array(int, 1),  # (pairs,)
+    height: int,
+    width: int,
+    tile_rows: int,
+    tile_columns: int,
+    inverse_sigma: float,  # 1 / NDC squared
+    reach: float,  # NDC squared
+    sharpness: float,  # 1 / depth
+    near: float,  # depth
+    far: float,  # depth
+    start_depth: float,  # of the background
+    faces: array(None, 4),  # (B, H, W, K), a NumPy array
+    depths: array(None, 4),  # (B, H, W, K), as the following
+    barycentrics: array(None, 5),  # (B, H, W, K, 3)
+    distances: array(None, 4),  # (B, H, W, K) NDC squared, negative inside
+    structure: ti.template(),
+):
+    """The nearest faces of each pixel, in order; -1 where there are no more."""
+    for index in range(faces.shape[0] * height * width):
+        num_faces = records.shape[0] // faces.shape[0]
+        numbers = collect_numbers(
+            inverse_sigma, reach, sharpness, near, far, start_depth, num_faces, 0
+        )
+        view = index // (height * width)
+        row = index // width % height
+        column = index % width
+        pixel = pixel_centre(
+            column, row, height, width, 1.0 / ti.cast(ti.min(height, width), float)
+        )
+        tile = (view * tile_rows + row // TILE) * tile_columns + column // TILE
+        for entry in range(faces.shape[3]):
+            faces[view, row, column, entry] = NO_FACE
+            depths[view, row, column, entry] = -1.0
+            distances[view, row, column, entry] = -1.0
+            for corner in ti.static(range(3)):
+                barycentrics[view, row, column, entry, corner] = -1.0
+        last_depth, last_face = -1.0, NO_FACE
+        first = 0
+        while first < faces.shape[3]:
+            found = next_nearest(
+                structure,
+                numbers,
+                records,
+                boxes,
+                bin_faces,
+                starts[tile],
+                starts[tile + 1],
+                view,
+                row,
+                column,
+                pixel,
+                last_depth,
+                last_face,
+            )
+            for k in range(ti.min(CHUNK, found.count, faces.shape[3] - first)):
+                entry = first + k
+                face = found.faces[k]
+                triangle = load_triangle(records, view * num_faces + face)
+                fragment = meet(structure, numbers, triangle, pixel, 1, face, NO_LIMIT, NO_FACE)
+                used = structure.interpolation.weights(
+                    fragment.clipped, triangle.inverse_depths, fragment.depth
+                )
+                faces[view, row, column, entry] = face
+                depths[view, row, column, entry] = fragment.depth
+                distances[view, row, column, entry] = -structure.distance.signed(
+                    pixel, triangle, fragment.weights
+                )
+                for corner in ti.static(range(3)):
+                    barycentrics[view, row, column, entry, corner] = used[corner]
+            last_depth = found.depths[CHUNK - 1]
+            last_face = found.faces[CHUNK - 1]
+            first = ti.select(found.count > CHUNK, first + CHUNK, faces.shape[3])
+
+
+@ti.kernel
+def count_truncated(
+    state: array(float, 4),  # (B, planes, H, W + LANES)
+    width: int,
+    tolerance: float,
+    count: array(int, 1),  # (1,)
+):
+    """How many pixels' transmittance changed by more than `tolerance` for want of faces."""
+    count[0] = 0
+    for view, row, column in ti.ndrange(state.shape[0], state.shape[2], width):
+        change = state[view, KEPT_PLANE, row, column] - state[view, ALL_KEPT_PLANE, row, column]
+        if ti.abs(change) > tolerance:
+            ti.atomic_add(count[0], 1)

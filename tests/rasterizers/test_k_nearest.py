@@ -1,0 +1,261 @@
+"""K nearest against PyTorch3D's own results, its NumPy twin, and central differences."""
+
+import numpy as np
+import pytest
+
+import taichi_softras as tsr
+from tests import tolerances
+from tests.rasterizers.scenes import gradient_error
+from tests.reference.k_nearest import SAME_DEPTH, blend_fragments, find_fragments, k_nearest
+from tests.reference.pytorch3d_goldens import (
+    CASES,
+    face_normals,
+    light_up,
+    load,
+    normalized,
+    phong_colors,
+)
+
+FRAGMENT_CASES = [name for name in CASES if name.startswith("fragments")]
+
+
+def relative_error(actual, expected):
+    return np.abs(actual - expected).max() / np.abs(expected).max()
+
+
+def check_fragments(golden, fragments):
+    """The same faces, but where depths are equal to rounding; then the same numbers."""
+    expected = golden.fragments
+    is_face = expected.faces >= 0
+    np.testing.assert_array_equal(fragments.faces >= 0, is_face)
+    np.testing.assert_allclose(
+        fragments.depths, expected.depths, rtol=0, atol=tolerances.PYTORCH3D_DEPTH
+    )
+    same = fragments.faces == expected.faces
+    print(f"{golden.name}: {(~same).sum()} of {is_face.sum()} faces in another order")
+    assert (~same).sum() < tolerances.PYTORCH3D_TIES * is_face.sum()
+    for actual, wanted in zip(fragments[1:], expected[1:]):
+        print(f"{golden.name}: {np.abs(actual - wanted)[same].max():.1e}")
+        np.testing.assert_allclose(
+            actual[same], wanted[same], rtol=0, atol=tolerances.PYTORCH3D_FRAGMENTS
+        )
+
+
+def are_tied_at_the_limit(golden):
+    """(H, W) where the first face that is left out is as near as the last one that is kept.
+
+    PyTorch3D's rounding decides there; we take the lower index.
+    """
+    number = golden.settings["faces_per_pixel"]
+    settings = {**golden.settings, "faces_per_pixel": number + 1}
+    depths = find_fragments(golden.corners[0], golden.image_size, **settings).depths[..., -2:]
+    return (depths[..., 1] >= 0) & (depths[..., 1] - depths[..., 0] <= SAME_DEPTH * depths[..., 1])
+
+
+@pytest.mark.parametrize("name", FRAGMENT_CASES)
+def test_twin_finds_the_fragments(name):
+    golden = load(name)
+    check_fragments(golden, find_fragments(golden.corners[0], golden.image_size, **golden.settings))
+
+
+@pytest.mark.parametrize("name", FRAGMENT_CASES)
+def test_twin_blends_by_softmax(name):
+    """Phong's colours of PyTorch3D's own fragments."""
+    golden = load(name)
+    fragments = type(golden.fragments)(*(x.astype(float) for x in golden.fragments))
+    fragments = fragments._replace(faces=golden.fragments.faces)
+    colors = phong_colors(golden, fragments)
+    image = blend_fragments(fragments, colors, blend="softmax", **golden.numbers)
+    print(f"{name}: {np.abs(image - golden.image).max():.1e}")
+    np.testing.assert_allclose(image, golden.image, rtol=0, atol=tolerances.PYTORCH3D_IMAGE)
+
+
+@pytest.mark.parametrize("name", FRAGMENT_CASES)
+def test_fragments(backend, name):
+    golden = load(name)
+    rasterizer = tsr.KNearest(**golden.settings)
+    fragments = tsr.fragments(golden.corners, image_size=golden.image_size, rasterizer=rasterizer)
+    check_fragments(golden, type(golden.fragments)(*(values[0] for values in fragments)))
+
+
+@pytest.mark.filterwarnings("ignore:faces_per_pixel")
+@pytest.mark.parametrize("name", CASES)
+def test_silhouettes(backend, name):
+    golden = load(name)
+    rasterizer = tsr.KNearest(
+        **golden.settings,
+        **golden.numbers,
+        blend="hard" if golden.parameters["shader"].startswith("hard") else "softmax",
+    )
+    image, vjp = tsr.rasterize(
+        golden.corners, None, image_size=golden.image_size, rasterizer=rasterizer
+    )
+    error = np.abs(image[0, ..., 0] - golden.image[..., 3])
+    tied = are_tied_at_the_limit(golden)
+    print(f"{name}: {tied.sum()} of {tied.size} pixels tied at the limit")
+    assert tied.mean() < tolerances.PYTORCH3D_TIES
+    error = error * ~tied
+    print(f"{name}: silhouette {error.max():.1e}, {(error > 2e-4).sum()} pixels")
+    assert error.max() < tolerances.PYTORCH3D_IMAGE
+    if golden.parameters["shader"] == "silhouette":
+        grad_corners, _ = vjp(golden.weights[None, ..., 3:])
+        error = relative_error(golden.grad_vertices(grad_corners), golden.data["grad_vertices"])
+        print(f"{name}: gradient {error:.1e}")
+        assert error < tolerances.PYTORCH3D_GRADIENT
+
+
+def test_hard_colors(backend):
+    """Flat shading: the light of a face multiplies the colours of its corners."""
+    golden = load("hardflat_torus_ortho")
+    points = golden.vertices[golden.faces].mean(axis=1)
+    lit, shine = light_up(golden, points, normalized(face_normals(golden)))
+    colors = golden.data["vertex_colors"][golden.faces] * lit[:, None] + shine[:, None]
+    rasterizer = tsr.KNearest(**golden.settings, **golden.numbers, blend="hard")
+    image, vjp = tsr.rasterize(
+        golden.corners, colors[None], image_size=golden.image_size, rasterizer=rasterizer
+    )
+    print(f"hard: image {np.abs(image[0] - golden.image).max():.1e}")
+    np.testing.assert_allclose(image[0], golden.image, rtol=0, atol=tolerances.PYTORCH3D_IMAGE)
+    _, grad_colors = vjp(golden.weights[None])
+    grad_vertex_colors = np.zeros(golden.vertices.shape)
+    np.add.at(grad_vertex_colors, golden.faces, grad_colors[0] * lit[:, None])
+    error = relative_error(grad_vertex_colors, golden.data["grad_vertex_colors"])
+    print(f"hard: gradient of colours {error:.1e}")
+    assert error < tolerances.PYTORCH3D_GRADIENT
+
+
+def random_faces():
+    """(1, 9, 3, 3): some clockwise; the last has a corner behind the camera and is not drawn."""
+    generator = np.random.default_rng(3)
+    corners = generator.uniform(-1.3, 1.3, (1, 9, 3, 3))
+    corners[..., 2] = generator.uniform(1.5, 4.5, (1, 9, 3))
+    corners[0, 8, 1, 2] = -0.5
+    return corners
+
+
+def settings(**changes):
+    return {
+        "faces_per_pixel": 3,
+        "sigma": 0.02,
+        "gamma": 0.05,
+        "near": 1.0,
+        "far": 5.0,
+        "background": (0.1, 0.2, 0.3),
+        **changes,
+    }
+
+
+@pytest.mark.f64
+@pytest.mark.filterwarnings("ignore:faces_per_pixel")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"faces_per_pixel": 1},
+        {"faces_per_pixel": 50, "perspective_correct": False},
+        {"gamma": 1e-3},  # the background is at its floor
+        {"sigma": 1e-3, "gamma": 1e-3, "blur_radius": 0.025},  # and it matters
+        {"blend": "sigmoid_alpha", "cull_backfaces": True},
+        {"blend": "hard", "blur_radius": 0.0},
+        {"perspective_correct": False, "clip_barycentric_coords": False, "blur_radius": 0.02},
+        {"clip_barycentric_coords": False, "faces_per_pixel": 2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("texels", [False, True])
+def test_image_and_gradients(backend, changes, texels):
+    if texels and changes not in ({}, {"blend": "sigmoid_alpha", "cull_backfaces": True}):
+        pytest.skip("texels: two cases tell")
+    rasterizer = tsr.KNearest(**settings(**changes))
+    corners, size = random_faces(), (6, 9)
+    shape = (1, 9, 3, 3, 3) if texels else (1, 9, 3, 3)
+    colors = np.random.default_rng(5).uniform(size=shape)
+    image, _ = tsr.rasterize(corners, colors, image_size=size, rasterizer=rasterizer)
+    expected = k_nearest(corners, colors, size, **vars(rasterizer))
+    np.testing.assert_allclose(image, expected, rtol=0, atol=tolerances.TWIN_DOUBLE)
+    for by in ("corners", "colors"):
+        step = tolerances.FINITE_DIFFERENCE_STEP
+        error = gradient_error(corners, colors, by, size, rasterizer, step)
+        assert error < tolerances.FINITE_DIFFERENCE_RELATIVE
+
+
+def sphere(generator):
+    """(1, F, 3, 3) an icosphere in perspective, turned at random: depths tie at its corners."""
+    vertices, faces = tsr.primitives.icosphere(2)
+    rotation, _ = np.linalg.qr(generator.normal(size=(3, 3)))
+    vertices = vertices @ rotation + [0.03, 0.02, 3.0]
+    vertices[:, :2] *= 1.7 / vertices[:, 2:]
+    return vertices[faces][None]
+
+
+@pytest.mark.filterwarnings("ignore:faces_per_pixel")
+@pytest.mark.parametrize("perspective_correct", [True, False])
+@pytest.mark.parametrize("faces_per_pixel", [1, 3, 12])
+def test_every_pixel_keeps_k_faces(backend, faces_per_pixel, perspective_correct):
+    """With an endless sigma each face covers by 1/2, so alpha counts the faces."""
+    corners = sphere(np.random.default_rng(0))
+    inputs = {
+        "image_size": (48, 64),
+        "rasterizer": tsr.KNearest(
+            faces_per_pixel, 1e6, blur_radius=0.01, perspective_correct=perspective_correct
+        ),
+    }
+    image, _ = tsr.rasterize(corners, None, **inputs)
+    fragments = tsr.fragments(corners, **inputs)
+    expected = (fragments.pix_to_face >= 0).sum(axis=-1)
+    np.testing.assert_array_equal(np.rint(-np.log2(1 - image[..., 0])), expected)
+    assert expected.max() == faces_per_pixel
+    assert (np.diff(np.where(fragments.zbuf < 0, np.inf, fragments.zbuf)[..., :1]) >= 0).all()
+
+
+def test_one_warning_for_truncation(backend):
+    """The second of two faces is left out on a quarter of the pixels: they are side by side."""
+    square = np.array([[-1, -1, 2.0], [0, -1, 2.0], [0, 1, 2.0], [-1, 1, 2.0]])
+    corners = np.stack([square[[0, 1, 2]], square[[0, 1, 2]] + [0, 0, 1]])[None]
+    rasterizer = tsr.KNearest(1, sigma=0.5)
+    with pytest.warns(UserWarning, match=r"at 100.00% of the pixels"):
+        tsr.rasterize(corners, None, image_size=(8, 8), rasterizer=rasterizer)
+    renderer = tsr.Renderer(
+        tsr.Mesh(*tsr.primitives.cube()),
+        tsr.Camera.look_at((0.0, 1.0, 4.0)),
+        (8, 8),
+        rasterizer,
+        tsr.Silhouette(),
+    )
+    with pytest.warns(UserWarning, match="faces_per_pixel = 1 changes") as caught:
+        renderer.render()
+        renderer.render()
+    assert len(caught) == 1
+
+
+def test_renderer_gives_fragments(backend):
+    mesh = tsr.Mesh(*tsr.primitives.cube())
+    renderer = tsr.Renderer(mesh, tsr.Camera.look_at((0.0, 0.0, 4.0)), (8, 12))
+    with pytest.raises(ValueError, match="SoftAggregation has no fragments"):
+        renderer.fragments()
+    renderer.rasterizer = tsr.KNearest(4)
+    fragments = renderer.fragments(3)
+    assert fragments.pix_to_face.shape == fragments.zbuf.shape == (1, 8, 12, 3)
+    assert fragments.barycentrics.shape == (1, 8, 12, 3, 3)
+    corners = renderer.vertices_ndc.to_numpy()[:, mesh.faces_array]
+    expected = tsr.fragments(corners, image_size=(8, 12), rasterizer=tsr.KNearest(3))
+    for actual, wanted in zip(fragments, expected):
+        np.testing.assert_array_equal(actual, wanted)
+    assert (fragments.pix_to_face[0, 0, 0] == -1).all()
+
+
+@pytest.mark.parametrize(
+    "bad, message",
+    [
+        ({"faces_per_pixel": 0}, "faces_per_pixel must be an integer of at least 1, got 0"),
+        ({"faces_per_pixel": 2.5}, "faces_per_pixel must be an integer of at least 1, got 2.5"),
+        ({"blur_radius": -1e-3}, "must be 0 or above, got -0.001"),
+        ({"blur_radius": float("nan")}, "must be 0 or above, got nan"),
+        ({"blend": "mean"}, "blend must be one of 'softmax', 'sigmoid_alpha', 'hard'"),
+        ({"sigma": 0.0}, "sigma must be above 0"),
+        ({"near": 2.0, "far": 1.0}, "far must be above 2"),
+    ],
+)
+def test_bad_settings(bad, message):
+    with pytest.raises(ValueError, match=message):
+        tsr.KNearest(**bad)
