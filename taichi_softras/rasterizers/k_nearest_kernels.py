@@ -33,6 +33,13 @@ def is_before(depth: float, face: int, other_depth: float, other_face: int) -> i
 
 
 @ti.func
+def is_in_box(boxes: ti.template(), i: int, row: int, column: int) -> int:
+    """Whether the pixel lies in the box of face i."""
+    is_in_columns = (column >= boxes[i, 0]) & (column <= boxes[i, 1])
+    return is_in_columns & (row >= boxes[i, 2]) & (row <= boxes[i, 3])
+
+
+@ti.func
 def meet_at(
     structure: ti.template(),
     numbers: ti.template(),
@@ -44,12 +51,15 @@ def meet_at(
     column: int,
     pixel: vec2,
 ):
-    """The fragment of a face at a pixel, without a limit; coverage 0 outside of its box."""
+    """Coverage and depth of a face at a pixel, without a limit."""
+    coverage, depth = 0.0, 0.0
     i = view * numbers.num_faces + face
-    is_in_columns = (column >= boxes[i, 0]) & (column <= boxes[i, 1])
-    is_in_box = is_in_columns & (row >= boxes[i, 2]) & (row <= boxes[i, 3])
-    triangle = load_triangle(records, i)
-    return meet(structure, numbers, triangle, pixel, is_in_box, face, NO_LIMIT, NO_FACE)
+    if is_in_box(boxes, i, row, column):
+        triangle = load_triangle(records, i)
+        fragment = meet(structure, numbers, triangle, pixel, 1, face, NO_LIMIT, NO_FACE)
+        coverage = fragment.coverage
+        depth = fragment.depth
+    return ti.Struct(coverage=coverage, depth=depth)
 
 
 @ti.func
@@ -132,7 +142,11 @@ def find_limits(
         limit_depth, limit_face = NO_LIMIT, NO_FACE
         last_depth, last_face = -1.0, NO_FACE
         kept = structure.alpha.start
-        missing = faces_per_pixel
+        in_boxes = 0
+        for slot in range(starts[tile], starts[tile + 1]):
+            i = view * num_faces + bin_faces[slot]
+            in_boxes += ti.cast(is_in_box(boxes, i, row, column), ti.i32)
+        missing = ti.select(in_boxes > faces_per_pixel, faces_per_pixel, 0)
         while missing > 0:
             found = next_nearest(
                 structure,
@@ -277,5 +291,6 @@ def count_truncated(
     count[0] = 0
     for view, row, column in ti.ndrange(state.shape[0], state.shape[2], width):
         change = state[view, KEPT_PLANE, row, column] - state[view, ALL_KEPT_PLANE, row, column]
-        if ti.abs(change) > tolerance:
+        is_limited = state[view, LIMIT_PLANE, row, column] < NO_LIMIT
+        if is_limited & (ti.abs(change) > tolerance):
             ti.atomic_add(count[0], 1)

@@ -252,8 +252,8 @@ def test_renderer_gives_fragments(backend):
         ({"blur_radius": -1e-3}, "must be 0 or above, got -0.001"),
         ({"blur_radius": float("nan")}, "must be 0 or above, got nan"),
         ({"blend": "mean"}, "blend must be one of 'softmax', 'sigmoid_alpha', 'hard'"),
-        ({"sigma": 0.0}, "sigma must be above 0"),
-        ({"near": 2.0, "far": 1.0}, "far must be above 2"),
+        ({"sigma": 0.0}, "sigma must be a finite number above 0"),
+        ({"near": 2.0, "far": 1.0}, "far must be a finite number above 2"),
     ],
 )
 def test_bad_settings(bad, message):

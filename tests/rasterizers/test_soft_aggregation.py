@@ -73,7 +73,7 @@ def test_pairs_of_options(backend, options):
 
 
 @pytest.mark.f64
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("options", ALL_OPTIONS)
 def test_all_options(backend, options):
     check(soft(*options, **CLIPPED), random_colors(3, 3))
@@ -94,7 +94,7 @@ def test_options_with_texels(backend, options):
 
 
 @pytest.mark.f64
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("options", list(itertools.product(DISTANCES, COLORS, SWITCHES, SWITCHES)))
 def test_all_options_with_texels(backend, options):
     distance, color, *switches = options
