@@ -37,6 +37,11 @@ def current_runtime() -> weakref.ref:
     return weakref.ref(impl.get_runtime().prog)
 
 
+def is_cpu() -> bool:
+    """Whether kernels run on the CPU, where a task should own many pixels, not one."""
+    return impl.current_cfg().arch in (ti.x64, ti.arm64)
+
+
 def default_numpy_float() -> type:
     """np.float32 or np.float64, as `ti.init(default_fp=...)` says."""
     require_taichi()

@@ -127,6 +127,13 @@ def test_settings_out_of_range(settings, message):
         tsr.SoftAggregation(**settings)
 
 
+@pytest.mark.parametrize("method", [tsr.KNearest, tsr.ApproximateGradient, tsr.FilteredDerivative])
+@pytest.mark.parametrize("background", [(0.0, NAN, 0.0), (), "white"], ids=str)
+def test_every_method_checks_its_background(method, background):
+    with pytest.raises(ValueError, match="background must be"):
+        method(background=background)
+
+
 # --- arrays ---
 
 

@@ -11,7 +11,7 @@ import taichi as ti
 from taichi.math import vec2
 
 from taichi_softras.funcs.triangle import cross
-from taichi_softras.rasterizers.base import check_range
+from taichi_softras.rasterizers.base import check_color, check_range
 from taichi_softras.rasterizers.faces import first_pixel, last_pixel
 from taichi_softras.rasterizers.planes import average_blocks, average_blocks_backward
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization
@@ -60,6 +60,7 @@ class ApproximateGradient:
     def __post_init__(self):
         check_range("near", self.near, above=0.0)
         check_range("far", self.far, above=self.near)
+        check_color("background", self.background)
         check_range("eps", self.eps, above=0.0)
 
     def forward(

@@ -5,7 +5,8 @@ Exact: count, prefix sum, fill. The lists have the size that they need; no face 
 
 import taichi as ti
 
-from taichi_softras.rasterizers.workspace import Workspace, array, is_cpu
+from taichi_softras.fields import is_cpu
+from taichi_softras.rasterizers.workspace import Workspace, array
 
 TILE_BITS = 3
 TILE = 1 << TILE_BITS  # pixels a side

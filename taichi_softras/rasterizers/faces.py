@@ -128,6 +128,13 @@ def load_triangle(records: ti.template(), i: int):
 
 
 @ti.func
+def is_in_box(boxes: ti.template(), i: int, row: int, column: int) -> int:
+    """Whether the pixel lies in the box of face i."""
+    is_in_columns = (column >= boxes[i, 0]) & (column <= boxes[i, 1])
+    return is_in_columns & (row >= boxes[i, 2]) & (row <= boxes[i, 3])
+
+
+@ti.func
 def pixel_centre(column: int, row: int, height: int, width: int, inverse_shorter: float) -> vec2:
     """NDC position of a pixel's centre; row 0 is on top; the shorter side spans [-1, 1]."""
     return vec2(

@@ -10,7 +10,7 @@ from typing import ClassVar, Optional, Union
 import taichi as ti
 from taichi.math import vec2
 
-from taichi_softras.rasterizers.base import NO_FACE, check_range
+from taichi_softras.rasterizers.base import NO_FACE, check_color, check_range
 from taichi_softras.rasterizers.outlines import draw_outlines
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, weights_on_face
 from taichi_softras.rasterizers.workspace import Workspace, array
@@ -57,6 +57,7 @@ class FilteredDerivative:
     def __post_init__(self):
         check_range("near", self.near, above=0.0)
         check_range("far", self.far, above=self.near)
+        check_color("background", self.background)
 
     def forward(
         self,

@@ -18,7 +18,7 @@ from taichi_softras.fields import default_numpy_float
 from taichi_softras.funcs.aggregation import ALPHAS, ANY, FIRST, FLOORED_SOFTMAX
 from taichi_softras.funcs.coverage import ALWAYS, DISTANCES
 from taichi_softras.funcs.interpolation import AFFINE, CLIP_BELOW, PERSPECTIVE, UNCLIPPED
-from taichi_softras.rasterizers.base import check_range, choose
+from taichi_softras.rasterizers.base import check_color, check_range, choose
 from taichi_softras.rasterizers.k_nearest_kernels import (
     count_truncated,
     find_limits,
@@ -114,6 +114,7 @@ class KNearest:
             )
         check_range("near", self.near, above=0.0)
         check_range("far", self.far, above=self.near)
+        check_color("background", self.background)
 
     def structure(self, channels: int, has_texels: bool) -> Structure:
         """The functions behind the names; channels = 0 means silhouette only."""

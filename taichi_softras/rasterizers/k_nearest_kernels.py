@@ -9,7 +9,7 @@ from taichi.math import vec2
 
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE
-from taichi_softras.rasterizers.faces import load_triangle, pixel_centre
+from taichi_softras.rasterizers.faces import is_in_box, load_triangle, pixel_centre
 from taichi_softras.rasterizers.soft_kernels import (
     KEPT_PLANE,
     LIMIT_FACE_PLANE,
@@ -30,13 +30,6 @@ LAST_FACE = 2**31 - 1
 def is_before(depth: float, face: int, other_depth: float, other_face: int) -> int:
     """The order of faces over a pixel: by depth, by index where depths are equal."""
     return (depth < other_depth) | ((depth == other_depth) & (face < other_face))
-
-
-@ti.func
-def is_in_box(boxes: ti.template(), i: int, row: int, column: int) -> int:
-    """Whether the pixel lies in the box of face i."""
-    is_in_columns = (column >= boxes[i, 0]) & (column <= boxes[i, 1])
-    return is_in_columns & (row >= boxes[i, 2]) & (row <= boxes[i, 3])
 
 
 @ti.func

@@ -11,7 +11,7 @@ from taichi.math import vec2, vec3
 from taichi_softras.funcs.triangle import barycentric_vjp, cross
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE
-from taichi_softras.rasterizers.faces import load_triangle
+from taichi_softras.rasterizers.faces import is_in_box, load_triangle
 from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.rasterizers.z_buffer import ZBuffer
 
@@ -147,8 +147,7 @@ def overdraw(
         for slot in range(starts[tile], starts[tile + 1]):
             face = bin_faces[slot]
             i = view * num_faces + face
-            is_in_columns = (column >= boxes[i, 0]) & (column <= boxes[i, 1])
-            if is_in_columns & (row >= boxes[i, 2]) & (row <= boxes[i, 3]):
+            if is_in_box(boxes, i, row, column):
                 area = signed_area(corners, view, face)
                 for edge in ti.static(range(3)):
                     end = ti.static((edge + 1) % 3)

@@ -19,7 +19,7 @@ from taichi_softras.funcs.numeric import exp, sigmoid
 from taichi_softras.funcs.triangle import barycentric, barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import CPU_BLOCK, TILE, TILE_BITS
-from taichi_softras.rasterizers.faces import load_triangle, pixel_centre
+from taichi_softras.rasterizers.faces import is_in_box, load_triangle, pixel_centre
 from taichi_softras.rasterizers.workspace import array
 
 LANES = 8  # neighbouring pixels that a CPU handles as one vector; image rows are padded by it
@@ -558,8 +558,7 @@ def draw_pixels(
         for slot in range(starts[tile], starts[tile + 1]):
             face = bin_faces[slot]
             i = view * num_faces + face
-            is_in_columns = (column >= boxes[i, 0]) & (column <= boxes[i, 1])
-            if is_in_columns & (row >= boxes[i, 2]) & (row <= boxes[i, 3]):
+            if is_in_box(boxes, i, row, column):
                 blend(
                     structure,
                     numbers,

@@ -6,7 +6,6 @@ array (it is wrong on Vulkan): gradients are arrays of their own.
 """
 
 import taichi as ti
-from taichi.lang import impl
 
 from taichi_softras.fields import current_runtime
 
@@ -14,11 +13,6 @@ from taichi_softras.fields import current_runtime
 def array(dtype: type, ndim: int) -> object:
     """The type of a kernel argument: an array that Taichi must not differentiate."""
     return ti.types.ndarray(dtype=dtype, ndim=ndim, needs_grad=False)
-
-
-def is_cpu() -> bool:
-    """Whether kernels run on the CPU, where a task should own a tile, not a pixel."""
-    return impl.current_cfg().arch in (ti.x64, ti.arm64)
 
 
 class Workspace:

@@ -11,7 +11,7 @@ from taichi_softras.funcs.interpolation import clip_weights, interpolate_depth
 from taichi_softras.funcs.triangle import barycentric, barycentric_vjp, cross
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE, Bins
-from taichi_softras.rasterizers.faces import load_triangle, pixel_centre, prepare_faces
+from taichi_softras.rasterizers.faces import is_in_box, load_triangle, pixel_centre, prepare_faces
 from taichi_softras.rasterizers.workspace import Workspace, array
 
 PADDING_PIXELS = 1  # of a face's box: rounding must not take away a pixel on its outline
@@ -129,8 +129,7 @@ def find_nearest_faces(
         for slot in range(starts[tile], starts[tile + 1]):
             face = bin_faces[slot]
             i = view * num_faces + face
-            is_in_columns = (column >= boxes[i, 0]) & (column <= boxes[i, 1])
-            if is_in_columns & (row >= boxes[i, 2]) & (row <= boxes[i, 3]):
+            if is_in_box(boxes, i, row, column):
                 triangle = load_triangle(records, i)
                 if contains(triangle, pixel, is_double_sided):
                     clipped = clip_weights(barycentric(pixel, triangle))
