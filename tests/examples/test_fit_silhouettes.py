@@ -1,20 +1,12 @@
-"""Every example runs; the main job reaches what is promised of it."""
+"""The main job runs with every preset, and reaches what is promised of it."""
 
-import importlib.util
 import json
-import pathlib
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
+from tests.examples.loading import ROOT, load_example
+
 DEFORM = ROOT.parent / "shared" / "data" / "softras_deform"
-
-
-def load_example(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    return example
 
 
 @pytest.mark.parametrize("preset", ["sharpening", "softras-demo"])

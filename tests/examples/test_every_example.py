@@ -1,0 +1,24 @@
+"""Every example runs, returns its figures and draws a picture; short ones fit one screen."""
+
+import numbers
+
+import pytest
+
+from tests.examples.loading import ROOT, load_example
+
+MAX_LINES = {"fit_silhouettes": 300}  # the main job: presets, own data, film
+EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_runs(backend, tmp_path, name):
+    result = load_example(name).main(steps=2, output=tmp_path)
+    assert any(isinstance(value, numbers.Real) for value in result.values())
+    assert [path for path in tmp_path.iterdir() if path.suffix in (".png", ".gif")]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_is_short(name):
+    limit = MAX_LINES.get(name, 120 if name.startswith(("sim_", "control_")) else 80)
+    assert len((ROOT / "examples" / f"{name}.py").read_text().splitlines()) <= limit
