@@ -8,8 +8,9 @@ Taichi differentiates. `rasterize` is kernels on arrays with a hand-written adjo
 the user's tape in one place, `_rasterize`.
 """
 
-import weakref
-from typing import Optional
+import os
+from collections.abc import Sequence
+from typing import Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -17,7 +18,8 @@ from taichi.lang import impl
 
 from taichi_softras.fields import FieldTree, default_numpy_float
 from taichi_softras.functional import check_has_fragments, check_image_size
-from taichi_softras.geometry.transform import project_vertices
+from taichi_softras.geometry.transform import project_vertices, vertex_of_frame
+from taichi_softras.io.images import over_background, save_video
 from taichi_softras.rasterizers.base import Rasterizer
 from taichi_softras.rasterizers.k_nearest import Fragments
 from taichi_softras.rasterizers.planes import planes_from_pixels
@@ -27,6 +29,9 @@ from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.lights import Lights
 from taichi_softras.scene.mesh import Mesh
 from taichi_softras.shading.flat import Flat
+from taichi_softras.tape import TapeMemory
+
+PIXELS_PER_PASS = 3 * 2**14  # of a mesh that moves: two cores are busy, 40 MB hold them
 
 
 class Renderer:
@@ -39,7 +44,7 @@ class Renderer:
 
     Attributes:
         image: (B, H, W) field of (C + 1)-vectors: r, g, b, alpha, or alpha alone with
-            `Silhouette` shading. Row 0 on top.
+            `Silhouette` shading. Row 0 on top. A view is a camera, or a frame of a mesh that moves.
         rasterizer: the method; may be replaced between renders. New numbers compile nothing.
         vertices_ndc: (B, V) vec3 field: x_ndc, y_ndc, depth.
     """
@@ -52,19 +57,27 @@ class Renderer:
         rasterizer: Optional[Rasterizer] = None,
         shading: Optional[object] = None,
         lights: Optional[Lights] = None,
+        frames: Optional[Sequence[int]] = None,
+        views_per_pass: Optional[int] = None,
     ):
         """Places the fields of the image.
 
         Args:
             mesh: what is drawn.
-            cameras: from where; one view each.
+            cameras: from where; one view each. Of a mesh that moves, each frame is a view, by
+                one camera for all of them or a camera each.
             image_size: (H, W) in pixels.
             rasterizer: how pixels are covered; `SoftAggregation()` when left out.
             shading: how colours come from light; `Flat()` when left out.
             lights: `Lights()` when left out.
+            frames: of a mesh that moves, those that are views; all when left out.
+            views_per_pass: how many views are rasterized together, and so have memory for it at
+                a time; the gradient of a view that left this memory draws it once more. Left
+                out: all views of a still mesh; of one that moves, as many as have 3 * 2^14 pixels.
 
         Raises:
-            ValueError: for an image size below (1, 1).
+            ValueError: for an image size below (1, 1), frames that the mesh does not have, another
+                number of cameras than of frames, or views_per_pass below 1.
         """
         self.mesh = mesh
         self.cameras = cameras
@@ -73,30 +86,59 @@ class Renderer:
         self.shading = Flat() if shading is None else shading
         self.lights = Lights() if lights is None else lights
 
+        frames = _checked_frames(frames, mesh, cameras)
+        self.num_views = len(frames)
+        self._views_per_pass = _checked_views_per_pass(views_per_pass, self)
+
         tree = FieldTree()
-        self._buffers = self.shading.allocate(tree, mesh)
-        self.vertices_ndc = tree.add((cameras.num_views, mesh.num_vertices), (3,))
+        num_shadings = self.num_views if mesh.is_moving else 1
+        self._buffers = self.shading.allocate(tree, mesh, num_shadings)
+        self.vertices_ndc = tree.add((self.num_views, mesh.num_vertices), (3,))
         channels = 0 if self._buffers.colors is None else 3
-        self.image = tree.add((cameras.num_views, *self.image_size), (channels + 1,))
+        self.image = tree.add((self.num_views, *self.image_size), (channels + 1,))
+        self._frames = tree.add((self.num_views,), dtype=int, needs_grad=False)
         self._no_loss = tree.add(())
         tree.place()
+        self._frames.from_numpy(frames)
 
         self._workspace = Workspace()
-        self._rasterization = None
-        self._tape = None
+        self._rasterization = None  # what the workspace holds: ...
+        self._held = None  # ... the rasterizer, the first view and the number of views
+        self._rasterizers = {}  # by (first, end) of the views that were drawn in one call
+        self._on_tape = TapeMemory()
 
-    def render(self):
+    def render(self, view: Optional[int] = None):
         """Draws `image` and returns it; inside a `ti.ad.Tape` the drawing is recorded.
 
+        Args:
+            view: of a mesh that moves, the one view that is drawn; `image` keeps the others.
+
         Raises:
-            ValueError: if a vertex is NaN or infinite; if this renderer already drew in the same
-                tape (the first image would be lost, and its gradient wrong).
+            ValueError: if a vertex is NaN or infinite; if this renderer already drew the view in
+                the same tape (the first image would be lost, and its gradient wrong).
         """
         self._workspace.check_runtime()
-        self._refuse_second_render()
-        self._place_corners_and_colors()
-        self._rasterize()
+        views = self._checked_views(view)
+        self._refuse_second_render(views)
+        self._place_corners_and_colors(*views)
+        self._rasterize(*views)
         return self.image
+
+    def render_sequence(
+        self,
+        path: Union[str, os.PathLike],
+        frames_per_second: float = 30.0,
+        background: tuple = (1.0, 1.0, 1.0),
+    ) -> None:
+        """Draws all views and writes them as a film, without gradients.
+
+        Args:
+            path: ends in `.gif`, or in `.mp4` if the package imageio-ffmpeg is installed.
+            frames_per_second: of the film.
+            background: the colour behind the mesh; a silhouette is black.
+        """
+        pictures = self.render().to_numpy()
+        save_video(path, over_background(pictures, background), frames_per_second)
 
     def backward(self, grad_image: np.ndarray) -> None:
         """Pulls an image gradient back to all fields of the scene, without a tape.
@@ -108,11 +150,13 @@ class Renderer:
             grad_image: (B, H, W, C + 1), dE/dimage.
 
         Raises:
-            ValueError: for another shape or entries that are not finite.
-            RuntimeError: before the first `render`, or inside a tape.
+            ValueError: for another shape or entries that are not finite; if the vertices were
+                changed since `render`.
+            RuntimeError: before the first `render` of all views, or inside a tape.
         """
         self._workspace.check_runtime()
-        if self._rasterization is None:
+        views = (0, self.num_views)
+        if views not in self._rasterizers:
             raise RuntimeError("backward needs an image: call render() first")
         if impl.get_runtime().target_tape is not None:
             raise RuntimeError("backward opens a tape of its own: call it outside of ti.ad.Tape")
@@ -123,7 +167,7 @@ class Renderer:
         if not np.isfinite(grad_image).all():
             raise ValueError("grad_image has entries that are NaN or infinite")
         with ti.ad.Tape(self._no_loss):
-            self._place_corners_and_colors()
+            self._place_corners_and_colors(*views)
             self._resume(grad_image)
 
     def fragments(self, faces_per_pixel: Optional[int] = None) -> Fragments:
@@ -147,55 +191,59 @@ class Renderer:
     @ti.ad.no_grad
     def _find_fragments(self, faces_per_pixel: Optional[int], found: list) -> None:
         """Appends to `found`: Taichi drops what a function without gradient returns."""
-        self._project()
+        self._project(0, self.num_views)
         workspace = Workspace()
-        shape = (self.cameras.num_views, self.mesh.num_faces, 3, 3)
-        corners = workspace.get("corners", shape)
-        load_corners(self.vertices_ndc, self.mesh.faces, corners)
+        corners = workspace.get("corners", (self.num_views, self.mesh.num_faces, 3, 3))
+        load_corners(self.vertices_ndc, self.mesh.faces, 0, corners)
         found.append(
             self.rasterizer.fragments(workspace, corners, self.image_size, faces_per_pixel)
         )
 
-    def _place_corners_and_colors(self) -> None:
-        self._project()
-        self.shading.shade(self.mesh, self.lights, self._buffers)
+    def _place_corners_and_colors(self, first: int, end: int) -> None:
+        self._project(first, end)
+        if self._buffers.colors is None:
+            return
+        if self._has_one_coloring:  # for all views, so once a tape
+            done = self._on_tape.values()
+            if done.setdefault("colored", (first, end)) != (first, end):
+                return
+            first, end = 0, 1
+        self.shading.shade(self.mesh, self.lights, self._frames, (first, end), self._buffers)
 
-    def _project(self) -> None:
+    @property
+    def _has_one_coloring(self) -> bool:
+        return not self.mesh.is_moving or self._buffers.colors.shape[0] == 1
+
+    def _project(self, first: int, end: int) -> None:
         height, width = self.image_size
         self.cameras.update(width / height)
         project_vertices(
             self.mesh.vertices,
+            self._frames,
             self.cameras.view_from_world,
             self.cameras.clip_from_view,
             width / min(self.image_size),
             height / min(self.image_size),
+            first,
+            end,
             self.vertices_ndc,
         )
 
     @ti.ad.grad_replaced
-    def _rasterize(self) -> None:
-        self._rasterization = None
-        views, faces = self.cameras.num_views, self.mesh.num_faces
-        corners = self._workspace.get("corners", (views, faces, 3, 3))
-        load_corners(self.vertices_ndc, self.mesh.faces, corners)
-        colors = None
-        if self._buffers.colors is not None:
-            colors = self._workspace.get(
-                "colors", (1, faces, self.mesh.texel_resolution**2 or 3, 3)
-            )
-            load_colors(self._buffers.colors, colors)
-        rasterization = self.rasterizer.forward(
-            self._workspace, corners, colors, self.mesh.texel_resolution, self.image_size
-        )
-        store_image(rasterization.image, self.image)
-        self._rasterization = rasterization
+    def _rasterize(self, first: int, end: int) -> None:
+        self._rasterizers.pop((first, end), None)  # should this raise, nothing was drawn
+        self._held = None
+        for start, num_views in self._passes(first, end):
+            self._draw(self.rasterizer, start, num_views)
+            store_image(self._rasterization.image, start, self.image)
+        vertices = self._drawn_vertices
+        keep_vertices(self.mesh.vertices, self._frames, *self._vertices_range(first, end), vertices)
+        self._rasterizers[first, end] = self.rasterizer
 
     @ti.ad.grad_for(_rasterize)
-    def _rasterize_backward(self) -> None:
-        if self._rasterization is None:  # the forward pass raised; the tape runs this all the same
-            return
-        load_grad_image(self.image, self._rasterization.grad_image)
-        self._pull_back()
+    def _rasterize_backward(self, first: int, end: int) -> None:
+        if (first, end) in self._rasterizers:  # forward did not raise; the tape runs this anyway
+            self._pull_back(first, end, load_grad_image, self.image)
 
     @ti.ad.grad_replaced
     def _resume(self, grad_image: np.ndarray) -> None:
@@ -203,109 +251,266 @@ class Renderer:
 
     @ti.ad.grad_for(_resume)
     def _resume_backward(self, grad_image: np.ndarray) -> None:
-        planes_from_pixels(grad_image, self._rasterization.grad_image)
-        self._pull_back()
+        self._pull_back(0, self.num_views, load_grad_array, grad_image)
 
-    def _pull_back(self) -> None:
-        self._rasterization.backward()
-        add_grad_vertices(
-            self._rasterization.grad_corners,
-            self.mesh.corner_starts,
-            self.mesh.corners_of_vertex,
-            self.vertices_ndc,
-        )
-        if self._buffers.colors is not None:
-            add_grad_colors(self._rasterization.grad_colors, self._buffers.colors)
-
-    def _refuse_second_render(self) -> None:
-        tape = impl.get_runtime().target_tape
-        if tape is None:
-            return
-        if self._tape is not None and self._tape() is tape:
-            raise ValueError(
-                "render() was called twice in one ti.ad.Tape: the second image overwrites the "
-                "first. Use one renderer an image, or cameras with more views"
+    def _pull_back(self, first: int, end: int, load_grad: object, source: object) -> None:
+        """From the gradient in `source` to those of `vertices_ndc` and of the colours."""
+        self._refuse_changed_vertices(first, end)
+        todo = end
+        for start, num_views in reversed(self._passes(first, end)):
+            self._draw(self._rasterizers[first, end], start, num_views)
+            rasterization = self._rasterization
+            load_grad(source, start, todo, rasterization.grad_image)
+            rasterization.backward()
+            add_grad_vertices(
+                rasterization.grad_corners,
+                start,
+                self.mesh.corner_starts,
+                self.mesh.corners_of_vertex,
+                self.vertices_ndc,
             )
-        self._tape = weakref.ref(tape)
+            if self._buffers.colors is not None:
+                colored = 0 if self._has_one_coloring else start
+                add_grad_colors(rasterization.grad_colors, colored, self._buffers.colors)
+            todo = start
+
+    def _passes(self, first: int, end: int) -> list:
+        """(first view, number of views) of each; the last overlaps, so that all have one size."""
+        num_views = min(self._views_per_pass, end - first)
+        return [(min(s, end - num_views), num_views) for s in range(first, end, num_views)]
+
+    def _draw(self, rasterizer: Rasterizer, start: int, num_views: int) -> None:
+        """Rasterizes some views into the workspace, unless it holds them."""
+        wanted = (rasterizer, start, num_views)
+        if self._held is not None and self._held[1:] == wanted[1:] and self._held[0] is rasterizer:
+            return
+        self._held = None
+        faces = self.mesh.num_faces
+        corners = self._workspace.get("corners", (num_views, faces, 3, 3))
+        load_corners(self.vertices_ndc, self.mesh.faces, start, corners)
+        colors = None
+        source = self._buffers.colors
+        if source is not None:
+            colorings, colored = (1, 0) if self._has_one_coloring else (num_views, start)
+            entries = int(np.prod(source.shape[2:]))
+            colors = self._workspace.get("colors", (colorings, faces, entries, 3))
+            load_colors(source, colored, colors)
+        self._rasterization = rasterizer.forward(
+            self._workspace, corners, colors, self.mesh.texel_resolution, self.image_size
+        )
+        self._held = wanted
+
+    def _checked_views(self, view: Optional[int]) -> tuple:
+        """(first, end) of the views to draw."""
+        if view is None:
+            return 0, self.num_views
+        if not self.mesh.is_moving:
+            raise ValueError("view= is for a mesh that moves: of a still one all views are drawn")
+        if not 0 <= view < self.num_views:
+            raise ValueError(f"view must be at least 0 and below {self.num_views}, got {view}")
+        return view, view + 1
+
+    def _refuse_second_render(self, views: tuple) -> None:
+        drawn = self._on_tape.values().setdefault("views", set())
+        again = drawn.intersection(range(*views))
+        if again:
+            raise ValueError(
+                f"view {min(again)} was rendered twice in one ti.ad.Tape: the second image "
+                "overwrites the first. Use one renderer an image, cameras with more views, or a "
+                "mesh with frames"
+            )
+        drawn.update(range(*views))
+
+    @property
+    def _drawn_vertices(self) -> ti.Ndarray:
+        """(1 or B, V, 3): `mesh.vertices` as they were when the views were drawn."""
+        shape = (self.num_views if self.mesh.is_moving else 1, self.mesh.num_vertices, 3)
+        return self._workspace.get("drawn_vertices", shape)
+
+    def _vertices_range(self, first: int, end: int) -> tuple:
+        return (first, end) if self.mesh.is_moving else (0, 1)
+
+    def _refuse_changed_vertices(self, first: int, end: int) -> None:
+        is_changed = self._workspace.get("are_vertices_changed", (1,), int)
+        compare_vertices(
+            self.mesh.vertices,
+            self._frames,
+            *self._vertices_range(first, end),
+            self._drawn_vertices,
+            is_changed,
+        )
+        if is_changed[0]:
+            raise ValueError(
+                "mesh.vertices were overwritten after render() and before its gradient: the "
+                "gradient would be wrong. Write each frame to vertices of its own, with a mesh "
+                "whose vertices have shape (T, V), and change them outside of the tape"
+            )
+
+
+def _checked_frames(frames: Optional[Sequence[int]], mesh: Mesh, cameras: Camera) -> np.ndarray:
+    """The frame of each view."""
+    if not mesh.is_moving:
+        if frames is not None:
+            raise ValueError("frames= is for a mesh that moves: vertices of shape (T, V)")
+        return np.zeros(cameras.num_views, np.int32)
+    frames = np.arange(mesh.num_frames) if frames is None else np.asarray(frames)
+    is_list = frames.ndim == 1 and len(frames) > 0 and np.issubdtype(frames.dtype, np.integer)
+    if not is_list or frames.min() < 0 or frames.max() >= mesh.num_frames:
+        raise ValueError(
+            f"frames must be a list of integers from 0 to {mesh.num_frames - 1}, got {frames}"
+        )
+    if cameras.num_views not in (1, len(frames)):
+        raise ValueError(
+            f"a mesh that moves needs one camera, or one for each of {len(frames)} frames, "
+            f"got {cameras.num_views}"
+        )
+    return frames.astype(np.int32)
+
+
+def _checked_views_per_pass(views_per_pass: Optional[int], renderer: Renderer) -> int:
+    if views_per_pass is None:
+        if not renderer.mesh.is_moving:
+            return renderer.num_views
+        height, width = renderer.image_size
+        return max(1, PIXELS_PER_PASS // (height * width))
+    if not isinstance(views_per_pass, (int, np.integer)) or views_per_pass < 1:
+        raise ValueError(f"views_per_pass must be an integer of at least 1, got {views_per_pass!r}")
+    return int(views_per_pass)
+
+
+@ti.kernel
+def keep_vertices(
+    vertices: ti.template(),  # (V,) or (T, V) vec3 world
+    frames: ti.template(),  # (B,)
+    first: int,
+    end: int,
+    kept: array(float, 3),  # (1 or B, V, 3)
+):
+    """Copies what is drawn."""
+    for view, vertex in ti.ndrange((first, end), kept.shape[1]):
+        for axis in ti.static(range(3)):
+            kept[view, vertex, axis] = vertex_of_frame(vertices, frames[view], vertex)[axis]
+
+
+@ti.kernel
+def compare_vertices(
+    vertices: ti.template(),  # (V,) or (T, V) vec3 world
+    frames: ti.template(),  # (B,)
+    first: int,
+    end: int,
+    kept: array(float, 3),  # (1 or B, V, 3)
+    is_changed: array(int, 1),  # (1,)
+):
+    """Whether any is not what was kept. Threads write the same 1."""
+    is_changed[0] = 0
+    for view, vertex in ti.ndrange((first, end), kept.shape[1]):
+        for axis in ti.static(range(3)):
+            now = vertex_of_frame(vertices, frames[view], vertex)[axis]
+            if now != kept[view, vertex, axis]:
+                is_changed[0] = 1
 
 
 @ti.kernel
 def load_corners(
     vertices_ndc: ti.template(),  # (B, V) vec3
     faces: ti.template(),  # (F,) ivec3
-    corners: array(float, 4),  # (B, F, 3, 3)
+    start: int,  # the first view of the pass
+    corners: array(float, 4),  # (views of the pass, F, 3, 3)
 ):
     """The vertices of each face."""
     for view, face in ti.ndrange(corners.shape[0], corners.shape[1]):
         for corner in ti.static(range(3)):
-            vertex = vertices_ndc[view, faces[face][corner]]
+            vertex = vertices_ndc[start + view, faces[face][corner]]
             for axis in ti.static(range(3)):
                 corners[view, face, corner, axis] = vertex[axis]
 
 
+@ti.func
+def entry_index(source: ti.template(), coloring, face, entry):
+    """Where a field keeps an entry of an array: R x R texels, or the three corners."""
+    index = ti.Vector([0 for _ in range(len(source.shape))])
+    index[0], index[1] = coloring, face
+    if ti.static(len(source.shape) == 4):
+        index[2], index[3] = entry // source.shape[3], entry % source.shape[3]
+    else:
+        index[2] = entry
+    return index
+
+
 @ti.kernel
 def load_colors(
-    source: ti.template(),  # (F, 3) or (F, R, R) vec3
-    colors: array(float, 4),  # (1, F, 3 or R * R, 3)
+    source: ti.template(),  # (1 or B, F, 3) or (1 or B, F, R, R) vec3
+    start: int,  # the first coloring of the pass
+    colors: array(float, 4),  # (1 or views of the pass, F, 3 or R * R, 3)
 ):
     """Copies."""
-    for index in ti.grouped(source):
-        entry = index[1]
-        if ti.static(len(source.shape) == 3):
-            entry = index[1] * source.shape[2] + index[2]
+    for coloring, face, entry in ti.ndrange(colors.shape[0], colors.shape[1], colors.shape[2]):
+        value = source[entry_index(source, start + coloring, face, entry)]
         for channel in ti.static(range(3)):
-            colors[0, index[0], entry, channel] = source[index][channel]
+            colors[coloring, face, entry, channel] = value[channel]
 
 
 @ti.kernel
 def store_image(
-    planes: array(float, 4),  # (B, C + 1, H, >= W)
+    planes: array(float, 4),  # (views of the pass, C + 1, H, >= W)
+    start: int,  # the first view of the pass
     image: ti.template(),  # (B, H, W) of (C + 1)-vectors
 ):
     """Copies."""
-    for view, row, column in image:
+    for view, row, column in ti.ndrange(planes.shape[0], image.shape[1], image.shape[2]):
         for channel in ti.static(range(image.n)):
-            image[view, row, column][channel] = planes[view, channel, row, column]
+            image[start + view, row, column][channel] = planes[view, channel, row, column]
 
 
 @ti.kernel
 def load_grad_image(
     image: ti.template(),  # (B, H, W) of (C + 1)-vectors, its gradient is read
-    planes: array(float, 4),  # (B, C + 1, H, >= W)
+    start: int,  # the first view of the pass
+    end: int,  # views from here on belong to a pass before: 0
+    planes: array(float, 4),  # (views of the pass, C + 1, H, >= W)
 ):
     """Copies."""
-    for view, row, column in image:
+    for view, row, column in ti.ndrange(planes.shape[0], image.shape[1], image.shape[2]):
+        grad = image.grad[start + view, row, column] * ti.cast(start + view < end, float)
         for channel in ti.static(range(image.n)):
-            planes[view, channel, row, column] = image.grad[view, row, column][channel]
+            planes[view, channel, row, column] = grad[channel]
+
+
+def load_grad_array(grad_image: np.ndarray, start: int, end: int, planes: ti.Ndarray) -> None:
+    """`load_grad_image` from a NumPy array."""
+    grads = np.array(grad_image[start : start + planes.shape[0]])
+    grads[end - start :] = 0.0
+    planes_from_pixels(grads, planes)
 
 
 @ti.kernel
 def add_grad_vertices(
-    grad_corners: array(float, 4),  # (B, F, 3, 3)
+    grad_corners: array(float, 4),  # (views of the pass, F, 3, 3)
+    start: int,  # the first view of the pass
     corner_starts: ti.template(),  # (V + 1,)
     corners_of_vertex: ti.template(),  # (3 F,) 3 * face + corner
     vertices_ndc: ti.template(),  # (B, V) vec3, its gradient is added to
 ):
     """The adjoint of `load_corners`: every vertex sums up its corners."""
-    for view, vertex in vertices_ndc:
+    for view, vertex in ti.ndrange(grad_corners.shape[0], vertices_ndc.shape[1]):
         total = ti.Vector([0.0, 0.0, 0.0])
         for slot in range(corner_starts[vertex], corner_starts[vertex + 1]):
             face = corners_of_vertex[slot] // 3
             corner = corners_of_vertex[slot] % 3
             for axis in ti.static(range(3)):
                 total[axis] += grad_corners[view, face, corner, axis]
-        vertices_ndc.grad[view, vertex] += total
+        vertices_ndc.grad[start + view, vertex] += total
 
 
 @ti.kernel
 def add_grad_colors(
-    grad_colors: array(float, 4),  # (1, F, 3 or R * R, 3)
-    source: ti.template(),  # (F, 3) or (F, R, R) vec3, its gradient is added to
+    grad_colors: array(float, 4),  # (1 or views of the pass, F, 3 or R * R, 3)
+    start: int,  # the first coloring of the pass
+    source: ti.template(),  # (1 or B, F, 3) or (1 or B, F, R, R) vec3, its gradient is added to
 ):
     """The adjoint of `load_colors`."""
-    for index in ti.grouped(source):
-        entry = index[1]
-        if ti.static(len(source.shape) == 3):
-            entry = index[1] * source.shape[2] + index[2]
-        for channel in ti.static(range(3)):
-            source.grad[index][channel] += grad_colors[0, index[0], entry, channel]
+    for coloring, face, entry in ti.ndrange(
+        grad_colors.shape[0], grad_colors.shape[1], grad_colors.shape[2]
+    ):
+        grad = ti.Vector([grad_colors[coloring, face, entry, k] for k in ti.static(range(3))])
+        source.grad[entry_index(source, start + coloring, face, entry)] += grad

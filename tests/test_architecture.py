@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "taichi_softras"
 FLOORS = [
-    {"fields", "funcs", "io"},
+    {"fields", "funcs", "io", "tape"},
     {"scene", "geometry", "rasterizers", "losses", "optim"},
     {"shading"},
     {"functional"},

@@ -6,14 +6,17 @@ from taichi_softras.fields import is_cpu
 
 
 def project_vertices(
-    vertices,  # (V,) vec3 world
-    view_from_world,  # (B,) mat4
-    clip_from_view,  # (B,) mat4
+    vertices,  # (V,) or (T, V) vec3 world
+    frames,  # (B,) frame of each view
+    view_from_world,  # (1 or B,) mat4
+    clip_from_view,  # (1 or B,) mat4
     ndc_from_clip_x: float,  # W / min(H, W)
     ndc_from_clip_y: float,  # H / min(H, W)
+    first_view: int,
+    end_view: int,
     vertices_ndc,  # (B, V) vec3: x and y in NDC, depth in world units
 ) -> None:
-    """Projects every vertex into every view; differentiated by Taichi.
+    """Projects the vertices of each view from `first_view` on; differentiated by Taichi.
 
     A vertex that is not in front of the camera (w of clip space not positive) gets x = y = 0 and
     no gradient through them; by its depth, which is not positive then, a rasterizer knows it. The
@@ -24,26 +27,37 @@ def project_vertices(
     by_view = is_cpu() and view_from_world.snode.ptr.has_adjoint()
     project = project_vertices_by_view if by_view else project_vertices_by_vertex
     project(
-        vertices, view_from_world, clip_from_view, ndc_from_clip_x, ndc_from_clip_y, vertices_ndc
+        vertices,
+        frames,
+        view_from_world,
+        clip_from_view,
+        ndc_from_clip_x,
+        ndc_from_clip_y,
+        first_view,
+        end_view,
+        vertices_ndc,
     )
 
 
 @ti.kernel
 def project_vertices_by_vertex(
-    vertices: ti.template(),  # (V,) vec3 world
-    view_from_world: ti.template(),  # (B,) mat4
-    clip_from_view: ti.template(),  # (B,) mat4
+    vertices: ti.template(),  # (V,) or (T, V) vec3 world
+    frames: ti.template(),  # (B,)
+    view_from_world: ti.template(),  # (1 or B,) mat4
+    clip_from_view: ti.template(),  # (1 or B,) mat4
     ndc_from_clip_x: float,  # W / min(H, W)
     ndc_from_clip_y: float,  # H / min(H, W)
+    first_view: int,
+    end_view: int,
     vertices_ndc: ti.template(),  # (B, V) vec3
 ):
     """`project_vertices`, parallel over vertices."""
-    for vertex in vertices:
-        for view in range(view_from_world.shape[0]):
+    for vertex in range(vertices_ndc.shape[1]):
+        for view in range(first_view, end_view):
             vertices_ndc[view, vertex] = project_vertex(
-                vertices[vertex],
-                view_from_world[view],
-                clip_from_view[view],
+                vertex_of_frame(vertices, frames[view], vertex),
+                view_from_world[view % view_from_world.shape[0]],
+                clip_from_view[view % clip_from_view.shape[0]],
                 ndc_from_clip_x,
                 ndc_from_clip_y,
             )
@@ -51,23 +65,37 @@ def project_vertices_by_vertex(
 
 @ti.kernel
 def project_vertices_by_view(
-    vertices: ti.template(),  # (V,) vec3 world
-    view_from_world: ti.template(),  # (B,) mat4
-    clip_from_view: ti.template(),  # (B,) mat4
+    vertices: ti.template(),  # (V,) or (T, V) vec3 world
+    frames: ti.template(),  # (B,)
+    view_from_world: ti.template(),  # (1 or B,) mat4
+    clip_from_view: ti.template(),  # (1 or B,) mat4
     ndc_from_clip_x: float,  # W / min(H, W)
     ndc_from_clip_y: float,  # H / min(H, W)
+    first_view: int,
+    end_view: int,
     vertices_ndc: ti.template(),  # (B, V) vec3
 ):
     """`project_vertices`, parallel over views."""
-    for view in view_from_world:
-        for vertex in range(vertices.shape[0]):
+    for view in range(first_view, end_view):
+        for vertex in range(vertices_ndc.shape[1]):
             vertices_ndc[view, vertex] = project_vertex(
-                vertices[vertex],
-                view_from_world[view],
-                clip_from_view[view],
+                vertex_of_frame(vertices, frames[view], vertex),
+                view_from_world[view % view_from_world.shape[0]],
+                clip_from_view[view % clip_from_view.shape[0]],
                 ndc_from_clip_x,
                 ndc_from_clip_y,
             )
+
+
+@ti.func
+def vertex_of_frame(vertices: ti.template(), frame, vertex):
+    """A vertex of a still mesh, (V,), or of one that moves, (T, V)."""
+    position = ti.Vector([0.0, 0.0, 0.0])
+    if ti.static(len(vertices.shape) == 2):
+        position = vertices[frame, vertex]
+    else:
+        position = vertices[vertex]
+    return position
 
 
 @ti.func

@@ -46,13 +46,62 @@ def save_gif(
     Raises:
         ValueError: another shape.
     """
+    import imageio.v3 as imageio
+
+    imageio.imwrite(path, _frames(images), duration=1000 / frames_per_second, loop=0)
+
+
+def save_video(
+    path: Union[str, os.PathLike], images: np.ndarray, frames_per_second: float = 30.0
+) -> None:
+    """Writes an animation: `.gif` as `save_gif` does, `.mp4` and others with imageio-ffmpeg.
+
+    Args:
+        path: its suffix names the format.
+        images: (N, H, W, C) or (N, H, W), frames as `save_gif` takes them; of an odd height or
+            width the last row or column is left out, which most video formats ask for.
+        frames_per_second: of the film.
+
+    Raises:
+        ValueError: another shape.
+        ImportError: a format other than GIF without imageio-ffmpeg.
+    """
+    if str(path).endswith(".gif"):
+        save_gif(path, images, frames_per_second)
+        return
+    import imageio.v2 as imageio
+
+    try:
+        writer = imageio.get_writer(path, fps=frames_per_second, macro_block_size=1)
+    except ImportError as error:
+        raise ImportError(f"{path} needs `pip install imageio-ffmpeg`; .gif does not") from error
+    with writer:
+        for image in _frames(images):
+            rows, columns = (extent // 2 * 2 for extent in image.shape[:2])
+            writer.append_data(image[:rows, :columns])
+
+
+def over_background(images: np.ndarray, background: tuple = (1.0, 1.0, 1.0)) -> np.ndarray:
+    """Rendered images, (..., 4) or (..., 1), over a colour: (..., 3).
+
+    Colours count by their alpha; what has alpha alone is black.
+
+    Raises:
+        ValueError: another number of components.
+    """
+    images = np.asarray(images)
+    if images.shape[-1] not in (1, 4):
+        raise ValueError(f"images must have 1 or 4 components, got shape {images.shape}")
+    alpha = images[..., -1:]
+    colors = images[..., :3] if images.shape[-1] == 4 else np.zeros(3)
+    return colors * alpha + np.asarray(background) * (1.0 - alpha)
+
+
+def _frames(images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
     if images.ndim == 4 and images.shape[-1] == 4:
         images = images[..., :3]
-    frames = np.stack([_bytes(image) for image in images])
-    import imageio.v3 as imageio
-
-    imageio.imwrite(path, frames, duration=1000 / frames_per_second, loop=0)
+    return np.stack([_bytes(image) for image in images])
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:

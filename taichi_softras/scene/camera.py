@@ -11,6 +11,7 @@ import taichi as ti
 
 from taichi_softras.fields import FieldTree
 from taichi_softras.scene.checks import finite_array
+from taichi_softras.tape import TapeMemory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Camera:
         self.needs_grad = needs_grad
         self.num_views = _count_views(arrays)
         self.eye = self.target = self.up = self.fov_y_degrees = self.height = None
+        self._on_tape = TapeMemory()
         tree = FieldTree()
         for name in ("view_from_world", "clip_from_view"):
             if name not in arrays:  # computed by `update`
@@ -143,12 +145,29 @@ class Camera:
             arrays = projection.arrays()
         return cls(pose, arrays, needs_grad)
 
+    @property
+    def _has_projection(self) -> bool:
+        """Whether `clip_from_view` comes from a parameter, and the image's aspect."""
+        return self.fov_y_degrees is not None or self.height is not None
+
     def update(self, aspect: float) -> None:
-        """Computes the matrices from the parameters; under a tape, differentiably.
+        """Computes the matrices from the parameters; under a tape, differentiably and once.
 
         Args:
             aspect: width over height of the image.
+
+        Raises:
+            ValueError: under a tape that has seen these cameras with another aspect.
         """
+        done = self._on_tape.values()
+        if "aspect" in done:
+            if done["aspect"] != aspect and self._has_projection:
+                raise ValueError(
+                    f"these cameras drew images of aspect {done['aspect']:g} and {aspect:g} in "
+                    "one ti.ad.Tape: make a Camera for each aspect"
+                )
+            return
+        done["aspect"] = aspect
         if self.eye is not None:
             pose = self.eye, self.target, self.up, self._pole_right
             self._run(look_at, *pose, self.view_from_world)

@@ -1,4 +1,4 @@
-"""A triangle mesh: NumPy arrays or a file in, Taichi fields out.
+"""A triangle mesh: NumPy arrays, a simulation's field or a file in, Taichi fields out.
 
 The fields carry gradients and are what a simulation or an optimizer writes to;
 the topology is fixed for the life of the mesh.
@@ -9,8 +9,9 @@ import os
 from typing import Union
 
 import numpy as np
+import taichi as ti
 
-from taichi_softras.fields import FieldTree
+from taichi_softras.fields import FieldTree, default_numpy_float
 from taichi_softras.io.meshes import load_mesh, save_mesh
 from taichi_softras.scene.checks import check_shape, finite_array
 
@@ -18,8 +19,10 @@ from taichi_softras.scene.checks import check_shape, finite_array
 class Mesh:
     """Triangles in world space with vertex colours or texels; R texels a side of a face.
 
+    A mesh that moves has T frames, each with all V vertices; faces and colours stay.
+
     Attributes:
-        vertices: (V,) vec3 field with gradient, world space.
+        vertices: (V,) vec3 field with gradient, world space; (T, V) if the mesh moves.
         faces: (F,) ivec3 field, counter-clockwise seen from outside.
         vertex_colors: (V,) vec3 field with gradient, or None for a textured mesh.
         texels: (F, R, R) vec3 field with gradient, or None. Element [face, b, a] belongs to the
@@ -29,7 +32,8 @@ class Mesh:
             3 * face + corner that meet at a vertex are
             `corners_of_vertex[corner_starts[vertex]:corner_starts[vertex + 1]]`.
         faces_array: (F, 3) int32 NumPy copy of `faces`.
-        num_vertices, num_faces: V and F.
+        is_moving: whether `vertices` has frames.
+        num_vertices, num_faces, num_frames: V, F and T, which is 1 for a still mesh.
         texel_resolution: R, 0 without texels.
     """
 
@@ -37,28 +41,41 @@ class Mesh:
         """Places the fields of a mesh; white where no colours are given.
 
         Args:
-            vertices: (V, 3) float, world space.
+            vertices: (V, 3) float, world space, or (T, V, 3) if the mesh moves. Or a field that a
+                simulation writes, which is then used as it is: (V,) or (T, V) of
+                `ti.Vector.field(3, float, ..., needs_grad=True)`.
             faces: (F, 3) int, 0 <= index < V.
             vertex_colors: (V, 3) float, linear colours in [0, 1].
             texels: (F, R, R, 3) float in place of vertex colours.
 
         Raises:
             ValueError: wrong shapes, no vertex or face, entries that are not finite, indices
-                that are not integers of [0, V), or both kinds of colours.
+                that are not integers of [0, V), both kinds of colours, or a field of another
+                kind, precision or without gradient.
         """
-        vertices = finite_array("vertices", vertices, ("V", 3))
-        self.faces_array = _checked_faces(faces, len(vertices))
-        self.num_vertices, self.num_faces = len(vertices), len(self.faces_array)
+        is_field = isinstance(vertices, ti.Field)
+        if is_field:
+            _check_vertices_field(vertices)
+            shape = vertices.shape
+        else:
+            axes = ("T", "V", 3) if np.ndim(vertices) == 3 else ("V", 3)
+            vertices = finite_array("vertices", vertices, axes)
+            shape = vertices.shape[:-1]
+        self.is_moving = len(shape) == 2
+        self.num_frames = shape[0] if self.is_moving else 1
+        self.num_vertices = shape[-1]
+        self.faces_array = _checked_faces(faces, self.num_vertices)
+        self.num_faces = len(self.faces_array)
         if vertex_colors is not None and texels is not None:
             raise ValueError("a mesh has vertex_colors or texels, not both: leave one out")
         if texels is None:
-            colors = np.ones_like(vertices) if vertex_colors is None else vertex_colors
+            colors = np.ones((self.num_vertices, 3)) if vertex_colors is None else vertex_colors
             colors = finite_array("vertex_colors", colors, (self.num_vertices, 3))
         else:
             colors = finite_array("texels", texels, (self.num_faces, "R", "R", 3))
 
         tree = FieldTree()
-        self.vertices = tree.add((self.num_vertices,), (3,))
+        self.vertices = vertices if is_field else tree.add(shape, (3,))
         self.faces = tree.add((self.num_faces,), (3,), dtype=int, needs_grad=False)
         self.corner_starts = tree.add((self.num_vertices + 1,), dtype=int, needs_grad=False)
         self.corners_of_vertex = tree.add((3 * self.num_faces,), dtype=int, needs_grad=False)
@@ -68,7 +85,8 @@ class Mesh:
         self.texel_resolution = colors.shape[1] if texels is not None else 0
         tree.place()
 
-        self.vertices.from_numpy(vertices)
+        if not is_field:
+            self.vertices.from_numpy(vertices)
         self.faces.from_numpy(self.faces_array)
         colors_field.from_numpy(colors)
         vertex_of_corner = self.faces_array.ravel()
@@ -93,10 +111,11 @@ class Mesh:
         """
         return cls(*load_mesh(path, texel_resolution))
 
-    def save(self, path: Union[str, os.PathLike]) -> None:
+    def save(self, path: Union[str, os.PathLike], frame: int = 0) -> None:
         """Writes vertices, faces and vertex colours, no texels; the suffix names the format."""
         colors = None if self.vertex_colors is None else self.vertex_colors.to_numpy()
-        save_mesh(path, self.vertices.to_numpy(), self.faces_array, colors)
+        vertices = self.vertices.to_numpy().reshape(self.num_frames, self.num_vertices, 3)
+        save_mesh(path, vertices[frame], self.faces_array, colors)
 
     @functools.cached_property
     def edges_array(self) -> np.ndarray:
@@ -104,6 +123,24 @@ class Mesh:
         edges = np.sort(self.faces_array[:, [[0, 1], [1, 2], [2, 0]]], axis=-1).reshape(-1, 2)
         keys = np.unique(edges[:, 0].astype(np.int64) * self.num_vertices + edges[:, 1])
         return np.stack(np.divmod(keys, self.num_vertices), axis=-1).astype(np.int32)
+
+
+def _check_vertices_field(vertices) -> None:
+    """Raises a ValueError unless it can be the `vertices` of a mesh."""
+    is_points = isinstance(vertices, ti.MatrixField) and (vertices.ndim, vertices.n) == (1, 3)
+    if not is_points or len(vertices.shape) not in (1, 2):
+        raise ValueError(
+            "vertices must be a field of 3-vectors of shape (V,) or (T, V), got "
+            f"{type(vertices).__name__} of shape {vertices.shape}"
+        )
+    wanted = ti.f64 if default_numpy_float() == np.float64 else ti.f32
+    if vertices.dtype != wanted:
+        raise ValueError(
+            f"vertices must be a field of {wanted}, as default_fp of ti.init says, "
+            f"got {vertices.dtype}"
+        )
+    if not vertices.snode.ptr.has_adjoint():
+        raise ValueError("vertices must be a field that was made with needs_grad=True")
 
 
 def _checked_faces(faces, num_vertices: int) -> np.ndarray:

@@ -1,9 +1,10 @@
 """What the shadings share: buffers, Lambert's law, and the layout of texels.
 
-A shading is a value with two methods. `allocate(tree, mesh)` adds its buffers to a tree;
-`buffers.colors` is what the rasterizer reads: (F, 3) vec3 colours of corners, (F, R, R) vec3
-lit texels, or None for no colour at all. `shade(mesh, lights, buffers)` fills them, under a
-tape differentiably: Taichi derives the adjoints.
+A shading is a value with two methods. `allocate(tree, mesh, num_shadings)` adds its buffers to a
+tree; `buffers.colors` is what the rasterizer reads: (S, F, 3) vec3 colours of corners,
+(S, F, R, R) vec3 lit texels, or None for no colour at all. S is 1, or the number of views when
+every view has a frame of its own. `shade(mesh, lights, frames, views, buffers)` fills them for
+`views` = (first, end) of S, under a tape differentiably: Taichi derives the adjoints.
 """
 
 import types
@@ -11,10 +12,10 @@ import types
 import taichi as ti
 
 
-def allocate_colors(tree, mesh) -> types.SimpleNamespace:
+def allocate_colors(tree, mesh, num_shadings: int) -> types.SimpleNamespace:
     """Adds the field `colors` that fits the mesh, and returns it in a namespace."""
     shape = (mesh.num_faces, 3) if mesh.texels is None else mesh.texels.shape
-    return types.SimpleNamespace(colors=tree.add(shape, components=(3,)))
+    return types.SimpleNamespace(colors=tree.add((num_shadings, *shape), components=(3,)))
 
 
 @ti.func

@@ -13,55 +13,75 @@ from taichi_softras.shading.base import allocate_colors, lambert
 class Flat:
     """Every face is lit as a whole, and tints its vertex colours or texels."""
 
-    def allocate(self, tree, mesh) -> types.SimpleNamespace:
-        """Adds `colors`, and for texels `face_lights` (F,) vec3."""
-        buffers = allocate_colors(tree, mesh)
-        if mesh.texels is not None:
-            buffers.face_lights = tree.add((mesh.num_faces,), components=(3,))
+    def allocate(self, tree, mesh, num_shadings) -> types.SimpleNamespace:
+        """Adds `colors` and `face_lights`, the latter (S, F) vec3."""
+        buffers = allocate_colors(tree, mesh, num_shadings)
+        buffers.face_lights = tree.add((num_shadings, mesh.num_faces), components=(3,))
         return buffers
 
-    def shade(self, mesh, lights, buffers) -> None:
-        """Lights the faces."""
-        scene = mesh.vertices, mesh.faces, lights.ambient, lights.directions, lights.colors
+    def shade(self, mesh, lights, frames, views, buffers) -> None:
+        """Lights the faces, then their colours."""
+        light_faces(
+            mesh.vertices,
+            frames,
+            *views,
+            mesh.faces,
+            lights.ambient,
+            lights.directions,
+            lights.colors,
+            buffers.face_lights,
+        )
         if mesh.texels is None:
-            shade_flat(*scene, mesh.vertex_colors, buffers.colors)
+            tint_corners(
+                *views, mesh.faces, mesh.vertex_colors, buffers.face_lights, buffers.colors
+            )
         else:
-            shade_texels_flat(*scene, mesh.texels, buffers.face_lights, buffers.colors)
+            tint_texels(*views, mesh.texels, buffers.face_lights, buffers.colors)
 
 
 @ti.kernel
-def shade_flat(
-    vertices: ti.template(),  # (V,) vec3 world
+def light_faces(
+    vertices: ti.template(),  # (V,) or (T, V) vec3 world
+    frames: ti.template(),  # (B,) frame of each view
+    first: int,  # of S
+    end: int,  # of S
     faces: ti.template(),  # (F,) ivec3
     ambient: ti.template(),  # () vec3
     directions: ti.template(),  # (L,) vec3 world
     light_colors: ti.template(),  # (L,) vec3
+    face_lights: ti.template(),  # (S, F) vec3
+):
+    """Lights faces by their normals."""
+    for view, face in ti.ndrange((first, end), faces.shape[0]):
+        normal = unit_normal(face_normal(vertices, frames[view], faces[face]))
+        face_lights[view, face] = lambert(normal, ambient, directions, light_colors)
+
+
+@ti.kernel
+def tint_corners(
+    first: int,  # of S
+    end: int,  # of S
+    faces: ti.template(),  # (F,) ivec3
     vertex_colors: ti.template(),  # (V,) vec3
-    colors: ti.template(),  # (F, 3) vec3
+    face_lights: ti.template(),  # (S, F) vec3
+    colors: ti.template(),  # (S, F, 3) vec3
 ):
-    """Lights faces and tints the colours of their corners."""
-    for face in faces:
-        normal = unit_normal(face_normal(vertices, faces[face]))
-        light = lambert(normal, ambient, directions, light_colors)
+    """Tints the colours of corners with the light of their face."""
+    for view, face in ti.ndrange((first, end), faces.shape[0]):
         for corner in ti.static(range(3)):
-            colors[face, corner] = vertex_colors[faces[face][corner]] * light
+            albedo = vertex_colors[faces[face][corner]]
+            colors[view, face, corner] = albedo * face_lights[view, face]
 
 
 @ti.kernel
-def shade_texels_flat(
-    vertices: ti.template(),  # (V,) vec3 world
-    faces: ti.template(),  # (F,) ivec3
-    ambient: ti.template(),  # () vec3
-    directions: ti.template(),  # (L,) vec3 world
-    light_colors: ti.template(),  # (L,) vec3
+def tint_texels(
+    first: int,  # of S
+    end: int,  # of S
     texels: ti.template(),  # (F, R, R) vec3
-    face_lights: ti.template(),  # (F,) vec3
-    colors: ti.template(),  # (F, R, R) vec3
+    face_lights: ti.template(),  # (S, F) vec3
+    colors: ti.template(),  # (S, F, R, R) vec3
 ):
-    """Lights faces and tints their texels."""
-    for face in faces:
-        normal = unit_normal(face_normal(vertices, faces[face]))
-        face_lights[face] = lambert(normal, ambient, directions, light_colors)
-    for face in faces:
+    """Tints texels with the light of their face."""
+    for view, face in ti.ndrange((first, end), texels.shape[0]):
         for b, a in ti.ndrange(texels.shape[1], texels.shape[2]):
-            colors[face, b, a] = texels[face, b, a] * face_lights[face]
+            colors[view, face, b, a] = texels[face, b, a] * face_lights[view, face]

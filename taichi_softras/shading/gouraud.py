@@ -13,23 +13,27 @@ from taichi_softras.shading.base import allocate_colors, lambert, texel_barycent
 class Gouraud:
     """Every vertex is lit; the light between them is linear and tints vertex colours or texels."""
 
-    def allocate(self, tree, mesh) -> types.SimpleNamespace:
-        """Adds `colors`, `vertex_normals` and `vertex_lights`, the latter (V,) vec3."""
-        buffers = allocate_colors(tree, mesh)
-        buffers.vertex_normals = tree.add((mesh.num_vertices,), components=(3,))
-        buffers.vertex_lights = tree.add((mesh.num_vertices,), components=(3,))
+    def allocate(self, tree, mesh, num_shadings) -> types.SimpleNamespace:
+        """Adds `colors`, `vertex_normals` and `vertex_lights`, the latter (S, V) vec3."""
+        buffers = allocate_colors(tree, mesh, num_shadings)
+        shape = (num_shadings, mesh.num_vertices)
+        buffers.vertex_normals = tree.add(shape, components=(3,))
+        buffers.vertex_lights = tree.add(shape, components=(3,))
         return buffers
 
-    def shade(self, mesh, lights, buffers) -> None:
+    def shade(self, mesh, lights, frames, views, buffers) -> None:
         """Lights the vertices, then the faces between them."""
         compute_vertex_normals(
             mesh.vertices,
+            frames,
+            *views,
             mesh.faces,
             mesh.corner_starts,
             mesh.corners_of_vertex,
             buffers.vertex_normals,
         )
         light_vertices(
+            *views,
             buffers.vertex_normals,
             lights.ambient,
             lights.directions,
@@ -39,49 +43,55 @@ class Gouraud:
         tint, albedo = tint_corners, mesh.vertex_colors
         if mesh.texels is not None:
             tint, albedo = tint_texels, mesh.texels
-        tint(mesh.faces, albedo, buffers.vertex_lights, buffers.colors)
+        tint(*views, mesh.faces, albedo, buffers.vertex_lights, buffers.colors)
 
 
 @ti.kernel
 def light_vertices(
-    vertex_normals: ti.template(),  # (V,) vec3 world
+    first: int,  # of S
+    end: int,  # of S
+    vertex_normals: ti.template(),  # (S, V) vec3 world
     ambient: ti.template(),  # () vec3
     directions: ti.template(),  # (L,) vec3 world
     light_colors: ti.template(),  # (L,) vec3
-    vertex_lights: ti.template(),  # (V,) vec3
+    vertex_lights: ti.template(),  # (S, V) vec3
 ):
     """Lights vertices by their normals."""
-    for vertex in vertex_normals:
-        normal = unit_normal(vertex_normals[vertex])
-        vertex_lights[vertex] = lambert(normal, ambient, directions, light_colors)
+    for view, vertex in ti.ndrange((first, end), vertex_normals.shape[1]):
+        normal = unit_normal(vertex_normals[view, vertex])
+        vertex_lights[view, vertex] = lambert(normal, ambient, directions, light_colors)
 
 
 @ti.kernel
 def tint_corners(
+    first: int,  # of S
+    end: int,  # of S
     faces: ti.template(),  # (F,) ivec3
     vertex_colors: ti.template(),  # (V,) vec3
-    vertex_lights: ti.template(),  # (V,) vec3
-    colors: ti.template(),  # (F, 3) vec3
+    vertex_lights: ti.template(),  # (S, V) vec3
+    colors: ti.template(),  # (S, F, 3) vec3
 ):
     """Tints the colours of corners with the light of their vertices."""
-    for face in faces:
+    for view, face in ti.ndrange((first, end), faces.shape[0]):
         for corner in ti.static(range(3)):
             vertex = faces[face][corner]
-            colors[face, corner] = vertex_colors[vertex] * vertex_lights[vertex]
+            colors[view, face, corner] = vertex_colors[vertex] * vertex_lights[view, vertex]
 
 
 @ti.kernel
 def tint_texels(
+    first: int,  # of S
+    end: int,  # of S
     faces: ti.template(),  # (F,) ivec3
     texels: ti.template(),  # (F, R, R) vec3
-    vertex_lights: ti.template(),  # (V,) vec3
-    colors: ti.template(),  # (F, R, R) vec3
+    vertex_lights: ti.template(),  # (S, V) vec3
+    colors: ti.template(),  # (S, F, R, R) vec3
 ):
     """Tints texels with the light between the vertices, taken at their centres."""
-    for face in faces:
+    for view, face in ti.ndrange((first, end), faces.shape[0]):
         for b, a in ti.ndrange(texels.shape[1], texels.shape[2]):
             barycentrics = texel_barycentrics(b, a, texels.shape[1])
             light = ti.Vector([0.0, 0.0, 0.0])
             for corner in ti.static(range(3)):
-                light += barycentrics[corner] * vertex_lights[faces[face][corner]]
-            colors[face, b, a] = texels[face, b, a] * light
+                light += barycentrics[corner] * vertex_lights[view, faces[face][corner]]
+            colors[view, face, b, a] = texels[face, b, a] * light

@@ -8,9 +8,9 @@ import types
 class Silhouette:
     """Renders alpha alone: the image has one channel."""
 
-    def allocate(self, tree, mesh) -> types.SimpleNamespace:
+    def allocate(self, tree, mesh, num_shadings) -> types.SimpleNamespace:
         """Needs no buffers."""
         return types.SimpleNamespace(colors=None)
 
-    def shade(self, mesh, lights, buffers) -> None:
+    def shade(self, mesh, lights, frames, views, buffers) -> None:
         """Does nothing."""
