@@ -16,25 +16,25 @@ def vertex_normals_twin(faces):
         a, b, c = np.moveaxis(vertices[faces], 1, 0)
         normals = np.zeros_like(vertices)
         np.add.at(normals, faces, np.cross(b - a, c - a)[:, None])
-        return normals
+        return normals[None]
 
     return twin
 
 
 def check_vertex_normals(mesh):
     tree = FieldTree()
-    normals = tree.add((mesh.num_vertices,), (3,))
+    normals = tree.add((1, mesh.num_vertices), (3,))
+    frames = tree.add((1,), dtype=int, needs_grad=False)
     tree.place()
+    topology = mesh.faces, mesh.corner_starts, mesh.corners_of_vertex
 
     def run_forward():
-        compute_vertex_normals(
-            mesh.vertices, mesh.faces, mesh.corner_starts, mesh.corners_of_vertex, normals
-        )
+        compute_vertex_normals(mesh.vertices, frames, 0, 1, *topology, normals)
 
     check_gradient(
         run_forward, {"vertices": mesh.vertices}, normals, vertex_normals_twin(mesh.faces_array)
     )
-    return normals.to_numpy()
+    return normals.to_numpy()[0]
 
 
 def test_vertex_normals_of_a_sphere_point_outwards(backend):

@@ -21,7 +21,7 @@ def project(vertices, view_from_world, clip_from_view, scale=(1.5, 1.0)):
 
 
 def scene(clip_from_view, needs_grad, num_vertices=9):
-    """Random vertices in front of three cameras, and the field for the result."""
+    """Random vertices in front of three cameras, frames, and the field for the result."""
     generator = np.random.default_rng(1)
     view_from_world = np.tile(np.eye(4), (3, 1, 1))
     view_from_world[:, :3] += generator.uniform(-0.2, 0.2, (3, 3, 4))
@@ -30,9 +30,10 @@ def scene(clip_from_view, needs_grad, num_vertices=9):
     tree = FieldTree()
     vertices = tree.add((num_vertices,), (3,))
     vertices_ndc = tree.add((3, num_vertices), (3,))
+    frames = tree.add((3,), dtype=int, needs_grad=False)
     tree.place()
     vertices.from_numpy(generator.uniform(-1, 1, (num_vertices, 3)).astype(np.float32))
-    return vertices, camera, vertices_ndc
+    return vertices, frames, camera, vertices_ndc
 
 
 PINHOLE = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, -1, 0]])
@@ -56,11 +57,13 @@ def test_projection_and_gradient_in_double_precision(backend, clip_from_view, ne
 
 def check_projection(clip_from_view, needs_grad):
     """With respect to the vertices, and to the camera if it has gradients."""
-    vertices, camera, vertices_ndc = scene(clip_from_view, needs_grad)
+    vertices, frames, camera, vertices_ndc = scene(clip_from_view, needs_grad)
     matrices = {"view_from_world": camera.view_from_world, "clip_from_view": camera.clip_from_view}
     constants = {} if needs_grad else {name: matrices[name].to_numpy() for name in matrices}
     check_gradient(
-        lambda: project_vertices(vertices, *matrices.values(), 1.5, 1.0, vertices_ndc),
+        lambda: project_vertices(
+            vertices, frames, *matrices.values(), 1.5, 1.0, 0, 3, vertices_ndc
+        ),
         {"vertices": vertices, **(matrices if needs_grad else {})},
         vertices_ndc,
         twin=functools.partial(project, **constants),
@@ -72,13 +75,13 @@ def test_vertices_behind_the_camera_are_marked_by_their_depth(backend):
     camera = Camera.from_matrices(np.eye(4), PINHOLE, needs_grad=False)
     tree = FieldTree()
     vertices, vertices_ndc = tree.add((3,), (3,)), tree.add((1, 3), (3,))
+    frames = tree.add((1,), dtype=int, needs_grad=False)
     tree.place()
+    matrices = camera.view_from_world, camera.clip_from_view
     vertices.from_numpy(np.array([[1, 1, 2], [1, 1, 0], [0, 0, -2]], backend.numpy_float))
 
     def run_forward():
-        project_vertices(
-            vertices, camera.view_from_world, camera.clip_from_view, 1.0, 1.0, vertices_ndc
-        )
+        project_vertices(vertices, frames, *matrices, 1.0, 1.0, 0, 1, vertices_ndc)
 
     gradients = recorded_gradients(
         run_forward, {"vertices": vertices}, vertices_ndc, np.ones((1, 3, 3))

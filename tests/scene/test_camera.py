@@ -108,13 +108,14 @@ def test_a_camera_without_gradients_is_left_out_of_the_tape(backend):
     mesh = Mesh(*primitives.triangle())
     tree = FieldTree()
     vertices_ndc = tree.add((1, 3), (3,))
+    frames = tree.add((1,), dtype=int, needs_grad=False)
     tree.place()
     camera = Camera.look_at((0, 0, 3), fov_y_degrees=90, needs_grad=False)
 
     def run_forward():
         camera.update(1.0)
         matrices = camera.view_from_world, camera.clip_from_view
-        project_vertices(mesh.vertices, *matrices, 1.0, 1.0, vertices_ndc)
+        project_vertices(mesh.vertices, frames, *matrices, 1.0, 1.0, 0, 1, vertices_ndc)
 
     along_x = np.tile([1.0, 0, 0], (1, 3, 1))
     gradients = recorded_gradients(run_forward, {"vertices": mesh.vertices}, vertices_ndc, along_x)

@@ -24,7 +24,14 @@ def lambert(normals, ambient, directions, light_colors):
 
 
 def shade(shading, faces, vertices, ambient, directions, light_colors, colors):
-    """The twin: corner colours (F, 3, 3), or texels (F, R, R, 3) for colors (F, R, R, 3)."""
+    """The twin: corner colours (F, 3, 3), or texels (F, R, R, 3) for colors (F, R, R, 3).
+
+    Of a mesh that moves, vertices (T, V, 3), one set a frame of FRAMES.
+    """
+    if vertices.ndim == 3:
+        lights = ambient, directions, light_colors, colors
+        frames = FRAMES[:1] if shading == Unlit() else FRAMES  # without light all are alike
+        return np.stack([shade(shading, faces, vertices[frame], *lights)[0] for frame in frames])
     a, b, c = np.moveaxis(vertices[faces], 1, 0)
     normals = np.repeat(np.cross(b - a, c - a)[:, None], 3, axis=1)
     if shading == Gouraud():
@@ -35,31 +42,46 @@ def shade(shading, faces, vertices, ambient, directions, light_colors, colors):
     if shading == Unlit():
         light = np.ones_like(light)
     if colors.ndim == 2:
-        return colors[faces] * light
-    return colors * np.einsum("bak,fkc->fbac", texel_barycentrics(colors.shape[1]), light)
+        return (colors[faces] * light)[None]
+    return (colors * np.einsum("bak,fkc->fbac", texel_barycentrics(colors.shape[1]), light))[None]
 
 
-def bumpy_mesh(texel_resolution=0):
+FRAMES = (1, 0, 1)  # of a mesh that moves, in three views
+
+
+def bumpy_mesh(texel_resolution=0, num_frames=0):
     """A torus without symmetries: no normal is perpendicular to a light."""
     generator = np.random.default_rng(2)
     vertices, faces = primitives.torus(major_segments=4, minor_segments=3)
-    vertices = vertices + generator.uniform(-0.1, 0.1, vertices.shape)
+    colors = generator.uniform(size=vertices.shape)
+    shape = (num_frames, *vertices.shape) if num_frames else vertices.shape
+    vertices = vertices + generator.uniform(-0.1, 0.1, shape)
     if texel_resolution == 0:
-        return Mesh(vertices, faces, vertex_colors=generator.uniform(size=vertices.shape))
+        return Mesh(vertices, faces, vertex_colors=colors)
     shape = (len(faces), texel_resolution, texel_resolution, 3)
     return Mesh(vertices, faces, texels=generator.uniform(size=shape))
 
 
-def check_shading(shading, texel_resolution):
-    mesh = bumpy_mesh(texel_resolution)
+def allocate_and_bind(shading, mesh, lights):
+    """The buffers, and a function that shades all views."""
+    num_views = len(FRAMES) if mesh.is_moving else 1
+    tree = FieldTree()
+    buffers = shading.allocate(tree, mesh, num_views)
+    frames = tree.add((num_views,), dtype=int, needs_grad=False)
+    tree.place()
+    if mesh.is_moving:
+        frames.from_numpy(np.array(FRAMES, np.int32))
+    return buffers, lambda: shading.shade(mesh, lights, frames, (0, num_views), buffers)
+
+
+def check_shading(shading, texel_resolution, num_frames=0):
+    mesh = bumpy_mesh(texel_resolution, num_frames)
     lights = Lights(
         ambient=(0.1, 0.2, 0.3),
         directions=((0.2, 2.0, -0.3), (-0.5, 0.1, 0.4)),
         colors=((0.5, 0.4, 0.3), (0.2, 0.3, 0.6)),
     )
-    tree = FieldTree()
-    buffers = shading.allocate(tree, mesh)
-    tree.place()
+    buffers, run_forward = allocate_and_bind(shading, mesh, lights)
     inputs = {
         "vertices": mesh.vertices,
         "ambient": lights.ambient,
@@ -68,7 +90,7 @@ def check_shading(shading, texel_resolution):
         "colors": mesh.vertex_colors if texel_resolution == 0 else mesh.texels,
     }
     check_gradient(
-        lambda: shading.shade(mesh, lights, buffers),
+        run_forward,
         inputs,
         buffers.colors,
         twin=lambda **values: shade(shading, mesh.faces_array, **values),
@@ -89,26 +111,24 @@ def test_colors_and_gradients_in_double_precision(backend, shading, texel_resolu
     check_shading(shading, texel_resolution)
 
 
-def test_unlit_texels_are_read_in_place(backend):
-    mesh = bumpy_mesh(texel_resolution=2)
-    assert Unlit().allocate(None, mesh).colors is mesh.texels
+@pytest.mark.f64
+@pytest.mark.parametrize("shading, texel_resolution", CASES)
+def test_every_frame_of_a_mesh_that_moves_is_lit(backend, shading, texel_resolution):
+    check_shading(shading, texel_resolution, num_frames=2)
 
 
 def test_a_silhouette_has_no_colors(backend):
-    assert Silhouette().allocate(None, bumpy_mesh()).colors is None
+    assert Silhouette().allocate(None, bumpy_mesh(), 1).colors is None
 
 
 @pytest.mark.parametrize("shading", [Flat(), Gouraud()])
 def test_a_degenerate_mesh_is_lit_by_ambient_light_alone(backend, shading):
     """Its normals are zero, and so are the gradients through them."""
     mesh = Mesh(np.zeros((3, 3)), [[0, 1, 2]])
-    tree = FieldTree()
-    buffers = shading.allocate(tree, mesh)
-    tree.place()
-    lights = Lights(ambient=(0.25, 0.5, 0.75))
+    buffers, run_forward = allocate_and_bind(shading, mesh, Lights(ambient=(0.25, 0.5, 0.75)))
     check_gradient(
-        lambda: shading.shade(mesh, lights, buffers),
+        run_forward,
         {"vertices": mesh.vertices},
         buffers.colors,
-        twin=lambda vertices: np.tile([0.25, 0.5, 0.75], (1, 3, 1)),
+        twin=lambda vertices: np.tile([0.25, 0.5, 0.75], (1, 1, 3, 1)),
     )
