@@ -8,6 +8,7 @@ Taichi differentiates. `rasterize` is kernels on arrays with a hand-written adjo
 the user's tape in one place, `_rasterize`.
 """
 
+import math
 import weakref
 from typing import Optional
 
@@ -16,9 +17,14 @@ import taichi as ti
 from taichi.lang import impl
 
 from taichi_softras.fields import FieldTree, default_numpy_float
-from taichi_softras.functional import check_has_fragments, check_image_size
+from taichi_softras.functional import (
+    check_has_fragments,
+    check_image_size,
+    check_reads_texture_cubes,
+)
 from taichi_softras.geometry.transform import project_vertices
 from taichi_softras.rasterizers.base import Rasterizer
+from taichi_softras.rasterizers.depths import draw_depths
 from taichi_softras.rasterizers.k_nearest import Fragments
 from taichi_softras.rasterizers.planes import planes_from_pixels
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
@@ -26,6 +32,7 @@ from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.lights import Lights
 from taichi_softras.scene.mesh import Mesh
+from taichi_softras.shading.depth import Depth
 from taichi_softras.shading.flat import Flat
 
 
@@ -38,8 +45,8 @@ class Renderer:
             losses.silhouette_iou(renderer.image, target, loss)
 
     Attributes:
-        image: (B, H, W) field of (C + 1)-vectors: r, g, b, alpha, or alpha alone with
-            `Silhouette` shading. Row 0 on top.
+        image: (B, H, W) field of (C + 1)-vectors: r, g, b, alpha; alpha alone with `Silhouette`
+            shading, depth and alpha with `Depth`. Row 0 on top.
         rasterizer: the method; may be replaced between renders. New numbers compile nothing.
         vertices_ndc: (B, V) vec3 field: x_ndc, y_ndc, depth.
     """
@@ -76,7 +83,8 @@ class Renderer:
         tree = FieldTree()
         self._buffers = self.shading.allocate(tree, mesh)
         self.vertices_ndc = tree.add((cameras.num_views, mesh.num_vertices), (3,))
-        channels = 0 if self._buffers.colors is None else 3
+        self._draws_depths = isinstance(self.shading, Depth)
+        channels = 3 if self._buffers.colors is not None else 1 if self._draws_depths else 0
         self.image = tree.add((cameras.num_views, *self.image_size), (channels + 1,))
         self._no_loss = tree.add(())
         tree.place()
@@ -90,9 +98,12 @@ class Renderer:
 
         Raises:
             ValueError: if a vertex is NaN or infinite; if this renderer already drew in the same
-                tape (the first image would be lost, and its gradient wrong).
+                tape (the first image would be lost, and its gradient wrong); for texture cubes
+                and a rasterizer that has none.
         """
         self._workspace.check_runtime()
+        if self._buffers.colors is not None and self.mesh.texture_cubes is not None:
+            check_reads_texture_cubes(self.rasterizer)
         self._refuse_second_render()
         self._place_corners_and_colors()
         self._rasterize()
@@ -180,13 +191,15 @@ class Renderer:
         load_corners(self.vertices_ndc, self.mesh.faces, corners)
         colors = None
         if self._buffers.colors is not None:
-            colors = self._workspace.get(
-                "colors", (1, faces, self.mesh.texel_resolution**2 or 3, 3)
-            )
+            entries = math.prod(self._buffers.colors.shape[1:])  # of a face
+            colors = self._workspace.get("colors", (1, faces, entries, 3))
             load_colors(self._buffers.colors, colors)
-        rasterization = self.rasterizer.forward(
-            self._workspace, corners, colors, self.mesh.texel_resolution, self.image_size
-        )
+        if self._draws_depths:
+            rasterization = draw_depths(self.rasterizer, self._workspace, corners, self.image_size)
+        else:
+            rasterization = self.rasterizer.forward(
+                self._workspace, corners, colors, self.mesh.texel_resolution, self.image_size
+            )
         store_image(rasterization.image, self.image)
         self._rasterization = rasterization
 
@@ -245,14 +258,14 @@ def load_corners(
 
 @ti.kernel
 def load_colors(
-    source: ti.template(),  # (F, 3) or (F, R, R) vec3
-    colors: array(float, 4),  # (1, F, 3 or R * R, 3)
+    source: ti.template(),  # (F, 3), (F, R, R) or (F, R, R, R) vec3
+    colors: array(float, 4),  # (1, F, 3, R * R or R * R * R, 3)
 ):
     """Copies."""
     for index in ti.grouped(source):
         entry = index[1]
-        if ti.static(len(source.shape) == 3):
-            entry = index[1] * source.shape[2] + index[2]
+        for axis in ti.static(range(2, len(source.shape))):
+            entry = entry * source.shape[axis] + index[axis]
         for channel in ti.static(range(3)):
             colors[0, index[0], entry, channel] = source[index][channel]
 
@@ -299,13 +312,13 @@ def add_grad_vertices(
 
 @ti.kernel
 def add_grad_colors(
-    grad_colors: array(float, 4),  # (1, F, 3 or R * R, 3)
-    source: ti.template(),  # (F, 3) or (F, R, R) vec3, its gradient is added to
+    grad_colors: array(float, 4),  # (1, F, 3, R * R or R * R * R, 3)
+    source: ti.template(),  # (F, 3), (F, R, R) or (F, R, R, R) vec3, its gradient is added to
 ):
     """The adjoint of `load_colors`."""
     for index in ti.grouped(source):
         entry = index[1]
-        if ti.static(len(source.shape) == 3):
-            entry = index[1] * source.shape[2] + index[2]
+        for axis in ti.static(range(2, len(source.shape))):
+            entry = entry * source.shape[axis] + index[axis]
         for channel in ti.static(range(3)):
             source.grad[index][channel] += grad_colors[0, index[0], entry, channel]

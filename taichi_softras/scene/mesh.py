@@ -16,24 +16,27 @@ from taichi_softras.scene.checks import check_shape, finite_array
 
 
 class Mesh:
-    """Triangles in world space with vertex colours or texels; R texels a side of a face.
+    """Triangles in world space with colours of vertices or of faces: texels or texture cubes.
 
     Attributes:
         vertices: (V,) vec3 field with gradient, world space.
         faces: (F,) ivec3 field, counter-clockwise seen from outside.
-        vertex_colors: (V,) vec3 field with gradient, or None for a textured mesh.
+        vertex_colors: (V,) vec3 field with gradient, or None where faces have colours.
         texels: (F, R, R) vec3 field with gradient, or None. Element [face, b, a] belongs to the
             barycentric coordinates a/R of corner 0 and b/R of corner 1; the half of the square
             beyond its diagonal is mirrored into the face (Liu et al. 2019).
+        texture_cubes: (F, R, R, R) vec3 field with gradient, or None. Axis k is the barycentric
+            coordinate of corner k, from 0 to 1 (Kato et al. 2018).
+        face_colors: `texels`, `texture_cubes`, or None.
         corner_starts, corners_of_vertex: (V + 1,) and (3F,) int fields; the corners
             3 * face + corner that meet at a vertex are
             `corners_of_vertex[corner_starts[vertex]:corner_starts[vertex + 1]]`.
         faces_array: (F, 3) int32 NumPy copy of `faces`.
         num_vertices, num_faces: V and F.
-        texel_resolution: R, 0 without texels.
+        texel_resolution: R, 0 for vertex colours.
     """
 
-    def __init__(self, vertices, faces, vertex_colors=None, texels=None):
+    def __init__(self, vertices, faces, vertex_colors=None, texels=None, texture_cubes=None):
         """Places the fields of a mesh; white where no colours are given.
 
         Args:
@@ -41,21 +44,29 @@ class Mesh:
             faces: (F, 3) int, 0 <= index < V.
             vertex_colors: (V, 3) float, linear colours in [0, 1].
             texels: (F, R, R, 3) float in place of vertex colours.
+            texture_cubes: (F, R, R, R, 3) float, R >= 2, in place of vertex colours; drawn by
+                rasterizers that have `reads_texture_cubes`.
 
         Raises:
             ValueError: wrong shapes, no vertex or face, entries that are not finite, indices
-                that are not integers of [0, V), or both kinds of colours.
+                that are not integers of [0, V), or several kinds of colours.
         """
         vertices = finite_array("vertices", vertices, ("V", 3))
         self.faces_array = _checked_faces(faces, len(vertices))
         self.num_vertices, self.num_faces = len(vertices), len(self.faces_array)
-        if vertex_colors is not None and texels is not None:
-            raise ValueError("a mesh has vertex_colors or texels, not both: leave one out")
-        if texels is None:
-            colors = np.ones_like(vertices) if vertex_colors is None else vertex_colors
-            colors = finite_array("vertex_colors", colors, (self.num_vertices, 3))
-        else:
-            colors = finite_array("texels", texels, (self.num_faces, "R", "R", 3))
+        choices = {
+            "vertex_colors": (vertex_colors, (self.num_vertices, 3)),
+            "texels": (texels, (self.num_faces, "R", "R", 3)),
+            "texture_cubes": (texture_cubes, (self.num_faces, "R", "R", "R", 3)),
+        }
+        given = [name for name, (values, _) in choices.items() if values is not None]
+        if len(given) > 1:
+            raise ValueError(f"a mesh has one kind of colours, got {' and '.join(given)}")
+        kind = given[0] if given else "vertex_colors"
+        values, shape = choices[kind]
+        colors = finite_array(kind, np.ones_like(vertices) if values is None else values, shape)
+        if kind == "texture_cubes" and colors.shape[1] < 2:
+            raise ValueError(f"texture_cubes must have R >= 2, got shape {colors.shape}")
 
         tree = FieldTree()
         self.vertices = tree.add((self.num_vertices,), (3,))
@@ -63,9 +74,10 @@ class Mesh:
         self.corner_starts = tree.add((self.num_vertices + 1,), dtype=int, needs_grad=False)
         self.corners_of_vertex = tree.add((3 * self.num_faces,), dtype=int, needs_grad=False)
         colors_field = tree.add(colors.shape[:-1], (3,))
-        self.vertex_colors = colors_field if texels is None else None
-        self.texels = colors_field if texels is not None else None
-        self.texel_resolution = colors.shape[1] if texels is not None else 0
+        self.vertex_colors = self.texels = self.texture_cubes = None
+        setattr(self, kind, colors_field)
+        self.face_colors = None if kind == "vertex_colors" else colors_field
+        self.texel_resolution = 0 if self.face_colors is None else colors.shape[1]
         tree.place()
 
         self.vertices.from_numpy(vertices)
@@ -94,7 +106,7 @@ class Mesh:
         return cls(*load_mesh(path, texel_resolution))
 
     def save(self, path: Union[str, os.PathLike]) -> None:
-        """Writes vertices, faces and vertex colours, no texels; the suffix names the format."""
+        """Writes vertices, faces and vertex colours, no others; the suffix names the format."""
         colors = None if self.vertex_colors is None else self.vertex_colors.to_numpy()
         save_mesh(path, self.vertices.to_numpy(), self.faces_array, colors)
 

@@ -11,22 +11,22 @@ from taichi_softras.shading.base import allocate_colors, lambert
 
 @dataclasses.dataclass(frozen=True)
 class Flat:
-    """Every face is lit as a whole, and tints its vertex colours or texels."""
+    """Every face is lit as a whole, and tints its colours."""
 
     def allocate(self, tree, mesh) -> types.SimpleNamespace:
-        """Adds `colors`, and for texels `face_lights` (F,) vec3."""
+        """Adds `colors`, and for colours of faces `face_lights` (F,) vec3."""
         buffers = allocate_colors(tree, mesh)
-        if mesh.texels is not None:
+        if mesh.face_colors is not None:
             buffers.face_lights = tree.add((mesh.num_faces,), components=(3,))
         return buffers
 
     def shade(self, mesh, lights, buffers) -> None:
         """Lights the faces."""
         scene = mesh.vertices, mesh.faces, lights.ambient, lights.directions, lights.colors
-        if mesh.texels is None:
+        if mesh.face_colors is None:
             shade_flat(*scene, mesh.vertex_colors, buffers.colors)
         else:
-            shade_texels_flat(*scene, mesh.texels, buffers.face_lights, buffers.colors)
+            shade_texels_flat(*scene, mesh.face_colors, buffers.face_lights, buffers.colors)
 
 
 @ti.kernel
@@ -54,14 +54,14 @@ def shade_texels_flat(
     ambient: ti.template(),  # () vec3
     directions: ti.template(),  # (L,) vec3 world
     light_colors: ti.template(),  # (L,) vec3
-    texels: ti.template(),  # (F, R, R) vec3
+    texels: ti.template(),  # (F, R, R) or (F, R, R, R) vec3
     face_lights: ti.template(),  # (F,) vec3
-    colors: ti.template(),  # (F, R, R) vec3
+    colors: ti.template(),  # like texels
 ):
     """Lights faces and tints their texels."""
     for face in faces:
         normal = unit_normal(face_normal(vertices, faces[face]))
         face_lights[face] = lambert(normal, ambient, directions, light_colors)
     for face in faces:
-        for b, a in ti.ndrange(texels.shape[1], texels.shape[2]):
-            colors[face, b, a] = texels[face, b, a] * face_lights[face]
+        for texel in ti.grouped(ti.ndrange(*texels.shape[1:])):
+            colors[face, texel] = texels[face, texel] * face_lights[face]

@@ -10,17 +10,17 @@ from taichi_softras.shading.base import allocate_colors
 
 @dataclasses.dataclass(frozen=True)
 class Unlit:
-    """Vertex colours or texels as they are."""
+    """The mesh's colours as they are."""
 
     def allocate(self, tree, mesh) -> types.SimpleNamespace:
-        """Texels are read in place; vertex colours need (F, 3) colours of corners."""
-        if mesh.texels is not None:
-            return types.SimpleNamespace(colors=mesh.texels)
+        """Colours of faces are read in place; those of vertices become (F, 3) of corners."""
+        if mesh.face_colors is not None:
+            return types.SimpleNamespace(colors=mesh.face_colors)
         return allocate_colors(tree, mesh)
 
     def shade(self, mesh, lights, buffers) -> None:
         """Copies the vertex colours to the corners."""
-        if mesh.texels is None:
+        if mesh.face_colors is None:
             copy_to_corners(mesh.faces, mesh.vertex_colors, buffers.colors)
 
 
