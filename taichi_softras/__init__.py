@@ -23,6 +23,7 @@ from taichi_softras.scene.camera import Perspective as Perspective
 from taichi_softras.scene.camera import orbit as orbit
 from taichi_softras.scene.lights import Lights as Lights
 from taichi_softras.scene.mesh import Mesh as Mesh
+from taichi_softras.shading.depth import Depth as Depth
 from taichi_softras.shading.flat import Flat as Flat
 from taichi_softras.shading.gouraud import Gouraud as Gouraud
 from taichi_softras.shading.silhouette import Silhouette as Silhouette
@@ -35,6 +36,7 @@ __all__ = [
     "Adam",
     "ApproximateGradient",
     "Camera",
+    "Depth",
     "FilteredDerivative",
     "Flat",
     "Gouraud",

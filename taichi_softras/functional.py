@@ -2,22 +2,24 @@
 
 import math
 import operator
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 import taichi as ti
 
 from taichi_softras.fields import default_numpy_float
 from taichi_softras.rasterizers.base import Rasterizer
+from taichi_softras.rasterizers.depths import draw_depths
 from taichi_softras.rasterizers.k_nearest import Fragments, KNearest
 from taichi_softras.rasterizers.planes import pixels_from_planes, planes_from_pixels
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
 from taichi_softras.rasterizers.workspace import Workspace
+from taichi_softras.shading.depth import Depth
 
 
 def rasterize(
     corners: np.ndarray,
-    colors: Optional[np.ndarray] = None,
+    colors: Union[np.ndarray, Depth, None] = None,
     *,
     image_size: tuple,
     rasterizer: Optional[Rasterizer] = None,
@@ -33,7 +35,8 @@ def rasterize(
             texel [row][column] with corner 0 along columns and corner 1 along rows, the upper
             half mirrored (SoftRas' surface textures); or None for the silhouette alone. Some
             rasterizers (`reads_texture_cubes`) also take (B or 1, F, R, R, R, C), R >= 2:
-            cubes, axis k of which is the barycentric weight of corner k.
+            cubes, axis k of which is the barycentric weight of corner k. Or `Depth()`: one
+            channel, the depth, with the rasterizer's `far` as background.
         image_size: (H, W) in pixels.
         rasterizer: the method; `SoftAggregation()` when left out.
 
@@ -51,14 +54,14 @@ def rasterize(
     height, width = check_image_size(image_size)
     views, faces = corners.shape[:2]
     texel_resolution = 0
+    draws_depths = isinstance(colors, Depth)
+    if draws_depths:
+        colors = None
     if colors is not None:
         colors = _checked("colors", colors, dtype)
         texel_resolution = _texel_resolution(colors.shape, views, faces)
-        if colors.ndim == 6 and not getattr(rasterizer, "reads_texture_cubes", False):
-            raise ValueError(
-                f"{type(rasterizer).__name__} has no texture cubes, got colors of shape "
-                f"{colors.shape}: give colours at corners or R x R texels"
-            )
+        if colors.ndim == 6:
+            check_reads_texture_cubes(rasterizer)
     channels = colors.shape[-1] if colors is not None else 0
 
     workspace = Workspace()
@@ -69,10 +72,13 @@ def rasterize(
         entries = math.prod(colors.shape[2:-1])  # of a face
         shape = (colors.shape[0], drawn_faces, entries, channels)
         colors_array = _upload(colors, shape, dtype)
-    rasterization = rasterizer.forward(
-        workspace, corners_array, colors_array, texel_resolution, (height, width)
-    )
-    image = np.empty((views, height, width, channels + 1), dtype)
+    if draws_depths:
+        rasterization = draw_depths(rasterizer, workspace, corners_array, (height, width))
+    else:
+        rasterization = rasterizer.forward(
+            workspace, corners_array, colors_array, texel_resolution, (height, width)
+        )
+    image = np.empty((views, height, width, rasterization.image.shape[1]), dtype)
     pixels_from_planes(rasterization.image, image)
 
     def vjp(grad_image: np.ndarray) -> tuple:
@@ -121,6 +127,15 @@ def check_has_fragments(rasterizer: Rasterizer) -> None:
         raise ValueError(
             f"{type(rasterizer).__name__} has no fragments: every face counts, or the nearest "
             "alone; use KNearest"
+        )
+
+
+def check_reads_texture_cubes(rasterizer: Rasterizer) -> None:
+    """Raises a ValueError for a rasterizer that has no texture cubes."""
+    if not getattr(rasterizer, "reads_texture_cubes", False):
+        raise ValueError(
+            f"{type(rasterizer).__name__} has no texture cubes: give colours at corners or R x R "
+            "texels, or use ApproximateGradient or FilteredDerivative"
         )
 
 

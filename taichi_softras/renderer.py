@@ -8,6 +8,7 @@ Taichi differentiates. `rasterize` is kernels on arrays with a hand-written adjo
 the user's tape in one place, `_rasterize`.
 """
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Optional, Union
@@ -17,10 +18,15 @@ import taichi as ti
 from taichi.lang import impl
 
 from taichi_softras.fields import FieldTree, default_numpy_float
-from taichi_softras.functional import check_has_fragments, check_image_size
+from taichi_softras.functional import (
+    check_has_fragments,
+    check_image_size,
+    check_reads_texture_cubes,
+)
 from taichi_softras.geometry.transform import project_vertices, vertex_of_frame
 from taichi_softras.io.images import over_background, save_video
 from taichi_softras.rasterizers.base import Rasterizer
+from taichi_softras.rasterizers.depths import draw_depths
 from taichi_softras.rasterizers.k_nearest import Fragments
 from taichi_softras.rasterizers.planes import planes_from_pixels
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
@@ -28,6 +34,7 @@ from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.lights import Lights
 from taichi_softras.scene.mesh import Mesh
+from taichi_softras.shading.depth import Depth
 from taichi_softras.shading.flat import Flat
 from taichi_softras.tape import TapeMemory
 
@@ -43,8 +50,9 @@ class Renderer:
             losses.silhouette_iou(renderer.image, target, loss)
 
     Attributes:
-        image: (B, H, W) field of (C + 1)-vectors: r, g, b, alpha, or alpha alone with
-            `Silhouette` shading. Row 0 on top. A view is a camera, or a frame of a mesh that moves.
+        image: (B, H, W) field of (C + 1)-vectors: r, g, b, alpha; alpha alone with `Silhouette`
+            shading, depth and alpha with `Depth`. Row 0 on top. A view is a camera, or a frame of
+            a mesh that moves.
         rasterizer: the method; may be replaced between renders. New numbers compile nothing.
         vertices_ndc: (B, V) vec3 field: x_ndc, y_ndc, depth.
     """
@@ -94,7 +102,8 @@ class Renderer:
         num_shadings = self.num_views if mesh.is_moving else 1
         self._buffers = self.shading.allocate(tree, mesh, num_shadings)
         self.vertices_ndc = tree.add((self.num_views, mesh.num_vertices), (3,))
-        channels = 0 if self._buffers.colors is None else 3
+        self._draws_depths = isinstance(self.shading, Depth)
+        channels = 3 if self._buffers.colors is not None else 1 if self._draws_depths else 0
         self.image = tree.add((self.num_views, *self.image_size), (channels + 1,))
         self._frames = tree.add((self.num_views,), dtype=int, needs_grad=False)
         self._no_loss = tree.add(())
@@ -115,9 +124,12 @@ class Renderer:
 
         Raises:
             ValueError: if a vertex is NaN or infinite; if this renderer already drew the view in
-                the same tape (the first image would be lost, and its gradient wrong).
+                the same tape (the first image would be lost, and its gradient wrong); for texture
+                cubes and a rasterizer that has none.
         """
         self._workspace.check_runtime()
+        if self._buffers.colors is not None and self.mesh.texture_cubes is not None:
+            check_reads_texture_cubes(self.rasterizer)
         views = self._checked_views(view)
         self._refuse_second_render(views)
         self._place_corners_and_colors(*views)
@@ -292,12 +304,15 @@ class Renderer:
         source = self._buffers.colors
         if source is not None:
             colorings, colored = (1, 0) if self._has_one_coloring else (num_views, start)
-            entries = int(np.prod(source.shape[2:]))
+            entries = math.prod(source.shape[2:])  # of a face
             colors = self._workspace.get("colors", (colorings, faces, entries, 3))
             load_colors(source, colored, colors)
-        self._rasterization = rasterizer.forward(
-            self._workspace, corners, colors, self.mesh.texel_resolution, self.image_size
-        )
+        if self._draws_depths:
+            self._rasterization = draw_depths(rasterizer, self._workspace, corners, self.image_size)
+        else:
+            self._rasterization = rasterizer.forward(
+                self._workspace, corners, colors, self.mesh.texel_resolution, self.image_size
+            )
         self._held = wanted
 
     def _checked_views(self, view: Optional[int]) -> tuple:
@@ -427,21 +442,19 @@ def load_corners(
 
 @ti.func
 def entry_index(source: ti.template(), coloring, face, entry):
-    """Where a field keeps an entry of an array: R x R texels, or the three corners."""
-    index = ti.Vector([0 for _ in range(len(source.shape))])
-    index[0], index[1] = coloring, face
-    if ti.static(len(source.shape) == 4):
-        index[2], index[3] = entry // source.shape[3], entry % source.shape[3]
-    else:
-        index[2] = entry
+    """Where a field keeps an entry of a face: one of its corners, texels or of its cube."""
+    index = ti.Vector([coloring, face] + [0] * (len(source.shape) - 2))
+    for axis in ti.static(range(len(source.shape) - 1, 1, -1)):
+        index[axis] = entry % source.shape[axis]
+        entry = entry // source.shape[axis]
     return index
 
 
 @ti.kernel
 def load_colors(
-    source: ti.template(),  # (1 or B, F, 3) or (1 or B, F, R, R) vec3
+    source: ti.template(),  # (1 or B, F, 3), (1 or B, F, R, R) or (1 or B, F, R, R, R) vec3
     start: int,  # the first coloring of the pass
-    colors: array(float, 4),  # (1 or views of the pass, F, 3 or R * R, 3)
+    colors: array(float, 4),  # (1 or views of the pass, F, 3, R * R or R * R * R, 3)
 ):
     """Copies."""
     for coloring, face, entry in ti.ndrange(colors.shape[0], colors.shape[1], colors.shape[2]):
@@ -504,9 +517,9 @@ def add_grad_vertices(
 
 @ti.kernel
 def add_grad_colors(
-    grad_colors: array(float, 4),  # (1 or views of the pass, F, 3 or R * R, 3)
+    grad_colors: array(float, 4),  # (1 or views of the pass, F, 3, R * R or R * R * R, 3)
     start: int,  # the first coloring of the pass
-    source: ti.template(),  # (1 or B, F, 3) or (1 or B, F, R, R) vec3, its gradient is added to
+    source: ti.template(),  # as in `load_colors`; its gradient is added to
 ):
     """The adjoint of `load_colors`."""
     for coloring, face, entry in ti.ndrange(

@@ -8,6 +8,7 @@ def test_names():
         "Adam",
         "ApproximateGradient",
         "Camera",
+        "Depth",
         "FilteredDerivative",
         "Flat",
         "Gouraud",

@@ -20,13 +20,13 @@ VIEW_FROM_WORLD = np.array(
 CLIP_FROM_VIEW = np.array([[1.4, 0, 0.1, 0], [0.1, 2.1, 0, 0], [0, 0, 0, 0], [0, 0, -1, 0]])
 
 
-def make_mesh(texel_resolution=0):
+def make_mesh(**texels):
     generator = np.random.default_rng(8)
     vertices, faces = bumpy_torus(generator)
-    if texel_resolution == 0:
-        return tsr.Mesh(vertices, faces, vertex_colors=generator.uniform(size=vertices.shape))
-    shape = (len(faces), texel_resolution, texel_resolution, 3)
-    return tsr.Mesh(vertices, faces, texels=generator.uniform(size=shape))
+    colors = {"vertex_colors": generator.uniform(size=vertices.shape)}
+    for kind, resolution in texels.items():
+        colors = {kind: generator.uniform(size=(len(faces), *resolution, 3))}
+    return tsr.Mesh(vertices, faces, **colors)
 
 
 def make_renderer(mesh, cameras, shading):
@@ -53,7 +53,7 @@ def textured_scene():
     """Texels with flat shading, one orthographic camera."""
     projection = tsr.Orthographic(height=3.0)
     cameras = tsr.Camera.look_at(eye=(0.5, 1.5, 2.5), projection=projection)
-    return make_renderer(make_mesh(texel_resolution=2), cameras, tsr.Flat())
+    return make_renderer(make_mesh(texels=(2, 2)), cameras, tsr.Flat())
 
 
 def unlit_scene():
@@ -68,7 +68,13 @@ def silhouette_scene():
     return make_renderer(make_mesh(), cameras, tsr.Silhouette())
 
 
-SCENES = [lit_scene, textured_scene, unlit_scene, silhouette_scene]
+def depth_scene():
+    """Depth and alpha, one perspective camera."""
+    cameras = tsr.Camera.look_at(eye=(1.0, 1.5, 2.5), fov_y_degrees=60)
+    return make_renderer(make_mesh(), cameras, tsr.Depth())
+
+
+SCENES = [lit_scene, textured_scene, unlit_scene, silhouette_scene, depth_scene]
 
 
 @pytest.fixture(scope="session")
@@ -82,8 +88,8 @@ def differentiated_fields(renderer) -> dict:
     mesh, cameras, lights = renderer.mesh, renderer.cameras, renderer.lights
     fields = {"vertices": mesh.vertices}
     if renderer.image.n == 4:
-        fields["colors"] = mesh.vertex_colors if mesh.texels is None else mesh.texels
-    if not isinstance(renderer.shading, (tsr.Unlit, tsr.Silhouette)):
+        fields["colors"] = mesh.face_colors or mesh.vertex_colors
+    if not isinstance(renderer.shading, (tsr.Unlit, tsr.Silhouette, tsr.Depth)):
         fields.update(
             ambient=lights.ambient, light_directions=lights.directions, light_colors=lights.colors
         )
@@ -106,7 +112,7 @@ def test_gradients_of_the_whole_scene(backend, make_scene, scene):
         field.from_numpy(values[name])
 
 
-@pytest.mark.parametrize("scene", [textured_scene, unlit_scene])
+@pytest.mark.parametrize("scene", [textured_scene, unlit_scene, depth_scene])
 def test_backward_is_what_a_tape_gives(backend, make_scene, scene):
     renderer = make_scene(scene)
     fields = differentiated_fields(renderer)
@@ -217,3 +223,91 @@ def test_fronts_are_counter_clockwise(backend):
     image = image.to_numpy()[0]
     expected = [[1, 1, 1, 1], [0.5, 0.5, 0.5, 1]]
     np.testing.assert_allclose(image[6, [2, 9]], expected, atol=tolerances.SAME_IMAGE_SINGLE)
+
+
+@pytest.fixture(scope="session")
+def cube_renderers(backend):
+    """Texture cubes under each shading, drawn by a z-buffer that reads them."""
+    mesh = make_mesh(texture_cubes=(3, 3, 3))
+    cameras = tsr.Camera.look_at(eye=(1.0, 1.5, 2.5), fov_y_degrees=60)
+    shadings = {"Unlit": tsr.Unlit(), "Flat": tsr.Flat(), "Gouraud": tsr.Gouraud()}
+    renderers = {name: make_renderer(mesh, cameras, value) for name, value in shadings.items()}
+    for renderer in renderers.values():
+        renderer.rasterizer = tsr.ApproximateGradient(near=1.0, far=9.0, background=(0.1, 0.2, 0.3))
+    return renderers
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("shading", ["Unlit", "Flat", "Gouraud"])
+def test_gradient_of_texture_cubes(backend, cube_renderers, shading):
+    """Lights and cubes; what moves the mesh has no derivative here."""
+    renderer = cube_renderers[shading]
+    fields = differentiated_fields(renderer)
+    names = ("colors", "ambient", "light_colors")
+    fields = {name: fields[name] for name in names if name in fields}
+    check_gradient(renderer.render, fields, renderer.image)
+
+
+def test_the_renderer_draws_texture_cubes_as_rasterize_does(backend, cube_renderers):
+    renderer = cube_renderers["Unlit"]
+    image = renderer.render().to_numpy()
+    expected, _ = tsr.rasterize(
+        renderer.vertices_ndc.to_numpy()[:, renderer.mesh.faces_array],
+        renderer.mesh.texture_cubes.to_numpy()[None],
+        image_size=IMAGE_SIZE,
+        rasterizer=renderer.rasterizer,
+    )
+    np.testing.assert_allclose(image, expected, atol=tolerances.SAME_IMAGE_SINGLE)
+
+
+def test_texture_cubes_of_one_colour_are_lit_as_vertices_are(backend):
+    """A cube is trilinear, so the light between vertices stays linear on the face."""
+    cameras = tsr.Camera.look_at(eye=(1.0, 1.5, 2.5), fov_y_degrees=60, needs_grad=False)
+    vertices, faces = bumpy_torus(np.random.default_rng(8))
+    images = []
+    for colors in ({}, {"texture_cubes": np.ones((len(faces), 3, 3, 3, 3))}):
+        renderer = make_renderer(tsr.Mesh(vertices, faces, **colors), cameras, tsr.Gouraud())
+        renderer.rasterizer = tsr.FilteredDerivative(overdraw=False)
+        images.append(renderer.render().to_numpy())
+    np.testing.assert_allclose(*images, atol=tolerances.CUBE_MARGIN)
+
+
+def test_texture_cubes_are_refused_where_they_are_not_read(backend, cube_renderers):
+    renderer = make_renderer(
+        cube_renderers["Unlit"].mesh, cube_renderers["Unlit"].cameras, tsr.Unlit()
+    )
+    with pytest.raises(ValueError, match="SoftAggregation has no texture cubes"):
+        renderer.render()
+    renderer.rasterizer = tsr.KNearest(5)
+    with pytest.raises(ValueError, match="KNearest has no texture cubes"):
+        renderer.render()
+    silhouette = make_renderer(renderer.mesh, renderer.cameras, tsr.Silhouette())
+    assert silhouette.render().to_numpy().max() > 0.5
+
+
+ALL_METHODS = [
+    tsr.SoftAggregation(),
+    tsr.KNearest(8),
+    tsr.ApproximateGradient(),
+    tsr.FilteredDerivative(),
+]
+
+
+@pytest.mark.parametrize("rasterizer", ALL_METHODS, ids=lambda value: type(value).__name__)
+def test_depth_of_a_cube(backend, rasterizer):
+    """A camera at distance 5 from the centre of [-1, 1]^3; depth follows the front face alone."""
+    cameras = tsr.Camera.look_at((0, 0, 5), target=(0, 0, 0), fov_y_degrees=60)
+    mesh = tsr.Mesh(*tsr.primitives.cube())
+    renderer = tsr.Renderer(mesh, cameras, (16, 16), rasterizer, tsr.Depth())
+    depth, alpha = np.moveaxis(renderer.render().to_numpy()[0], -1, 0)
+    np.testing.assert_allclose(depth[6:10, 6:10], 4, atol=tolerances.SINGLE_PRECISION_RELATIVE)
+    assert alpha[6:10, 6:10].min() > 0.9  # 15/16 where two soft faces meet
+    assert depth[0, 0] == rasterizer.far and alpha[0, 0] == 0
+
+    grad_image = np.zeros((1, 16, 16, 2))
+    grad_image[0, 6:10, 6:10, 0] = 1 / 16
+    renderer.backward(grad_image)
+    front = mesh.vertices.to_numpy()[:, 2] > 0
+    gradient = mesh.vertices.grad.to_numpy()
+    assert gradient[front, 2].sum() == pytest.approx(-1, abs=tolerances.SINGLE_PRECISION_RELATIVE)
+    assert np.abs(gradient[~front]).max() < tolerances.SINGLE_PRECISION_RELATIVE

@@ -117,3 +117,6 @@ PYTORCH3D_TIES = 0.02
 # Its f32 images and gradients (relative to the largest entry) by 1 / gamma and 1 / sigma.
 PYTORCH3D_IMAGE = 2e-4
 PYTORCH3D_GRADIENT = 2e-3
+
+# Texture cubes end 1e-3 of an entry before their last one, in a scene whose light is below 2.
+CUBE_MARGIN = 2e-3

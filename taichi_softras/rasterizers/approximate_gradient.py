@@ -11,7 +11,8 @@ import taichi as ti
 from taichi.math import vec2
 
 from taichi_softras.funcs.triangle import cross
-from taichi_softras.rasterizers.base import check_color, check_range
+from taichi_softras.rasterizers.base import Rasterization, check_color, check_range
+from taichi_softras.rasterizers.depths import copy_plane
 from taichi_softras.rasterizers.faces import first_pixel, last_pixel
 from taichi_softras.rasterizers.planes import average_blocks, average_blocks_backward
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization
@@ -79,6 +80,12 @@ class ApproximateGradient:
         return ApproximateRasterization(
             self, workspace, corners, colors, texel_resolution, image_size
         )
+
+    def forward_depths(
+        self, workspace: Workspace, corners: ti.Ndarray, image_size: tuple
+    ) -> "ApproximateDepthRasterization":
+        """Draws (depth, alpha): depths have an exact gradient within faces, outlines have none."""
+        return ApproximateDepthRasterization(self.forward(workspace, corners, None, 0, image_size))
 
 
 class ApproximateRasterization(ZBufferRasterization):
@@ -160,6 +167,37 @@ class ApproximateRasterization(ZBufferRasterization):
         grad_drawn = self.workspace.get(name, shape)
         average_blocks_backward(grad_average, self.factor, grad_drawn)
         return grad_drawn
+
+
+class ApproximateDepthRasterization(Rasterization):
+    """A silhouette, with its depths in the image."""
+
+    grad_colors = None
+
+    def __init__(self, silhouette: ApproximateRasterization):
+        self.silhouette = silhouette
+        views, _, height, width = silhouette.image.shape
+        self.image = silhouette.workspace.get("depth_image", (views, 2, height, width))
+        copy_plane(silhouette.depths, 0, self.image, 0)
+        copy_plane(silhouette.image, 0, self.image, 1)
+
+    @property
+    def grad_image(self) -> ti.Ndarray:
+        """(B, 2, H, W): written by the caller before `backward`."""
+        return self.silhouette.workspace.get("grad_depth_image", tuple(self.image.shape))
+
+    @property
+    def grad_corners(self) -> ti.Ndarray:
+        """(B, F, 3, 3): written by `backward`."""
+        return self.silhouette.grad_corners
+
+    def backward(self) -> None:
+        """Fills `grad_corners` from `grad_image`."""
+        shape = tuple(self.silhouette.image.shape)
+        grad_depths = self.silhouette.workspace.get("grad_depths", shape)
+        copy_plane(self.grad_image, 0, grad_depths, 0)
+        copy_plane(self.grad_image, 1, self.silhouette.grad_image, 0)
+        self.silhouette.backward(grad_depths)
 
 
 @ti.func

@@ -44,7 +44,7 @@ class Coloring:
 
 def choose_coloring(num_entries: int, texel_resolution: int, channels: int) -> Coloring:
     """By the number of colours that a face has: 3 corners, R * R texels or R * R * R in a cube."""
-    if not texel_resolution:
+    if not texel_resolution or not channels:
         return Coloring(corner_entries, 3, channels)
     if num_entries == texel_resolution**2:
         return Coloring(texel_entries, 1, channels)

@@ -17,27 +17,30 @@ from taichi_softras.scene.checks import check_shape, finite_array
 
 
 class Mesh:
-    """Triangles in world space with vertex colours or texels; R texels a side of a face.
+    """Triangles in world space with colours of vertices or of faces: texels or texture cubes.
 
     A mesh that moves has T frames, each with all V vertices; faces and colours stay.
 
     Attributes:
         vertices: (V,) vec3 field with gradient, world space; (T, V) if the mesh moves.
         faces: (F,) ivec3 field, counter-clockwise seen from outside.
-        vertex_colors: (V,) vec3 field with gradient, or None for a textured mesh.
+        vertex_colors: (V,) vec3 field with gradient, or None where faces have colours.
         texels: (F, R, R) vec3 field with gradient, or None. Element [face, b, a] belongs to the
             barycentric coordinates a/R of corner 0 and b/R of corner 1; the half of the square
             beyond its diagonal is mirrored into the face (Liu et al. 2019).
+        texture_cubes: (F, R, R, R) vec3 field with gradient, or None. Axis k is the barycentric
+            coordinate of corner k, from 0 to 1 (Kato et al. 2018).
+        face_colors: `texels`, `texture_cubes`, or None.
         corner_starts, corners_of_vertex: (V + 1,) and (3F,) int fields; the corners
             3 * face + corner that meet at a vertex are
             `corners_of_vertex[corner_starts[vertex]:corner_starts[vertex + 1]]`.
         faces_array: (F, 3) int32 NumPy copy of `faces`.
         is_moving: whether `vertices` has frames.
         num_vertices, num_faces, num_frames: V, F and T, which is 1 for a still mesh.
-        texel_resolution: R, 0 without texels.
+        texel_resolution: R, 0 for vertex colours.
     """
 
-    def __init__(self, vertices, faces, vertex_colors=None, texels=None):
+    def __init__(self, vertices, faces, vertex_colors=None, texels=None, texture_cubes=None):
         """Places the fields of a mesh; white where no colours are given.
 
         Args:
@@ -47,10 +50,12 @@ class Mesh:
             faces: (F, 3) int, 0 <= index < V.
             vertex_colors: (V, 3) float, linear colours in [0, 1].
             texels: (F, R, R, 3) float in place of vertex colours.
+            texture_cubes: (F, R, R, R, 3) float, R >= 2, in place of vertex colours; drawn by
+                rasterizers that have `reads_texture_cubes`.
 
         Raises:
             ValueError: wrong shapes, no vertex or face, entries that are not finite, indices
-                that are not integers of [0, V), both kinds of colours, or a field of another
+                that are not integers of [0, V), several kinds of colours, or a field of another
                 kind, precision or without gradient.
         """
         is_field = isinstance(vertices, ti.Field)
@@ -66,13 +71,7 @@ class Mesh:
         self.num_vertices = shape[-1]
         self.faces_array = _checked_faces(faces, self.num_vertices)
         self.num_faces = len(self.faces_array)
-        if vertex_colors is not None and texels is not None:
-            raise ValueError("a mesh has vertex_colors or texels, not both: leave one out")
-        if texels is None:
-            colors = np.ones((self.num_vertices, 3)) if vertex_colors is None else vertex_colors
-            colors = finite_array("vertex_colors", colors, (self.num_vertices, 3))
-        else:
-            colors = finite_array("texels", texels, (self.num_faces, "R", "R", 3))
+        kind, colors = self._checked_colors(vertex_colors, texels, texture_cubes)
 
         tree = FieldTree()
         self.vertices = vertices if is_field else tree.add(shape, (3,))
@@ -80,9 +79,10 @@ class Mesh:
         self.corner_starts = tree.add((self.num_vertices + 1,), dtype=int, needs_grad=False)
         self.corners_of_vertex = tree.add((3 * self.num_faces,), dtype=int, needs_grad=False)
         colors_field = tree.add(colors.shape[:-1], (3,))
-        self.vertex_colors = colors_field if texels is None else None
-        self.texels = colors_field if texels is not None else None
-        self.texel_resolution = colors.shape[1] if texels is not None else 0
+        self.vertex_colors = self.texels = self.texture_cubes = None
+        setattr(self, kind, colors_field)
+        self.face_colors = None if kind == "vertex_colors" else colors_field
+        self.texel_resolution = 0 if self.face_colors is None else colors.shape[1]
         tree.place()
 
         if not is_field:
@@ -94,6 +94,23 @@ class Mesh:
         self.corner_starts.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
         corners_of_vertex = np.argsort(vertex_of_corner, kind="stable")
         self.corners_of_vertex.from_numpy(corners_of_vertex.astype(np.int32))
+
+    def _checked_colors(self, vertex_colors, texels, texture_cubes) -> tuple:
+        """The name of the kind that is given, and its array; white vertices if there is none."""
+        choices = {
+            "vertex_colors": (vertex_colors, (self.num_vertices, 3)),
+            "texels": (texels, (self.num_faces, "R", "R", 3)),
+            "texture_cubes": (texture_cubes, (self.num_faces, "R", "R", "R", 3)),
+        }
+        given = [name for name, (values, _) in choices.items() if values is not None]
+        if len(given) > 1:
+            raise ValueError(f"a mesh has one kind of colours, got {' and '.join(given)}")
+        kind = given[0] if given else "vertex_colors"
+        values, shape = choices[kind]
+        colors = finite_array(kind, np.ones(shape) if values is None else values, shape)
+        if kind == "texture_cubes" and colors.shape[1] < 2:
+            raise ValueError(f"texture_cubes must have R >= 2, got shape {colors.shape}")
+        return kind, colors
 
     @classmethod
     def load(cls, path: Union[str, os.PathLike], texel_resolution: int = 0) -> "Mesh":
@@ -112,7 +129,7 @@ class Mesh:
         return cls(*load_mesh(path, texel_resolution))
 
     def save(self, path: Union[str, os.PathLike], frame: int = 0) -> None:
-        """Writes vertices, faces and vertex colours, no texels; the suffix names the format."""
+        """Writes vertices, faces and vertex colours, no others; the suffix names the format."""
         colors = None if self.vertex_colors is None else self.vertex_colors.to_numpy()
         vertices = self.vertices.to_numpy().reshape(self.num_frames, self.num_vertices, 3)
         save_mesh(path, vertices[frame], self.faces_array, colors)

@@ -11,7 +11,7 @@ from taichi_softras.shading.base import allocate_colors, lambert
 
 @dataclasses.dataclass(frozen=True)
 class Flat:
-    """Every face is lit as a whole, and tints its vertex colours or texels."""
+    """Every face is lit as a whole, and tints its colours."""
 
     def allocate(self, tree, mesh, num_shadings) -> types.SimpleNamespace:
         """Adds `colors` and `face_lights`, the latter (S, F) vec3."""
@@ -31,12 +31,12 @@ class Flat:
             lights.colors,
             buffers.face_lights,
         )
-        if mesh.texels is None:
+        if mesh.face_colors is None:
             tint_corners(
                 *views, mesh.faces, mesh.vertex_colors, buffers.face_lights, buffers.colors
             )
         else:
-            tint_texels(*views, mesh.texels, buffers.face_lights, buffers.colors)
+            tint_faces(*views, mesh.face_colors, buffers.face_lights, buffers.colors)
 
 
 @ti.kernel
@@ -74,14 +74,14 @@ def tint_corners(
 
 
 @ti.kernel
-def tint_texels(
+def tint_faces(
     first: int,  # of S
     end: int,  # of S
-    texels: ti.template(),  # (F, R, R) vec3
+    face_colors: ti.template(),  # (F, R, R) or (F, R, R, R) vec3
     face_lights: ti.template(),  # (S, F) vec3
-    colors: ti.template(),  # (S, F, R, R) vec3
+    colors: ti.template(),  # (S, F, R, R) or (S, F, R, R, R) vec3
 ):
-    """Tints texels with the light of their face."""
-    for view, face in ti.ndrange((first, end), texels.shape[0]):
-        for b, a in ti.ndrange(texels.shape[1], texels.shape[2]):
-            colors[view, face, b, a] = texels[face, b, a] * face_lights[view, face]
+    """Tints texels or texture cubes with the light of their face."""
+    for view, face in ti.ndrange((first, end), face_colors.shape[0]):
+        for texel in ti.grouped(ti.ndrange(*face_colors.shape[1:])):
+            colors[view, face, texel] = face_colors[face, texel] * face_lights[view, face]

@@ -6,12 +6,17 @@ import types
 import taichi as ti
 
 from taichi_softras.geometry.normals import compute_vertex_normals, unit_normal
-from taichi_softras.shading.base import allocate_colors, lambert, texel_barycentrics
+from taichi_softras.shading.base import (
+    allocate_colors,
+    cube_barycentrics,
+    lambert,
+    texel_barycentrics,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Gouraud:
-    """Every vertex is lit; the light between them is linear and tints vertex colours or texels."""
+    """Every vertex is lit; the light between them is linear and tints the colours."""
 
     def allocate(self, tree, mesh, num_shadings) -> types.SimpleNamespace:
         """Adds `colors`, `vertex_normals` and `vertex_lights`, the latter (S, V) vec3."""
@@ -43,6 +48,8 @@ class Gouraud:
         tint, albedo = tint_corners, mesh.vertex_colors
         if mesh.texels is not None:
             tint, albedo = tint_texels, mesh.texels
+        if mesh.texture_cubes is not None:
+            tint, albedo = tint_cubes, mesh.texture_cubes
         tint(*views, mesh.faces, albedo, buffers.vertex_lights, buffers.colors)
 
 
@@ -95,3 +102,22 @@ def tint_texels(
             for corner in ti.static(range(3)):
                 light += barycentrics[corner] * vertex_lights[view, faces[face][corner]]
             colors[view, face, b, a] = texels[face, b, a] * light
+
+
+@ti.kernel
+def tint_cubes(
+    first: int,  # of S
+    end: int,  # of S
+    faces: ti.template(),  # (F,) ivec3
+    cubes: ti.template(),  # (F, R, R, R) vec3
+    vertex_lights: ti.template(),  # (S, V) vec3
+    colors: ti.template(),  # (S, F, R, R, R) vec3
+):
+    """Tints the entries of texture cubes with the light between the vertices."""
+    for view, face in ti.ndrange((first, end), faces.shape[0]):
+        for entry in ti.grouped(ti.ndrange(*cubes.shape[1:])):
+            barycentrics = cube_barycentrics(entry, cubes.shape[1])
+            light = ti.Vector([0.0, 0.0, 0.0])
+            for corner in ti.static(range(3)):
+                light += barycentrics[corner] * vertex_lights[view, faces[face][corner]]
+            colors[view, face, entry] = cubes[face, entry] * light

@@ -10,18 +10,18 @@ from taichi_softras.shading.base import allocate_colors
 
 @dataclasses.dataclass(frozen=True)
 class Unlit:
-    """Vertex colours or texels as they are."""
+    """The mesh's colours as they are."""
 
     def allocate(self, tree, mesh, num_shadings) -> types.SimpleNamespace:
         """Adds `colors`; they are the same for all frames."""
         return allocate_colors(tree, mesh, 1)
 
     def shade(self, mesh, lights, frames, views, buffers) -> None:
-        """Copies the vertex colours to the corners, or the texels."""
-        if mesh.texels is None:
+        """Copies the colours of vertices to the corners, or those of faces."""
+        if mesh.face_colors is None:
             copy_to_corners(mesh.faces, mesh.vertex_colors, buffers.colors)
         else:
-            copy_texels(mesh.texels, buffers.colors)
+            copy_face_colors(mesh.face_colors, buffers.colors)
 
 
 @ti.kernel
@@ -37,10 +37,10 @@ def copy_to_corners(
 
 
 @ti.kernel
-def copy_texels(
-    texels: ti.template(),  # (F, R, R) vec3
-    colors: ti.template(),  # (1, F, R, R) vec3
+def copy_face_colors(
+    face_colors: ti.template(),  # (F, R, R) or (F, R, R, R) vec3
+    colors: ti.template(),  # (1, F, R, R) or (1, F, R, R, R) vec3
 ):
     """Copies."""
-    for face, b, a in texels:
-        colors[0, face, b, a] = texels[face, b, a]
+    for index in ti.grouped(face_colors):
+        colors[0, index] = face_colors[index]

@@ -4,7 +4,7 @@ A new rasterizer, or a new shading, is one line in a list here.
 """
 
 import dataclasses
-from typing import Optional
+from typing import Union
 
 import numpy as np
 
@@ -62,7 +62,7 @@ ALL_RASTERIZERS = [
     nearest("hard", cull_backfaces=True, blur_radius=0.0),
 ]
 
-ALL_SHADINGS = [tsr.Unlit(), tsr.Flat(), tsr.Gouraud(), tsr.Silhouette()]
+ALL_SHADINGS = [tsr.Unlit(), tsr.Flat(), tsr.Gouraud(), tsr.Silhouette(), tsr.Depth()]
 
 # types of rasterizers whose gradient is no derivative of the image
 APPROXIMATE_IN_VERTICES = (tsr.ApproximateGradient, tsr.FilteredDerivative)
@@ -87,6 +87,8 @@ def draw_twin(corners, colors, image_size, rasterizer) -> np.ndarray:
     """The image by the NumPy twin, which tries every face at every pixel."""
     settings = dataclasses.asdict(rasterizer)
     assert settings.pop("sigma_pixels", None) is None
+    if isinstance(colors, tsr.Depth):
+        colors, settings["background"] = corners[..., 2:], (rasterizer.far,)
     if colors is None and "color" in settings:
         settings["color"] = "none"
     return TWINS[type(rasterizer)](corners, colors, image_size, **settings)
@@ -98,11 +100,23 @@ class Scene:
 
     renderer: tsr.Renderer
     corners: np.ndarray  # (B, F, 3, 3) x_ndc, y_ndc, depth
-    colors: Optional[np.ndarray]  # (1, F, 3, 3), None for a silhouette
+    colors: Union[np.ndarray, tsr.Depth, None]  # (1, F, 3, 3); None for a silhouette
 
     @property
     def image_size(self):
         return self.renderer.image_size
+
+    def colors_of(self, faces):
+        """The colours of some faces, in that order."""
+        return self.colors[:, faces] if isinstance(self.colors, np.ndarray) else self.colors
+
+    def background(self, rasterizer):
+        """(C + 1,) the empty image."""
+        if self.colors is None:
+            return (0.0,)
+        if isinstance(self.colors, tsr.Depth):
+            return (rasterizer.far, 0.0)
+        return (*rasterizer.background, 0.0)
 
     def rasterize(self, rasterizer, corners=None, colors=None):
         """`tsr.rasterize` of the scene, or with other corners or colours."""
@@ -135,7 +149,10 @@ def make_scenes(image_size) -> dict:
         renderer.render()
         corners = renderer.vertices_ndc.to_numpy()[:, mesh.faces_array]
         colors = renderer._buffers.colors
-        colors = None if colors is None else colors.to_numpy()[None]
+        if colors is not None:
+            colors = colors.to_numpy()[None]
+        elif isinstance(shading, tsr.Depth):
+            colors = shading
         scenes[shading] = Scene(renderer, corners, colors)
     return scenes
 
@@ -147,7 +164,7 @@ def central_differences(corners, colors, by, image_size, rasterizer, cotangent, 
 
     Args:
         corners: (1, F, 3, 3).
-        colors: (1, F, 3, C), (1, F, R, R, C) or None.
+        colors: (1, F, 3, C), (1, F, R, R, C), Depth() or None.
         by: "corners" or "colors".
         image_size: (H, W).
         rasterizer: the method.

@@ -81,8 +81,8 @@ def random_scene(layout):
     """Two views of 12 faces of either winding, in a wide image; some are partly outside."""
     generator = np.random.default_rng(3)
     corners = generator.uniform(-1.3, 1.3, (2, 12, 3, 3)) + [0, 0, 3]
-    shapes = {"corners": (3,), "texels": (4, 4), "cubes": (3, 3, 3), "none": None}
-    if shapes[layout] is None:
+    shapes = {"corners": (3,), "texels": (4, 4), "cubes": (3, 3, 3)}
+    if layout not in shapes:
         return corners, None
     return corners, generator.uniform(size=(1, 12, *shapes[layout], 3))
 
@@ -103,6 +103,44 @@ def test_image_and_gradients_are_those_of_the_twin(backend, layout, settings):
     assert_close("gradient of corners", grad_corners, expected_corners, tolerances.NMR_DOUBLE)
     if colors is not None:
         assert_close("gradient of colours", grad_colors, expected_colors, tolerances.NMR_DOUBLE)
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("settings", [{}, {"double_sided": False, "anti_aliasing": True}])
+def test_depth_and_its_gradient_are_those_of_the_twin(backend, settings):
+    """Alpha pulls at outlines, depth within faces."""
+    corners, _ = random_scene("none")
+    rasterizer = tsr.ApproximateGradient(near=2.0, far=5.0, **settings)
+    image, vjp = tsr.rasterize(corners, tsr.Depth(), image_size=(15, 26), rasterizer=rasterizer)
+    cotangent = np.random.default_rng(1).normal(size=image.shape)
+    expected_alpha, expected_depth, expected_corners, _ = render(
+        corners,
+        None,
+        (15, 26),
+        **vars(rasterizer),
+        grad_image=cotangent[..., 1:],
+        grad_depth=cotangent[..., 0],
+    )
+    grad_corners, grad_colors = vjp(cotangent)
+    assert grad_colors is None
+    assert_close("depth", image[..., 0], expected_depth, tolerances.NMR_DOUBLE)
+    assert_close("alpha", image[..., 1:], expected_alpha, tolerances.NMR_DOUBLE)
+    assert_close("gradient of corners", grad_corners, expected_corners, tolerances.NMR_DOUBLE)
+
+
+@pytest.mark.f64
+def test_nmr_depth_at_the_front_door(backend):
+    golden = load_nmr("ico3_depth")
+    image, vjp = tsr.rasterize(
+        golden.corners,
+        tsr.Depth(),
+        image_size=golden.image_size,
+        rasterizer=tsr.ApproximateGradient(**golden.parameters),
+    )
+    assert_close("depth", image[..., 0], golden.depth, tolerances.NMR_DOUBLE)
+    cotangent = np.stack([golden.weights_depth, np.zeros_like(golden.weights_depth)], axis=-1)
+    grad_corners, _ = vjp(cotangent)
+    assert_close("gradient of corners", grad_corners, golden.grad_corners, tolerances.NMR_DOUBLE)
 
 
 def test_gradient_steps_move_a_silhouette_onto_another(backend):

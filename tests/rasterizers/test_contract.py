@@ -43,13 +43,13 @@ def assert_close(actual, expected, tolerance):
 
 
 def test_an_empty_scene_is_background(backend, scene, rasterizer, shading):
-    colors = None if scene.colors is None else scene.colors[:, :0]
+    colors = scene.colors_of(slice(0))
     image, vjp = scene.rasterize(rasterizer, scene.corners[:, :0], colors)
-    background = [*rasterizer.background, 0.0][-image.shape[-1] :]
-    np.testing.assert_array_equal(image, np.broadcast_to(np.float32(background), image.shape))
+    background = np.float32(scene.background(rasterizer))
+    np.testing.assert_array_equal(image, np.broadcast_to(background, image.shape))
     grad_corners, grad_colors = vjp(np.ones_like(image))
     assert grad_corners.shape == (2, 0, 3, 3)
-    assert (grad_colors is None) == (colors is None)
+    assert (grad_colors is not None) == isinstance(colors, np.ndarray)
 
 
 def test_nothing_is_nan_and_alpha_is_within_0_and_1(backend, scene, rasterizer, shading):
@@ -64,8 +64,9 @@ def test_nothing_is_nan_and_alpha_is_within_0_and_1(backend, scene, rasterizer, 
 def test_the_order_of_faces_does_not_matter(backend, scene, rasterizer, shading):
     order = np.random.default_rng(0).permutation(scene.corners.shape[1])
     image, vjp = scene.rasterize(rasterizer)
-    colors = None if scene.colors is None else scene.colors[:, order]
-    permuted, permuted_vjp = scene.rasterize(rasterizer, scene.corners[:, order], colors)
+    permuted, permuted_vjp = scene.rasterize(
+        rasterizer, scene.corners[:, order], scene.colors_of(order)
+    )
     assert_close(permuted, image, tolerances.SAME_IMAGE_SINGLE)
     cotangent = cotangent_of(image)
     for gradient, of_permuted in zip(vjp(cotangent), permuted_vjp(cotangent)):
@@ -106,8 +107,8 @@ def test_views_in_one_call_are_views_one_by_one(backend, scene, rasterizer, shad
 
 def test_gradient_of_colors_is_the_central_difference(backend, scene, rasterizer, shading):
     """The image is linear in the colours, so a step of 1/2 has no error but rounding."""
-    if scene.colors is None:
-        pytest.skip("a silhouette has no colours")
+    if not isinstance(scene.colors, np.ndarray):
+        pytest.skip("silhouettes and depths have no colours")
     error = gradient_error(
         scene.corners[:1], scene.colors, "colors", scene.image_size, rasterizer, step=0.5
     )

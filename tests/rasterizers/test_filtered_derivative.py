@@ -6,10 +6,10 @@ import pytest
 import taichi_softras as tsr
 from taichi_softras.rasterizers.workspace import Workspace
 from tests import tolerances
+from tests.rasterizers.scenes import draw_twin
 from tests.rasterizers.test_approximate_gradient import random_scene, upload
 from tests.reference.filtered_derivative import (
     draw_outlines,
-    filtered_derivative,
     gradient,
 )
 from tests.reference.opendr_goldens import OPENDR_CASES, load_opendr
@@ -91,12 +91,14 @@ def test_the_image_is_that_of_opendr(backend, name):
 
 @pytest.mark.f64
 @pytest.mark.parametrize("overdraw", [False, True])
-def test_image_and_gradient_are_those_of_the_twin(backend, overdraw):
-    """Of two views, alpha among the channels."""
-    corners, colors = random_scene("corners")
+@pytest.mark.parametrize("layout", ["corners", "depths"])
+def test_image_and_gradient_are_those_of_the_twin(backend, layout, overdraw):
+    """Of two views, alpha among the channels; depth is a colour that corners carry along."""
+    corners, colors = random_scene(layout)
     rasterizer = tsr.FilteredDerivative(near=2.0, overdraw=overdraw)
+    colors = tsr.Depth() if layout == "depths" else colors
     image, vjp = tsr.rasterize(corners, colors, image_size=(15, 26), rasterizer=rasterizer)
-    expected = filtered_derivative(corners, colors, (15, 26), **vars(rasterizer))
+    expected = draw_twin(corners, colors, (15, 26), rasterizer)
     np.testing.assert_allclose(image, expected, atol=tolerances.TWIN_DOUBLE)
     cotangent = np.random.default_rng(1).normal(size=image.shape)
     grad_corners, _ = vjp(cotangent)
@@ -105,10 +107,15 @@ def test_image_and_gradient_are_those_of_the_twin(backend, overdraw):
         faces, weights, depths = z_buffer(corners[view], (15, 26), 2.0, 100.0, True)
         boundary = draw_outlines(corners[view], faces, weights, depths) if overdraw else None
         on_face = weights / corners[view, :, :, 2][faces] * depths[..., None]
-        expected = gradient(image[view], faces, on_face, boundary, cotangent[view], 12) * pixels
-        error = np.abs(grad_corners[view, ..., :2] - expected).max()
+        expected = np.zeros((12, 3, 3))
+        by_pixels = gradient(image[view], faces, on_face, boundary, cotangent[view], 12)
+        expected[..., :2] = by_pixels * pixels
+        if layout == "depths":
+            seen = faces >= 0
+            by_depths = on_face[seen] * cotangent[view, seen, :1]
+            np.add.at(expected[..., 2], faces[seen], by_depths)
+        error = np.abs(grad_corners[view] - expected).max()
         assert error < tolerances.TWIN_DOUBLE * np.abs(expected).max()
-    assert not grad_corners[..., 2].any()
 
 
 def test_an_outline_is_one_pixel_wide(backend):

@@ -32,6 +32,15 @@ def test_texels(backend):
     assert mesh.vertex_colors is None
 
 
+def test_texture_cubes(backend):
+    cubes = np.random.default_rng(0).uniform(size=(12, 2, 2, 2, 3))
+    mesh = Mesh(*primitives.cube(), texture_cubes=cubes)
+    np.testing.assert_array_equal(mesh.texture_cubes.to_numpy(), cubes.astype(np.float32))
+    assert mesh.face_colors is mesh.texture_cubes and mesh.texture_cubes.grad is not None
+    assert mesh.texel_resolution == 2
+    assert mesh.vertex_colors is None and mesh.texels is None
+
+
 def test_corners_of_vertices(backend):
     """Every corner is listed once, at its vertex; a vertex without faces has none."""
     vertices, faces = primitives.cube()
@@ -89,7 +98,15 @@ TRIANGLE = np.eye(3)
                 vertex_colors=TRIANGLE,
                 texels=np.ones((1, 2, 2, 3)),
             ),
-            "not both",
+            "one kind of colours, got vertex_colors and texels",
+        ),
+        (
+            dict(vertices=TRIANGLE, faces=[[0, 1, 2]], texture_cubes=np.ones((1, 2, 2, 3, 3))),
+            r"texture_cubes must have shape \(1, R, R, R, 3\)",
+        ),
+        (
+            dict(vertices=TRIANGLE, faces=[[0, 1, 2]], texture_cubes=np.ones((1, 1, 1, 1, 3))),
+            "texture_cubes must have R >= 2",
         ),
     ],
 )

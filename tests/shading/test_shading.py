@@ -8,6 +8,7 @@ from taichi_softras.io.meshes import texel_barycentrics
 from taichi_softras.scene import primitives
 from taichi_softras.scene.lights import Lights
 from taichi_softras.scene.mesh import Mesh
+from taichi_softras.shading.depth import Depth
 from taichi_softras.shading.flat import Flat
 from taichi_softras.shading.gouraud import Gouraud
 from taichi_softras.shading.silhouette import Silhouette
@@ -24,7 +25,7 @@ def lambert(normals, ambient, directions, light_colors):
 
 
 def shade(shading, faces, vertices, ambient, directions, light_colors, colors):
-    """The twin: corner colours (F, 3, 3), or texels (F, R, R, 3) for colors (F, R, R, 3).
+    """The twin: corner colours (F, 3, 3); texels or cubes for colors (F, R, R, 3) or with R^3.
 
     Of a mesh that moves, vertices (T, V, 3), one set a frame of FRAMES.
     """
@@ -43,23 +44,27 @@ def shade(shading, faces, vertices, ambient, directions, light_colors, colors):
         light = np.ones_like(light)
     if colors.ndim == 2:
         return (colors[faces] * light)[None]
-    return (colors * np.einsum("bak,fkc->fbac", texel_barycentrics(colors.shape[1]), light))[None]
+    if colors.ndim == 4:
+        barycentrics = texel_barycentrics(colors.shape[1])
+        return (colors * np.einsum("bak,fkc->fbac", barycentrics, light))[None]
+    if shading == Gouraud():
+        barycentrics = np.indices(colors.shape[1:4]) / (colors.shape[1] - 1)
+        return (colors * np.einsum("kabc,fkd->fabcd", barycentrics, light))[None]
+    return (colors * light[:, 0, None, None, None])[None]
 
 
 FRAMES = (1, 0, 1)  # of a mesh that moves, in three views
 
 
-def bumpy_mesh(texel_resolution=0, num_frames=0):
+def bumpy_mesh(texels=(), num_frames=0):
     """A torus without symmetries: no normal is perpendicular to a light."""
     generator = np.random.default_rng(2)
     vertices, faces = primitives.torus(major_segments=4, minor_segments=3)
-    colors = generator.uniform(size=vertices.shape)
+    kind = {0: "vertex_colors", 2: "texels", 3: "texture_cubes"}[len(texels)]
+    shape = (len(faces), *texels, 3) if texels else vertices.shape
+    colors = generator.uniform(size=shape)
     shape = (num_frames, *vertices.shape) if num_frames else vertices.shape
-    vertices = vertices + generator.uniform(-0.1, 0.1, shape)
-    if texel_resolution == 0:
-        return Mesh(vertices, faces, vertex_colors=colors)
-    shape = (len(faces), texel_resolution, texel_resolution, 3)
-    return Mesh(vertices, faces, texels=generator.uniform(size=shape))
+    return Mesh(vertices + generator.uniform(-0.1, 0.1, shape), faces, **{kind: colors})
 
 
 def allocate_and_bind(shading, mesh, lights):
@@ -74,8 +79,8 @@ def allocate_and_bind(shading, mesh, lights):
     return buffers, lambda: shading.shade(mesh, lights, frames, (0, num_views), buffers)
 
 
-def check_shading(shading, texel_resolution, num_frames=0):
-    mesh = bumpy_mesh(texel_resolution, num_frames)
+def check_shading(shading, texels, num_frames=0):
+    mesh = bumpy_mesh(texels, num_frames)
     lights = Lights(
         ambient=(0.1, 0.2, 0.3),
         directions=((0.2, 2.0, -0.3), (-0.5, 0.1, 0.4)),
@@ -87,7 +92,7 @@ def check_shading(shading, texel_resolution, num_frames=0):
         "ambient": lights.ambient,
         "directions": lights.directions,
         "light_colors": lights.colors,
-        "colors": mesh.vertex_colors if texel_resolution == 0 else mesh.texels,
+        "colors": mesh.face_colors if texels else mesh.vertex_colors,
     }
     check_gradient(
         run_forward,
@@ -97,28 +102,32 @@ def check_shading(shading, texel_resolution, num_frames=0):
     )
 
 
-CASES = [(Unlit(), 0), (Flat(), 0), (Flat(), 2), (Gouraud(), 0), (Gouraud(), 2)]
+CASES = [
+    (Unlit(), ()),
+    *[(shading, texels) for shading in (Flat(), Gouraud()) for texels in ((), (2, 2), (3, 3, 3))],
+]
 
 
-@pytest.mark.parametrize("shading, texel_resolution", CASES)
-def test_colors_and_gradients_in_single_precision(backend, shading, texel_resolution):
-    check_shading(shading, texel_resolution)
-
-
-@pytest.mark.f64
-@pytest.mark.parametrize("shading, texel_resolution", CASES)
-def test_colors_and_gradients_in_double_precision(backend, shading, texel_resolution):
-    check_shading(shading, texel_resolution)
+@pytest.mark.parametrize("shading, texels", CASES)
+def test_colors_and_gradients_in_single_precision(backend, shading, texels):
+    check_shading(shading, texels)
 
 
 @pytest.mark.f64
-@pytest.mark.parametrize("shading, texel_resolution", CASES)
-def test_every_frame_of_a_mesh_that_moves_is_lit(backend, shading, texel_resolution):
-    check_shading(shading, texel_resolution, num_frames=2)
+@pytest.mark.parametrize("shading, texels", CASES)
+def test_colors_and_gradients_in_double_precision(backend, shading, texels):
+    check_shading(shading, texels)
 
 
-def test_a_silhouette_has_no_colors(backend):
-    assert Silhouette().allocate(None, bumpy_mesh(), 1).colors is None
+@pytest.mark.f64
+@pytest.mark.parametrize("shading, texels", [*CASES, (Unlit(), (2, 2)), (Unlit(), (3, 3, 3))])
+def test_every_frame_of_a_mesh_that_moves_is_lit(backend, shading, texels):
+    check_shading(shading, texels, num_frames=2)
+
+
+@pytest.mark.parametrize("shading", [Silhouette(), Depth()])
+def test_silhouettes_and_depths_have_no_colors(backend, shading):
+    assert shading.allocate(None, bumpy_mesh(), 1).colors is None
 
 
 @pytest.mark.parametrize("shading", [Flat(), Gouraud()])
