@@ -9,18 +9,23 @@ the user's tape in one place, `_rasterize`.
 """
 
 import weakref
-from typing import Optional
+from typing import Callable, Optional
 
 import numpy as np
 import taichi as ti
 from taichi.lang import impl
 
 from taichi_softras.fields import FieldTree, default_numpy_float
-from taichi_softras.functional import check_has_fragments, check_image_size
+from taichi_softras.forward_mode import check_parameters, count_numbers, differentiate
+from taichi_softras.functional import (
+    check_has_fragments,
+    check_has_push_forward,
+    check_image_size,
+)
 from taichi_softras.geometry.transform import project_vertices
 from taichi_softras.rasterizers.base import Rasterizer
 from taichi_softras.rasterizers.k_nearest import Fragments
-from taichi_softras.rasterizers.planes import planes_from_pixels
+from taichi_softras.rasterizers.planes import jacobian_from_planes, planes_from_pixels, stack
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
 from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.scene.camera import Camera
@@ -77,7 +82,8 @@ class Renderer:
         self._buffers = self.shading.allocate(tree, mesh)
         self.vertices_ndc = tree.add((cameras.num_views, mesh.num_vertices), (3,))
         channels = 0 if self._buffers.colors is None else 3
-        self.image = tree.add((cameras.num_views, *self.image_size), (channels + 1,))
+        image_shape = (cameras.num_views, *self.image_size)
+        self.image = tree.add(image_shape, (channels + 1,), needs_dual=False)
         self._no_loss = tree.add(())
         tree.place()
 
@@ -125,6 +131,64 @@ class Renderer:
         with ti.ad.Tape(self._no_loss):
             self._place_corners_and_colors()
             self._resume(grad_image)
+
+    def jacobian(self, parameters: list, place: Optional[Callable] = None) -> np.ndarray:
+        """Draws `image` and returns its derivative by a few numbers, for Gauss-Newton.
+
+        The work grows with P, not with the number of pixels as that of P backward passes would.
+        Stages before the rasterizer are differentiated by Taichi's forward mode, the rasterizer
+        by the transpose of its backward pass.
+
+        Args:
+            parameters: fields of P numbers in all, of any shapes: of cameras, lights or the mesh,
+                or your own, made with `needs_dual=True`, which `place` reads.
+            place: runs your kernels that write fields of the scene from `parameters`. Fields in
+                between need a dual too, and a field must not be written twice.
+
+        Returns:
+            (B, H, W, C + 1, P), parameters in the order of the list, C order within a field.
+
+        Raises:
+            ValueError: for a parameter without dual; for a rasterizer whose gradient is not
+                linear; as `render`.
+            RuntimeError: inside a tape.
+        """
+        self._workspace.check_runtime()
+        parameters = check_parameters(parameters)
+        check_has_push_forward(self.rasterizer)
+        if impl.get_runtime().target_tape is not None:
+            raise RuntimeError("jacobian is a derivative already: call it outside of ti.ad.Tape")
+
+        def run():
+            if place is not None:
+                place()
+            self._place_corners_and_colors()
+
+        run()
+        self._rasterize()
+        tangents = self._collect_tangents(run, parameters)
+        planes = self._rasterization.push_forward(*tangents)
+        shape = (*self.image.shape, self.image.n, planes.shape[0])
+        jacobian = np.empty(shape, default_numpy_float())
+        jacobian_from_planes(planes, jacobian)
+        return jacobian
+
+    def _collect_tangents(self, run: Callable, parameters: list) -> tuple:
+        """Derivatives (P, ...) of corners and of colours, None without colours."""
+        workspace, count = self._workspace, count_numbers(parameters)
+        corners = workspace.get("tangent", tuple(self._corners.shape))
+        all_corners = workspace.get("tangent_corners", (count, *corners.shape))
+        colors, all_colors = None, None
+        if self._colors is not None:
+            colors = workspace.get("tangent_color", tuple(self._colors.shape))
+            all_colors = workspace.get("tangent_colors", (count, *colors.shape))
+        for index in differentiate(run, parameters):
+            load_corners(self.vertices_ndc.dual, self.mesh.faces, corners)
+            stack(corners, index, all_corners)
+            if colors is not None:
+                load_colors(self._buffers.colors.dual, colors)
+                stack(colors, index, all_colors)
+        return all_corners, all_colors
 
     def fragments(self, faces_per_pixel: Optional[int] = None) -> Fragments:
         """The nearest faces of each pixel, of a rasterizer that looks for them (`KNearest`).
@@ -184,6 +248,7 @@ class Renderer:
                 "colors", (1, faces, self.mesh.texel_resolution**2 or 3, 3)
             )
             load_colors(self._buffers.colors, colors)
+        self._corners, self._colors = corners, colors
         rasterization = self.rasterizer.forward(
             self._workspace, corners, colors, self.mesh.texel_resolution, self.image_size
         )

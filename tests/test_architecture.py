@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "taichi_softras"
 FLOORS = [
     {"fields", "funcs", "io"},
-    {"scene", "geometry", "rasterizers", "losses", "optim"},
+    {"scene", "geometry", "rasterizers", "losses", "optim", "forward_mode"},
     {"shading"},
     {"functional"},
     {"renderer"},

@@ -104,6 +104,10 @@ OPENDR_DOUBLE = 1e-13
 
 # f32 kernels against it: sums over some hundred pixels, roundings of 6e-8.
 OPENDR_SINGLE = 5e-6
+
+# <J v, w> against <v, J^T w> in f64, relative to the length of the terms: sums in another order.
+TRANSPOSE_DOUBLE = 1e-12
+
 # PyTorch3D's results are f32: depths near 3 to some roundings of 2e-7; where the last of K faces is
 # tied with the next one to 2e-5, either may be in the list.
 PYTORCH3D_DEPTH = 6e-5
