@@ -1,9 +1,10 @@
-"""Forward mode: kernels on fields come in, and run with the derivatives by one number after another.
+"""Forward mode: kernels on fields run with their derivatives by one number after another.
 
 Taichi keeps derivatives in `field.dual`, beside the values.
 """
 
-from typing import Callable, Iterator
+from collections.abc import Iterator
+from typing import Callable
 
 import numpy as np
 import taichi as ti

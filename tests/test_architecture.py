@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "taichi_softras"
 FLOORS = [
     {"fields", "funcs", "io"},
     {"scene", "geometry", "rasterizers", "losses", "optim", "forward_mode"},
-    {"shading"},
+    {"shading", "gauss_newton"},
     {"functional"},
     {"renderer"},
     {"cli"},

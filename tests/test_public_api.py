@@ -10,6 +10,7 @@ def test_names():
         "Camera",
         "FilteredDerivative",
         "Flat",
+        "GaussNewton",
         "Gouraud",
         "KNearest",
         "Lights",

@@ -25,6 +25,9 @@ OPTIMIZER_DOUBLE = 1e-13
 # How near an optimizer comes to a minimum in 200 steps.
 OPTIMIZER_CONVERGED = 1e-2
 
+# A minimum that Gauss-Newton reaches quadratically: the last step squared.
+MINIMUM = 1e-8
+
 # f32 kernels against f64 twins, values and gradients, relative to the largest entry: some tens of
 # roundings of 6e-8, more where a normal or a direction cancels.
 SINGLE_PRECISION_RELATIVE = 1e-4

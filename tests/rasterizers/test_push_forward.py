@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import taichi as ti
 
 import taichi_softras as tsr
 from taichi_softras.rasterizers.planes import planes_from_pixels
