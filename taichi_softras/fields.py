@@ -70,7 +70,12 @@ class FieldTree:
         self._builder = ti.FieldsBuilder()
 
     def add(
-        self, shape: tuple, components: tuple = (), dtype: type = float, needs_grad: bool = True
+        self,
+        shape: tuple,
+        components: tuple = (),
+        dtype: type = float,
+        needs_grad: bool = True,
+        needs_dual: bool = True,
     ):
         """A field of `shape` whose elements are scalars (), vectors (n,) or matrices (n, m).
 
@@ -79,6 +84,7 @@ class FieldTree:
             components: () scalar, (n,) vector, (n, m) matrix.
             dtype: float (follows `default_fp`) or int.
             needs_grad: also place `field.grad`; only for float.
+            needs_dual: place `field.dual` too, the tangent of forward mode, if there is a gradient.
         """
         if dtype is int and needs_grad:
             raise ValueError("an integer field has no gradient: pass needs_grad=False")
@@ -86,14 +92,19 @@ class FieldTree:
             raise ValueError(
                 f"a field needs at least one element along each axis, got shape {shape}"
             )
+        needs_dual = needs_dual and needs_grad
+        derivatives = {"needs_grad": needs_grad, "needs_dual": needs_dual}
         if components == ():
-            field = ti.field(dtype, needs_grad=needs_grad)
+            field = ti.field(dtype, **derivatives)
         elif len(components) == 1:
-            field = ti.Vector.field(components[0], dtype, needs_grad=needs_grad)
+            field = ti.Vector.field(components[0], dtype, **derivatives)
         else:
-            field = ti.Matrix.field(*components, dtype, needs_grad=needs_grad)
-        for placed in (field, field.grad) if needs_grad else (field,):
-            self._node(shape).place(placed)
+            field = ti.Matrix.field(*components, dtype, **derivatives)
+        self._node(shape).place(field)
+        if needs_grad:
+            self._node(shape).place(field.grad)
+        if needs_dual:
+            self._node(shape).place(field.dual)
         return field
 
     def place(self) -> None:

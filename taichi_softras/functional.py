@@ -139,6 +139,15 @@ def check_reads_texture_cubes(rasterizer: Rasterizer) -> None:
         )
 
 
+def check_has_push_forward(rasterizer: Rasterizer) -> None:
+    """Raises a ValueError for a rasterizer without a Jacobian."""
+    if not getattr(rasterizer, "has_jacobian", True):
+        raise ValueError(
+            f"{type(rasterizer).__name__} has no Jacobian: its gradient is not linear in the "
+            "gradient that comes in; use FilteredDerivative, SoftAggregation or KNearest"
+        )
+
+
 def check_image_size(image_size: tuple) -> tuple:
     """(H, W) as two ints >= 1, or a ValueError."""
     try:

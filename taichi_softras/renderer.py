@@ -11,15 +11,17 @@ the user's tape in one place, `_rasterize`.
 import math
 import os
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Callable, Optional, Union
 
 import numpy as np
 import taichi as ti
 from taichi.lang import impl
 
 from taichi_softras.fields import FieldTree, default_numpy_float
+from taichi_softras.forward_mode import check_parameters, count_numbers, differentiate
 from taichi_softras.functional import (
     check_has_fragments,
+    check_has_push_forward,
     check_image_size,
     check_reads_texture_cubes,
 )
@@ -28,7 +30,7 @@ from taichi_softras.io.images import over_background, save_video
 from taichi_softras.rasterizers.base import Rasterizer
 from taichi_softras.rasterizers.depths import draw_depths
 from taichi_softras.rasterizers.k_nearest import Fragments
-from taichi_softras.rasterizers.planes import planes_from_pixels
+from taichi_softras.rasterizers.planes import jacobian_from_planes, planes_from_pixels, stack
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
 from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.scene.camera import Camera
@@ -104,7 +106,8 @@ class Renderer:
         self.vertices_ndc = tree.add((self.num_views, mesh.num_vertices), (3,))
         self._draws_depths = isinstance(self.shading, Depth)
         channels = 3 if self._buffers.colors is not None else 1 if self._draws_depths else 0
-        self.image = tree.add((self.num_views, *self.image_size), (channels + 1,))
+        image_shape = (self.num_views, *self.image_size)
+        self.image = tree.add(image_shape, (channels + 1,), needs_dual=False)
         self._frames = tree.add((self.num_views,), dtype=int, needs_grad=False)
         self._no_loss = tree.add(())
         tree.place()
@@ -113,6 +116,7 @@ class Renderer:
         self._workspace = Workspace()
         self._rasterization = None  # what the workspace holds: ...
         self._held = None  # ... the rasterizer, the first view and the number of views
+        self._corners = self._colors = None  # of the same views
         self._rasterizers = {}  # by (first, end) of the views that were drawn in one call
         self._on_tape = TapeMemory()
 
@@ -181,6 +185,67 @@ class Renderer:
         with ti.ad.Tape(self._no_loss):
             self._place_corners_and_colors(*views)
             self._resume(grad_image)
+
+    def jacobian(self, parameters: list, place: Optional[Callable] = None) -> np.ndarray:
+        """Draws `image` and returns its derivative by a few numbers, for Gauss-Newton.
+
+        The work grows with P, not with the number of pixels as that of P backward passes would.
+        Stages before the rasterizer are differentiated by Taichi's forward mode, the rasterizer
+        by the transpose of its backward pass.
+
+        Args:
+            parameters: fields of P numbers in all, of any shapes: of cameras, lights or the mesh,
+                or your own, made with `needs_dual=True`, which `place` reads.
+            place: runs your kernels that write fields of the scene from `parameters`. Fields in
+                between need a dual too, and a field must not be written twice.
+
+        Returns:
+            (B, H, W, C + 1, P), parameters in the order of the list, C order within a field.
+
+        Raises:
+            ValueError: for a parameter without dual; for a rasterizer whose gradient is not
+                linear; as `render`.
+            RuntimeError: inside a tape.
+        """
+        self._workspace.check_runtime()
+        parameters = check_parameters(parameters)
+        check_has_push_forward(self.rasterizer)
+        if impl.get_runtime().target_tape is not None:
+            raise RuntimeError("jacobian is a derivative already: call it outside of ti.ad.Tape")
+
+        views = (0, self.num_views)
+
+        def run():
+            if place is not None:
+                place()
+            self._place_corners_and_colors(*views)
+
+        run()
+        self._rasterize(*views)
+        self._draw(self.rasterizer, *views)  # all of them in one pass
+        tangents = self._collect_tangents(run, parameters)
+        planes = self._rasterization.push_forward(*tangents)
+        shape = (*self.image.shape, self.image.n, planes.shape[0])
+        jacobian = np.empty(shape, default_numpy_float())
+        jacobian_from_planes(planes, jacobian)
+        return jacobian
+
+    def _collect_tangents(self, run: Callable, parameters: list) -> tuple:
+        """Derivatives (P, ...) of corners and of colours, None without colours."""
+        workspace, count = self._workspace, count_numbers(parameters)
+        corners = workspace.get("tangent", tuple(self._corners.shape))
+        all_corners = workspace.get("tangent_corners", (count, *corners.shape))
+        colors, all_colors = None, None
+        if self._colors is not None:
+            colors = workspace.get("tangent_color", tuple(self._colors.shape))
+            all_colors = workspace.get("tangent_colors", (count, *colors.shape))
+        for index in differentiate(run, parameters):
+            load_corners(self.vertices_ndc.dual, self.mesh.faces, 0, corners)
+            stack(corners, index, all_corners)
+            if colors is not None:
+                load_colors(self._buffers.colors.dual, 0, colors)
+                stack(colors, index, all_colors)
+        return all_corners, all_colors
 
     def fragments(self, faces_per_pixel: Optional[int] = None) -> Fragments:
         """The nearest faces of each pixel, of a rasterizer that looks for them (`KNearest`).
@@ -297,21 +362,25 @@ class Renderer:
         if self._held is not None and self._held[1:] == wanted[1:] and self._held[0] is rasterizer:
             return
         self._held = None
-        faces = self.mesh.num_faces
-        corners = self._workspace.get("corners", (num_views, faces, 3, 3))
-        load_corners(self.vertices_ndc, self.mesh.faces, start, corners)
-        colors = None
+        workspace, faces = self._workspace, self.mesh.num_faces
+        self._corners = workspace.get("corners", (num_views, faces, 3, 3))
+        load_corners(self.vertices_ndc, self.mesh.faces, start, self._corners)
+        self._colors = None
         source = self._buffers.colors
         if source is not None:
             colorings, colored = (1, 0) if self._has_one_coloring else (num_views, start)
             entries = math.prod(source.shape[2:])  # of a face
-            colors = self._workspace.get("colors", (colorings, faces, entries, 3))
-            load_colors(source, colored, colors)
+            self._colors = workspace.get("colors", (colorings, faces, entries, 3))
+            load_colors(source, colored, self._colors)
         if self._draws_depths:
-            self._rasterization = draw_depths(rasterizer, self._workspace, corners, self.image_size)
+            self._rasterization = draw_depths(rasterizer, workspace, self._corners, self.image_size)
         else:
             self._rasterization = rasterizer.forward(
-                self._workspace, corners, colors, self.mesh.texel_resolution, self.image_size
+                workspace,
+                self._corners,
+                self._colors,
+                self.mesh.texel_resolution,
+                self.image_size,
             )
         self._held = wanted
 

@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "taichi_softras"
 FLOORS = [
     {"fields", "funcs", "io", "tape"},
-    {"scene", "geometry", "rasterizers", "losses", "optim"},
-    {"shading"},
+    {"scene", "geometry", "rasterizers", "losses", "optim", "forward_mode"},
+    {"shading", "gauss_newton"},
     {"functional"},
     {"renderer"},
     {"cli"},

@@ -11,6 +11,7 @@ def test_names():
         "Depth",
         "FilteredDerivative",
         "Flat",
+        "GaussNewton",
         "Gouraud",
         "KNearest",
         "Lights",

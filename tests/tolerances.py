@@ -25,6 +25,9 @@ OPTIMIZER_DOUBLE = 1e-13
 # How near an optimizer comes to a minimum in 200 steps.
 OPTIMIZER_CONVERGED = 1e-2
 
+# A minimum that Gauss-Newton reaches quadratically: the last step squared.
+MINIMUM = 1e-8
+
 # f32 kernels against f64 twins, values and gradients, relative to the largest entry: some tens of
 # roundings of 6e-8, more where a normal or a direction cancels.
 SINGLE_PRECISION_RELATIVE = 1e-4
@@ -104,6 +107,10 @@ OPENDR_DOUBLE = 1e-13
 
 # f32 kernels against it: sums over some hundred pixels, roundings of 6e-8.
 OPENDR_SINGLE = 5e-6
+
+# <J v, w> against <v, J^T w> in f64, relative to the length of the terms: sums in another order.
+TRANSPOSE_DOUBLE = 1e-12
+
 # PyTorch3D's results are f32: depths near 3 to some roundings of 2e-7; where the last of K faces is
 # tied with the next one to 2e-5, either may be in the list.
 PYTORCH3D_DEPTH = 6e-5

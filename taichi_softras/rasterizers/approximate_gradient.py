@@ -50,6 +50,7 @@ class ApproximateGradient:
     """
 
     reads_texture_cubes: ClassVar[bool] = True
+    has_jacobian: ClassVar[bool] = False
 
     near: float = 0.1
     far: float = 100.0

@@ -30,6 +30,19 @@ class Rasterization(Protocol):
     def backward(self) -> None:
         """Fills `grad_corners` and `grad_colors` from `grad_image`."""
 
+    def push_forward(
+        self, tangent_corners: ti.Ndarray, tangent_colors: Optional[ti.Ndarray]
+    ) -> ti.Ndarray:
+        """The transpose of `backward`, where that is linear; other methods do not have it.
+
+        Args:
+            tangent_corners: (P, B, F, 3, 3), derivatives of the corners by P parameters.
+            tangent_colors: P times the shape of the colours; None without colours.
+
+        Returns:
+            (P, B, C + 1, H, W): derivatives of the image. `grad_image` may be overwritten.
+        """
+
 
 class Rasterizer(Protocol):
     """A method: a frozen dataclass of its settings, in a file of its own."""

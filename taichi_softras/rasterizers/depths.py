@@ -33,6 +33,7 @@ class DepthRasterization(Rasterization):
         colors = workspace.get("corner_depths", (*corners.shape[:3], 1))
         load_depths(corners, colors)
         on_far = dataclasses.replace(rasterizer, background=rasterizer.far)
+        self.workspace = workspace
         self.colored = on_far.forward(workspace, corners, colors, 0, image_size)
         self.image = self.colored.image
 
@@ -51,6 +52,12 @@ class DepthRasterization(Rasterization):
         self.colored.backward()
         load_depths_backward(self.colored.grad_colors, self.grad_corners)
 
+    def push_forward(self, tangent_corners: ti.Ndarray, tangent_colors: None) -> ti.Ndarray:
+        """(P, B, 2, H, W): the transpose of `backward`, see `Rasterization.push_forward`."""
+        tangent_depths = self.workspace.get("tangent_depths", (*tangent_corners.shape[:4], 1))
+        load_tangent_depths(tangent_corners, tangent_depths)
+        return self.colored.push_forward(tangent_corners, tangent_depths)
+
 
 @ti.kernel
 def load_depths(
@@ -60,6 +67,18 @@ def load_depths(
     """Copies."""
     for view, face, corner in ti.ndrange(corners.shape[0], corners.shape[1], 3):
         colors[view, face, corner, 0] = corners[view, face, corner, 2]
+
+
+@ti.kernel
+def load_tangent_depths(
+    tangent_corners: array(float, 5),  # (P, B, F, 3, 3)
+    tangent_depths: array(float, 5),  # (P, B, F, 3, 1)
+):
+    """The derivative of `load_depths`."""
+    for parameter, view in ti.ndrange(tangent_corners.shape[0], tangent_corners.shape[1]):
+        for face, corner in ti.ndrange(tangent_corners.shape[2], 3):
+            tangent = tangent_corners[parameter, view, face, corner, 2]
+            tangent_depths[parameter, view, face, corner, 0] = tangent
 
 
 @ti.kernel

@@ -119,6 +119,32 @@ class FilteredRasterization(ZBufferRasterization):
         )
         self.pull_back_colors(self.grad_image)
 
+    def push_forward(
+        self, tangent_corners: ti.Ndarray, tangent_colors: Optional[ti.Ndarray]
+    ) -> ti.Ndarray:
+        """(P, B, C + 1, H, W): the transpose of `backward`, see `Rasterization.push_forward`."""
+        z_buffer = self.z_buffer
+        shape = (tangent_corners.shape[0], *self.image.shape)
+        tangent_image = self.workspace.get("tangent_image", shape)
+        if not self.has_colors:
+            tangent_colors = self.workspace.get("no_tangent_colors", (1, 1, 1, 1, 1))
+        move_image(
+            z_buffer.records,
+            z_buffer.faces,
+            z_buffer.weights,
+            z_buffer.depths,
+            self.image,
+            z_buffer.faces if self.boundary is None else self.boundary,
+            self.texel_resolution,
+            self.cube_margin,
+            tangent_corners,
+            tangent_colors,
+            tangent_image,
+            PLAIN if self.boundary is None else OUTLINED,
+            self.coloring,
+        )
+        return tangent_image
+
 
 @ti.func
 def plain_shares(has_before: int, has_after: int, crosses_before: int, crosses_after: int) -> vec2:
@@ -163,6 +189,54 @@ PLAIN = SlopeRule(plain_shares, False)
 OUTLINED = SlopeRule(outlined_shares, True)
 
 
+@ti.func
+def find_stencil(
+    boundary: ti.template(),  # (B, H, W)
+    view: int,
+    row: int,
+    column: int,
+    axis: ti.template(),  # 0: right, 1: down
+    rule: ti.template(),
+):
+    """The slope at a pixel along an axis, as shares of I[i] - I[i-1] and of I[i+1] - I[i].
+
+    Returns:
+        A struct: the two `shares`, and the `before` and `after` pixels (row, column); across
+        the border these are the pixel itself.
+    """
+    right = ti.static(1 - axis)
+    down = ti.static(axis)
+    has_before = ti.select(column * right + row * down > 0, 1, 0)
+    is_inside = (row + down < boundary.shape[1]) & (column + right < boundary.shape[2])
+    has_after = ti.select(is_inside, 1, 0)
+    before = ti.Vector([row - down * has_before, column - right * has_before])
+    after = ti.Vector([row + down * has_after, column + right * has_after])
+    crosses_before = 0
+    crosses_after = 0
+    if ti.static(rule.has_outlines):
+        here = boundary[view, row, column]
+        crosses_before = here | boundary[view, before[0], before[1]]
+        crosses_after = here | boundary[view, after[0], after[1]]
+    shares = rule.shares(has_before, has_after, crosses_before, crosses_after)
+    return ti.Struct(shares=shares, before=before, after=after)
+
+
+@ti.func
+def image_slope(
+    image: ti.template(),  # (B, C + 1, H, W)
+    stencil: ti.template(),
+    view: int,
+    channel: int,
+    row: int,
+    column: int,
+) -> float:
+    """The change of the image over one pixel."""
+    here = image[view, channel, row, column]
+    before = here - image[view, channel, stencil.before[0], stencil.before[1]]
+    after = image[view, channel, stencil.after[0], stencil.after[1]] - here
+    return stencil.shares.x * before + stencil.shares.y * after
+
+
 @ti.kernel
 def find_flow(
     faces: array(int, 3),  # (B, H, W)
@@ -175,31 +249,11 @@ def find_flow(
     """What the loss gains when the image at a pixel moves left or up by one pixel."""
     for view, row, column in ti.ndrange(faces.shape[0], faces.shape[1], faces.shape[2]):
         for axis in ti.static(range(2)):
-            right = ti.static(1 - axis)
-            down = ti.static(axis)
             total = 0.0
             if faces[view, row, column] != NO_FACE:
-                has_before = ti.select(column * right + row * down > 0, 1, 0)
-                next_row = row + down
-                next_column = column + right
-                is_inside = (next_row < faces.shape[1]) & (next_column < faces.shape[2])
-                has_after = ti.select(is_inside, 1, 0)
-                row_before = row - down * has_before
-                column_before = column - right * has_before
-                row_after = row + down * has_after
-                column_after = column + right * has_after
-                crosses_before = 0
-                crosses_after = 0
-                if ti.static(rule.has_outlines):
-                    here = boundary[view, row, column]
-                    crosses_before = here | boundary[view, row_before, column_before]
-                    crosses_after = here | boundary[view, row_after, column_after]
-                shares = rule.shares(has_before, has_after, crosses_before, crosses_after)
+                stencil = find_stencil(boundary, view, row, column, axis, rule)
                 for channel in range(image.shape[1]):
-                    here = image[view, channel, row, column]
-                    before = here - image[view, channel, row_before, column_before]
-                    after = image[view, channel, row_after, column_after] - here
-                    slope = shares.x * before + shares.y * after
+                    slope = image_slope(image, stencil, view, channel, row, column)
                     total += slope * grad_image[view, channel, row, column]
             flow[view, axis, row, column] = total
 
@@ -231,3 +285,52 @@ def gather_flow(
             grad_corners[view, face, corner, 0] = pixels * sums[corner, 0]
             grad_corners[view, face, corner, 1] = -pixels * sums[corner, 1]
             grad_corners[view, face, corner, 2] = 0.0
+
+
+@ti.kernel
+def move_image(
+    records: array(float, 2),  # (B * F, RECORD_SIZE)
+    faces: array(int, 3),  # (B, H, W)
+    weights: array(float, 4),  # (B, 3, H, W)
+    depths: array(float, 4),  # (B, 1, H, W)
+    image: array(float, 4),  # (B, C + 1, H, W)
+    boundary: array(int, 3),  # (B, H, W) 1 on outlines; read if the rule has them
+    resolution: int,
+    margin: float,  # of texture cubes
+    tangent_corners: array(float, 5),  # (P, B, F, 3, 3)
+    tangent_colors: array(float, 5),  # (P, B or 1, F, 3 or R * R or R * R * R, C)
+    tangent_image: array(float, 5),  # (P, B, C + 1, H, W)
+    rule: ti.template(),
+    coloring: ti.template(),
+):
+    """The transpose of `find_flow`, `gather_flow` and `paint_backward`: a thread owns a pixel."""
+    for view, row, column in ti.ndrange(faces.shape[0], faces.shape[1], faces.shape[2]):
+        face = faces[view, row, column]
+        for parameter, channel in ti.ndrange(tangent_image.shape[0], tangent_image.shape[2]):
+            tangent_image[parameter, view, channel, row, column] = 0.0
+        if face != NO_FACE:
+            i = view * tangent_corners.shape[2] + face
+            on_face = weights_on_face(records, weights, depths, i, view, row, column)
+            pixels = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float) * 0.5  # in one NDC
+            right = find_stencil(boundary, view, row, column, 0, rule)
+            down = find_stencil(boundary, view, row, column, 1, rule)
+            for channel in range(image.shape[1]):
+                slope_x = pixels * image_slope(image, right, view, channel, row, column)
+                slope_y = -pixels * image_slope(image, down, view, channel, row, column)
+                for parameter in range(tangent_image.shape[0]):
+                    change = 0.0
+                    for corner in ti.static(range(3)):
+                        by_x = tangent_corners[parameter, view, face, corner, 0] * slope_x
+                        by_y = tangent_corners[parameter, view, face, corner, 1] * slope_y
+                        change -= on_face[corner] * (by_x + by_y)
+                    tangent_image[parameter, view, channel, row, column] = change
+            if ti.static(coloring.channels > 0):
+                entries, shares = coloring.entries(on_face, resolution, margin)
+                of_view = view % tangent_colors.shape[1]
+                for parameter in range(tangent_image.shape[0]):
+                    for k in ti.static(range(coloring.count)):
+                        for channel in ti.static(range(coloring.channels)):
+                            tangent_image[parameter, view, channel, row, column] += (
+                                shares[k]
+                                * tangent_colors[parameter, of_view, face, entries[k], channel]
+                            )

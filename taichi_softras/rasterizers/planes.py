@@ -28,6 +28,30 @@ def pixels_from_planes(
 
 
 @ti.kernel
+def jacobian_from_planes(
+    planes: array(float, 5),  # (P, B, C, H, W)
+    jacobian: array(None, 5),  # (B, H, W, C, P), a NumPy array
+):
+    """Parameters last."""
+    for view, row, column in ti.ndrange(*jacobian.shape[:3]):
+        for channel, parameter in ti.ndrange(jacobian.shape[3], jacobian.shape[4]):
+            value = planes[parameter, view, channel, row, column]
+            jacobian[view, row, column, channel, parameter] = value
+
+
+@ti.kernel
+def stack(
+    part: array(float, 4),
+    index: int,
+    stacked: array(float, 5),  # (P, *part.shape)
+):
+    """stacked[index] = part."""
+    for i, j in ti.ndrange(part.shape[0], part.shape[1]):
+        for k, m in ti.ndrange(part.shape[2], part.shape[3]):
+            stacked[index, i, j, k, m] = part[i, j, k, m]
+
+
+@ti.kernel
 def average_blocks(
     fine: array(float, 4),  # (B, C, factor * H, factor * W)
     factor: int,

@@ -23,6 +23,7 @@ from taichi_softras.rasterizers.base import (
 )
 from taichi_softras.rasterizers.binning import CPU_BLOCK, Bins
 from taichi_softras.rasterizers.faces import prepare_faces
+from taichi_softras.rasterizers.soft_jacobian import push_channel_forward
 from taichi_softras.rasterizers.soft_kernels import (
     LANES,
     Numbers,
@@ -270,3 +271,37 @@ class SoftRasterization(Rasterization):
             )
         if is_summed:
             sum_views(grad_colors, self.grad_colors)
+
+    def push_forward(
+        self, tangent_corners: ti.Ndarray, tangent_colors: Optional[ti.Ndarray]
+    ) -> ti.Ndarray:
+        """(P, B, C + 1, H, W): the transpose of `backward`, see `Rasterization.push_forward`."""
+        views, channels = self.image.shape[:2]
+        shape = (tangent_corners.shape[0], views, channels, *self.image_size)
+        tangent_image = self.workspace.get("tangent_image", shape)
+        if not self.has_colors:
+            tangent_colors = self.workspace.get("no_tangent_colors", (1, 1, 1, 1, 1))
+        for channel in range(channels):
+            push_channel_forward(
+                channel,
+                self.records,
+                self.boxes,
+                self.bins.starts,
+                self.bins.faces,
+                self.colors,
+                self.texel_resolution,
+                self.background,
+                self.image,
+                self.state,
+                self.pixel_faces,
+                *self.image_size,
+                self.bins.rows,
+                self.bins.columns,
+                *self.numbers,
+                tangent_corners,
+                tangent_colors,
+                self.grad_image,
+                tangent_image,
+                self.structure,
+            )
+        return tangent_image

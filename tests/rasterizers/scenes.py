@@ -150,7 +150,7 @@ def make_scenes(image_size) -> dict:
         corners = renderer.vertices_ndc.to_numpy()[:, mesh.faces_array]
         colors = renderer._buffers.colors
         if colors is not None:
-            colors = colors.to_numpy()[None]
+            colors = colors.to_numpy()
         elif isinstance(shading, tsr.Depth):
             colors = shading
         scenes[shading] = Scene(renderer, corners, colors)

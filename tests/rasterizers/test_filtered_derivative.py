@@ -38,8 +38,8 @@ def planes(pixels):
     return np.moveaxis(pixels, -1, 0)[None]
 
 
-def check(golden, backend, tolerance):
-    """Image and what is seen in it are OpenDR's; alpha, which it has not, has no gradient."""
+def show(golden, backend):
+    """A rasterization whose image, and what is seen in it, are OpenDR's."""
     rasterization = forward(golden, backend)
     seen = rasterization.z_buffer
     depths = golden.depths[golden.triangles][golden.faces]
@@ -57,6 +57,12 @@ def check(golden, backend, tolerance):
     if golden.boundary is not None:
         rasterization.boundary = Workspace().get("boundary", (1, *golden.faces.shape), int)
         rasterization.boundary.from_numpy(golden.boundary[None].astype(np.int32))
+    return rasterization
+
+
+def check(golden, backend, tolerance):
+    """Alpha, which OpenDR has not, has no gradient."""
+    rasterization = show(golden, backend)
     rasterization.backward()
     grad_corners = rasterization.grad_corners.to_numpy()[0].astype(float)
     pixel = 2 / min(golden.faces.shape) * np.array([1, -1])  # NDC, y up
@@ -77,6 +83,22 @@ def test_opendr_in_double_precision(backend, golden):
 
 def test_opendr_in_single_precision(backend, golden):
     check(golden, backend, tolerances.OPENDR_SINGLE)
+
+
+@pytest.mark.f64
+def test_jacobian_of_opendr(backend, golden):
+    """Every vertex coordinate is a parameter."""
+    pixel = 2 / min(golden.faces.shape) * np.array([1, -1])  # NDC, y up
+    number = golden.vertices.size
+    moves = np.eye(number).reshape(number, -1, 2) * pixel
+    tangents = np.zeros((number, 1, *golden.triangles.shape, 3))
+    tangents[..., :2] = moves[:, None, golden.triangles]
+    colors = np.zeros((number, 1, *golden.triangles.shape, golden.image.shape[-1]))
+    pushed = show(golden, backend).push_forward(*(upload(t, float) for t in (tangents, colors)))
+    jacobian = np.moveaxis(pushed.to_numpy()[:, 0, :-1], (0, 1), (-1, -2))
+    error = np.abs(jacobian - golden.jacobian.reshape(jacobian.shape)).max()
+    print(f"Jacobian: largest error {error:.1e} of {np.abs(golden.jacobian).max():.1e}")
+    assert error < tolerances.OPENDR_DOUBLE * np.abs(golden.jacobian).max()
 
 
 @pytest.mark.f64

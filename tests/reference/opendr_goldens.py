@@ -28,6 +28,7 @@ class OpenDrGolden:
     grad_image: np.ndarray  # (H, W, C)
     grad_vertices: np.ndarray  # (V, 2)
     grad_vertex_colors: np.ndarray  # (V, C)
+    jacobian: np.ndarray  # (H, W, C, V, 2) of the image by the vertices
 
     @property
     def corners(self):
@@ -53,17 +54,22 @@ def load_opendr(name: str, rule: str) -> OpenDrGolden:
     with np.load(path) as archive:
         data = dict(archive)
     faces = data[f"{rule}_visibility"].astype(np.int64)
+    image, vertices = data[f"{rule}_image"], data["verts2d"]
+    jacobian = np.zeros((image.size, vertices.size))
+    place = data[f"{rule}_J_row"], data[f"{rule}_J_col"]
+    np.add.at(jacobian, place, data[f"{rule}_J_data"])
     return OpenDrGolden(
-        vertices=data["verts2d"],
+        vertices=vertices,
         depths=data["verts_z"],
         triangles=data["faces"],
         vertex_colors=data["vertex_colors"],
         background=data["bgcolor"],
-        image=data[f"{rule}_image"],
+        image=image,
         faces=np.where(faces < len(data["faces"]), faces, -1),
         weights=data[f"{rule}_barycentric"],
         boundary=data["boundary"] if rule == "overdraw" else None,
         grad_image=data["W"],
         grad_vertices=data[f"{rule}_grad_verts2d"],
         grad_vertex_colors=data[f"{rule}_grad_vertex_colors"],
+        jacobian=jacobian.reshape(*image.shape, *vertices.shape),
     )
