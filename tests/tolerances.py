@@ -127,3 +127,11 @@ PYTORCH3D_GRADIENT = 2e-3
 
 # Texture cubes end 1e-3 of an entry before their last one, in a scene whose light is below 2.
 CUBE_MARGIN = 2e-3
+
+# Direction of a silhouette's gradient at 1280 x 1280 pixels, edges soft over half a pixel, against
+# that of the area: 1 - cosine. An edge's pixels are a part in some hundred of its length.
+SHARP_SILHOUETTE_COSINE = 1e-4
+
+# Gradient along a curve of f32 brightness against its central differences at +-2e-3, relative to
+# the largest: rounding leaves 1e-7 / 2e-3 = 5e-5, truncation (2e-3)^2 / sigma / 6 of it 2e-4.
+CURVE_SLOPE_SINGLE = 1e-3

@@ -6,7 +6,10 @@ import pytest
 
 from tests.examples.loading import ROOT, load_example
 
-MAX_LINES = {"fit_silhouettes": 300}  # the main job: presets, own data, film
+MAX_LINES = {  # a job with presets, own data and film; a figure of 15 pictures
+    "fit_silhouettes": 300,
+    "compare_gradients": 92,
+}
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 
 
