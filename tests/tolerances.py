@@ -18,6 +18,10 @@ SOFTRAS_IMAGE_STORED_AS_FLOAT32 = 6e-8
 # Flatten divides by lengths^2 that are enlarged by 1e-6 of the hinge's size^2.
 FLATTEN_GUARD = 1e-4
 
+# Normals are divided by lengths that are enlarged by 1e-12 of a hinge's size^4, whose faces here
+# are 1/20 of its size^2 or more.
+NORMAL_GUARD = 1e-9
+
 # 50 optimizer steps in f32 or f64, on values around 1: one or two roundings a step.
 OPTIMIZER_SINGLE = 1e-5
 OPTIMIZER_DOUBLE = 1e-13

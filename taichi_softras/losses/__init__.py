@@ -7,3 +7,5 @@ from taichi_softras.losses.image import silhouette_ious as silhouette_ious
 from taichi_softras.losses.mesh import edge_length as edge_length
 from taichi_softras.losses.mesh import flatten as flatten
 from taichi_softras.losses.mesh import laplacian as laplacian
+from taichi_softras.losses.mesh import laplacian_length as laplacian_length
+from taichi_softras.losses.mesh import normal_consistency as normal_consistency

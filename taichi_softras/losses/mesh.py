@@ -36,7 +36,30 @@ def laplacian(mesh, loss, weight: float = 1.0) -> None:
     check_loss(loss)
     connectivity = _connectivity(mesh)
     if connectivity.neighbors is not None:
-        _laplacian(mesh.vertices, connectivity, loss, float(weight))
+        _laplacian(mesh.vertices, connectivity, loss, float(weight), square, square_vjp)
+
+
+def laplacian_length(mesh, loss, weight: float = 1.0) -> None:
+    """Adds the mean over vertices of |v_i - mean of the neighbours of v_i|.
+
+    It pulls at all vertices alike, however far they stand out; a vertex without neighbours
+    adds nothing.
+
+    Args:
+        mesh: `Mesh`; the gradient goes to `mesh.vertices`.
+        loss: 0-D float field with gradient.
+        weight: factor of this loss.
+
+    Raises:
+        ValueError: `loss` is not a 0-D field with gradient.
+
+    Source: `mesh_laplacian_smoothing`, method "uniform", of PyTorch3D (Ravi et al. 2020).
+    """
+    check_loss(loss)
+    connectivity = _connectivity(mesh)
+    if connectivity.neighbors is not None:
+        scale = float(weight) / mesh.num_vertices
+        _laplacian(mesh.vertices, connectivity, loss, scale, length, length_vjp)
 
 
 def flatten(mesh, loss, weight: float = 1.0) -> None:
@@ -60,6 +83,28 @@ def flatten(mesh, loss, weight: float = 1.0) -> None:
     hinges = _connectivity(mesh).hinges
     if hinges is not None:
         add_flatten_loss(mesh.vertices, hinges, loss, float(weight))
+
+
+def normal_consistency(mesh, loss, weight: float = 1.0) -> None:
+    """Adds the mean over pairs of faces that share an edge of 1 - cos, which keeps them coplanar.
+
+    cos is that of the angle between their normals, both taken on one side of the surface, however
+    the faces are wound: 1 when they are flat. An edge with n faces has n (n - 1) / 2 pairs.
+
+    Args:
+        mesh: `Mesh`; the gradient goes to `mesh.vertices`.
+        loss: 0-D float field with gradient.
+        weight: factor of this loss.
+
+    Raises:
+        ValueError: `loss` is not a 0-D field with gradient.
+
+    Source: `mesh_normal_consistency` of PyTorch3D (Ravi et al. 2020).
+    """
+    check_loss(loss)
+    pairs = _connectivity(mesh).pairs
+    if pairs is not None:
+        add_normal_consistency_loss(mesh.vertices, pairs, loss, float(weight) / pairs.shape[0])
 
 
 def edge_length(mesh, loss, weight: float = 1.0, target_length: float = 0.0) -> None:
@@ -94,6 +139,7 @@ class _Connectivity:
         neighbors: (2E,) vertices.
         edges: (E, 2) vertices.
         hinges: (I, 4) the two vertices of an inner edge, then the two opposite ones.
+        pairs: (P, 4) the same for every two faces that share an edge.
         deviations: (V,) vec3 scratch, world: vertex - mean of its neighbours.
     """
 
@@ -106,6 +152,7 @@ class _Connectivity:
         self.neighbors = _table(ends[:, 1])
         self.edges = _table(edges)
         self.hinges = _table(hinges_of_faces(mesh.faces_array))
+        self.pairs = _table(pairs_of_faces(mesh.faces_array))
         self.deviations = ti.Vector.ndarray(3, float, mesh.num_vertices)
 
 
@@ -117,8 +164,8 @@ def _table(array: np.ndarray):
     return table
 
 
-def hinges_of_faces(faces: np.ndarray) -> np.ndarray:
-    """(I, 4) vertices of the edges that exactly two faces share: start, end, opposite, opposite.
+def pairs_of_faces(faces: np.ndarray) -> np.ndarray:
+    """(P, 4) vertices of every two faces that share an edge: start, end, opposite, opposite.
 
     Args:
         faces: (F, 3) vertices.
@@ -127,11 +174,28 @@ def hinges_of_faces(faces: np.ndarray) -> np.ndarray:
     low, high = np.minimum(starts, ends), np.maximum(starts, ends)
     keys = low.astype(np.int64) * (faces.max() + 1) + high
     order = np.argsort(keys, kind="stable")
-    _, firsts, counts = np.unique(keys[order], return_index=True, return_counts=True)
-    firsts = firsts[counts == 2]
-    one, two = order[firsts], order[firsts + 1]
-    hinges = np.stack([low[one], high[one], opposites[one], opposites[two]], axis=1)
-    return hinges[low[one] != high[one]]
+    order = order[low[order] != high[order]]
+    pairs = [np.zeros((0, 4), faces.dtype)]
+    for distance in range(1, len(order)):  # of two faces of one edge in this order
+        one, two = order[:-distance], order[distance:]
+        share = keys[one] == keys[two]
+        if not share.any():
+            break
+        one, two = one[share], two[share]
+        pairs.append(np.stack([low[one], high[one], opposites[one], opposites[two]], axis=1))
+    return np.concatenate(pairs)
+
+
+def hinges_of_faces(faces: np.ndarray) -> np.ndarray:
+    """(I, 4) those of `pairs_of_faces` whose edge has no third face.
+
+    Args:
+        faces: (F, 3) vertices.
+    """
+    pairs = pairs_of_faces(faces)
+    keys = pairs[:, 0].astype(np.int64) * (faces.max() + 1) + pairs[:, 1]
+    _, pair_of_edge, counts = np.unique(keys, return_index=True, return_counts=True)
+    return pairs[pair_of_edge[counts == 1]]
 
 
 @ti.ad.no_grad
@@ -148,16 +212,42 @@ def _connectivity(mesh) -> _Connectivity:
 # Laplacian ---------------------------------------------------------------------------------------
 
 
+@ti.func
+def square(deviation):
+    """The penalty of `laplacian`."""
+    return deviation.norm_sqr()
+
+
+@ti.func
+def square_vjp(deviation, grad):
+    """Adjoint of `square`."""
+    return 2.0 * grad * deviation
+
+
+@ti.func
+def length(deviation):
+    """The penalty of `laplacian_length`."""
+    return ti.sqrt(deviation.norm_sqr() + SMALLEST_SQUARE)
+
+
+@ti.func
+def length_vjp(deviation, grad):
+    """Adjoint of `length`, 0 at 0."""
+    return grad * deviation / length(deviation)
+
+
 @ti.ad.grad_replaced
-def _laplacian(vertices, connectivity, loss, weight):
+def _laplacian(vertices, connectivity, loss, weight, penalty, penalty_vjp):
     starts, neighbors = connectivity.neighbor_starts, connectivity.neighbors
-    add_laplacian_loss(vertices, starts, neighbors, connectivity.deviations, loss, weight)
+    add_laplacian_loss(vertices, starts, neighbors, connectivity.deviations, loss, weight, penalty)
 
 
 @ti.ad.grad_for(_laplacian)
-def _laplacian_backward(vertices, connectivity, loss, weight):
+def _laplacian_backward(vertices, connectivity, loss, weight, penalty, penalty_vjp):
     starts, neighbors = connectivity.neighbor_starts, connectivity.neighbors
-    add_laplacian_loss_backward(vertices, starts, neighbors, connectivity.deviations, loss, weight)
+    add_laplacian_loss_backward(
+        vertices, starts, neighbors, connectivity.deviations, loss, weight, penalty_vjp
+    )
 
 
 @ti.kernel
@@ -168,15 +258,16 @@ def add_laplacian_loss(
     deviations: ti.types.ndarray(ndim=1, needs_grad=False),  # (V,) out, world
     loss: ti.template(),  # () out
     weight: float,
+    penalty: ti.template(),  # ti.func of a deviation
 ):
-    """Adds weight * sum_i |deviation_i|^2, deviation_i = v_i - mean of its neighbours."""
+    """Adds weight * sum_i penalty(deviation_i), deviation_i = v_i - mean of its neighbours."""
     for vertex in range(vertices.shape[0]):
         start, end = neighbor_starts[vertex], neighbor_starts[vertex + 1]
         deviation = ti.Vector([0.0, 0.0, 0.0])
         for i in range(start, end):
             deviation += (vertices[vertex] - vertices[neighbors[i]]) / (end - start)
         deviations[vertex] = deviation
-        loss[None] += weight * deviation.norm_sqr()
+        loss[None] += weight * penalty(deviation)
 
 
 @ti.kernel
@@ -187,22 +278,23 @@ def add_laplacian_loss_backward(
     deviations: ti.types.ndarray(ndim=1, needs_grad=False),  # (V,) world
     loss: ti.template(),  # ()
     weight: float,
+    penalty_vjp: ti.template(),  # ti.func of a deviation and the gradient of its penalty
 ):
     """Adjoint of `add_laplacian_loss`: a vertex is also in the mean of each of its neighbours.
 
     The deviations depend on the vertices alone, so all calls of a tape share them.
     """
     for vertex in range(vertices.shape[0]):
-        total = deviations[vertex]
+        grad_penalty = weight * loss.grad[None]
+        total = penalty_vjp(deviations[vertex], grad_penalty)
         for i in range(neighbor_starts[vertex], neighbor_starts[vertex + 1]):
             neighbor = neighbors[i]
             num_neighbors = neighbor_starts[neighbor + 1] - neighbor_starts[neighbor]
-            total -= deviations[neighbor] / num_neighbors
-        slope = 2.0 * weight * loss.grad[None] * total
-        vertices.grad[vertex] = vertices.grad[vertex] + slope
+            total -= penalty_vjp(deviations[neighbor], grad_penalty) / num_neighbors
+        vertices.grad[vertex] = vertices.grad[vertex] + total
 
 
-# Flatten and edge length, by Taichi's autodiff ---------------------------------------------------
+# Flatten, normals and edge length, by Taichi's autodiff -------------------------------------------
 
 
 @ti.kernel
@@ -226,6 +318,27 @@ def add_flatten_loss(
         length_2 = ti.sqrt(height_2.norm_sqr() + guard)
         cosine = height_1.dot(height_2) / (length_1 * length_2)
         loss[None] += weight * (cosine + 1.0) ** 2
+
+
+@ti.kernel
+def add_normal_consistency_loss(
+    vertices: ti.template(),  # (V,) world
+    pairs: ti.types.ndarray(ndim=2, needs_grad=False),  # (P, 4)
+    loss: ti.template(),  # () out
+    weight: float,
+):
+    """Adds weight * sum (1 - cos) between the normals of two faces, in a unit of their size."""
+    for pair in range(pairs.shape[0]):
+        origin = vertices[pairs[pair, 0]]
+        edge = vertices[pairs[pair, 1]] - origin
+        side_1 = vertices[pairs[pair, 2]] - origin
+        side_2 = vertices[pairs[pair, 3]] - origin
+        size = edge.norm_sqr() + side_1.norm_sqr() + side_2.norm_sqr() + SMALLEST_SQUARE
+        normal_1 = edge.cross(side_1) / size
+        normal_2 = side_2.cross(edge) / size
+        length_1 = ti.sqrt(normal_1.norm_sqr() + RELATIVE_GUARD**2)
+        length_2 = ti.sqrt(normal_2.norm_sqr() + RELATIVE_GUARD**2)
+        loss[None] += weight * (1.0 - normal_1.dot(normal_2) / (length_1 * length_2))
 
 
 @ti.kernel

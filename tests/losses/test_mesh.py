@@ -1,11 +1,13 @@
 """Mesh losses against dense NumPy twins and, in f64, against central differences."""
 
+import itertools
+
 import numpy as np
 import pytest
 import taichi as ti
 
 from taichi_softras import losses
-from taichi_softras.losses.mesh import hinges_of_faces
+from taichi_softras.losses.mesh import hinges_of_faces, pairs_of_faces
 from taichi_softras.scene import primitives
 from taichi_softras.scene.mesh import Mesh
 from tests import tolerances
@@ -13,12 +15,20 @@ from tests.gradcheck import check_gradient
 
 
 def laplacian_twin(vertices, faces):
-    """The dense matrix I - D^-1 A of the original."""
+    return np.sum(deviations_twin(vertices, faces) ** 2)
+
+
+def laplacian_length_twin(vertices, faces):
+    return np.mean(np.linalg.norm(deviations_twin(vertices, faces), axis=1))
+
+
+def deviations_twin(vertices, faces):
+    """By the dense matrix I - D^-1 A of the original."""
     adjacency = np.zeros((len(vertices), len(vertices)))
     for a, b, c in faces:
         adjacency[[a, b, c, b, c, a], [b, c, a, a, b, c]] = 1
     matrix = np.eye(len(vertices)) - adjacency / adjacency.sum(axis=1, keepdims=True)
-    return np.sum((matrix @ vertices) ** 2)
+    return matrix @ vertices
 
 
 def flatten_twin(vertices, faces):
@@ -34,6 +44,19 @@ def flatten_twin(vertices, faces):
     return total
 
 
+def normal_consistency_twin(vertices, faces):
+    """A loop over pairs of faces, with their normals; for meshes that are wound alike."""
+    losses_of_pairs = []
+    for face, other in itertools.combinations(faces, 2):
+        if len(set(face.tolist()) & set(other.tolist())) == 2:
+            a, b = (
+                np.cross(*(vertices[corners[1:]] - vertices[corners[0]]))
+                for corners in (face, other)
+            )
+            losses_of_pairs.append(1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    return np.mean(losses_of_pairs)
+
+
 def edge_length_twin(vertices, faces):
     edges = {frozenset(face[[i, i - 1]]) for face in faces for i in range(3)}
     return np.mean([np.sum((vertices[a] - vertices[b]) ** 2) for a, b in edges])
@@ -41,17 +64,24 @@ def edge_length_twin(vertices, faces):
 
 def hinges_twin(faces):
     """[a, b, opposite, opposite] of each edge with two faces."""
+    return [[*edge, *pair] for edge, pair in opposites_of_edges(faces).items() if len(pair) == 2]
+
+
+def opposites_of_edges(faces):
+    """The third vertices of the faces at each edge."""
     opposites = {}
     for face in faces:
         for i in range(3):
             edge = tuple(sorted((int(face[i]), int(face[i - 1]))))
             opposites.setdefault(edge, []).append(int(face[i - 2]))
-    return [[*edge, *pair] for edge, pair in opposites.items() if len(pair) == 2]
+    return opposites
 
 
 CASES = {
     "laplacian": (losses.laplacian, laplacian_twin),
+    "laplacian_length": (losses.laplacian_length, laplacian_length_twin),
     "flatten": (losses.flatten, flatten_twin),
+    "normal_consistency": (losses.normal_consistency, normal_consistency_twin),
     "edge_length": (losses.edge_length, edge_length_twin),
 }
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -167,6 +197,61 @@ def test_hinges_are_those_of_a_loop_over_edges():
     actual = {(a, b, *sorted((c, d))) for a, b, c, d in hinges_of_faces(faces).tolist()}
     expected = {(a, b, *sorted((c, d))) for a, b, c, d in hinges_twin(faces) if a != b}
     assert actual == expected
+
+
+def test_pairs_are_those_of_a_loop_over_edges():
+    _, faces = primitives.icosphere(1)
+    faces = np.concatenate([faces[:-7], faces[:1, [1, 0, 2]] + [0, 0, 30], faces[:2, [2, 1, 0]]])
+    actual = sorted((a, b, *sorted((c, d))) for a, b, c, d in pairs_of_faces(faces).tolist())
+    expected = sorted(
+        (*edge, *sorted(pair))
+        for edge, opposites in opposites_of_edges(faces).items()
+        for pair in itertools.combinations(opposites, 2)
+    )
+    assert actual == expected
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
+def test_normal_consistency_of_a_cube_counts_its_edges(make_mesh, loss, unit):
+    vertices, faces = primitives.cube()
+    mesh = make_mesh(unit * vertices, faces)
+    loss[None] = 0.0
+    losses.normal_consistency(mesh, loss)
+    np.testing.assert_allclose(loss[None], 12 / 18, rtol=tolerances.NORMAL_GUARD)  # 6 are flat
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("turn", [1, -1], ids=["wound alike", "wound against"])
+@pytest.mark.parametrize("degrees", [0, 30, 90, 180])
+def test_normal_consistency_of_two_faces_is_that_of_their_angle(make_mesh, loss, degrees, turn):
+    across, up = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    vertices = np.array([[0, 0, 0], [0, 1, 0], [-1, 0.3, 0], [2 * across, 0.6, 2 * up]])
+    mesh = make_mesh(vertices, np.array([[1, 0, 2][::turn], [0, 1, 3]]))
+    loss[None] = 0.0
+    losses.normal_consistency(mesh, loss)
+    np.testing.assert_allclose(loss[None], 1 - across, atol=tolerances.NORMAL_GUARD)
+
+
+@pytest.mark.f64
+def test_normal_consistency_takes_all_pairs_of_an_edge(make_mesh, loss):
+    """Three faces at an edge, 120 degrees apart, are folded by 60 degrees."""
+    vertices = np.array([[0, 0, 0], [0, 0, 1], *primitives.triangle()[0]])
+    mesh = make_mesh(vertices, np.array([[0, 1, 2], [0, 1, 3], [0, 1, 4]]))
+    loss[None] = 0.0
+    losses.normal_consistency(mesh, loss)
+    np.testing.assert_allclose(loss[None], 1 - np.cos(np.pi / 3), rtol=tolerances.NORMAL_GUARD)
+
+
+@pytest.mark.f64
+def test_laplacian_length_of_an_octahedron(make_mesh, loss):
+    """The four neighbours of a vertex have the centre as their mean."""
+    vertices = np.concatenate([np.eye(3), -np.eye(3)])
+    corners = [(x, y, z) for x in (0, 3) for y in (1, 4) for z in (2, 5)]
+    mesh = make_mesh(0.7 * vertices, np.array(corners))
+    grad = gradient(mesh, loss, lambda: losses.laplacian_length(mesh, loss, weight=3.0))
+    np.testing.assert_allclose(loss[None], 3 * 0.7, rtol=tolerances.DOUBLE_ROUNDING)
+    np.testing.assert_allclose(grad, 3 / 6 * vertices, atol=tolerances.DOUBLE_ROUNDING)
 
 
 @every_case
