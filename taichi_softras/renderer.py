@@ -9,7 +9,7 @@ the user's tape in one place, `_rasterize`.
 """
 
 import weakref
-from typing import Callable, Optional
+from typing import Callable, Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -31,6 +31,7 @@ from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.lights import Lights
 from taichi_softras.scene.mesh import Mesh
+from taichi_softras.scene.spherical_harmonics import SphericalHarmonics
 from taichi_softras.shading.flat import Flat
 
 
@@ -56,7 +57,7 @@ class Renderer:
         image_size: tuple,
         rasterizer: Optional[Rasterizer] = None,
         shading: Optional[object] = None,
-        lights: Optional[Lights] = None,
+        lights: Union[Lights, SphericalHarmonics, None] = None,
     ):
         """Places the fields of the image.
 
@@ -66,7 +67,7 @@ class Renderer:
             image_size: (H, W) in pixels.
             rasterizer: how pixels are covered; `SoftAggregation()` when left out.
             shading: how colours come from light; `Flat()` when left out.
-            lights: `Lights()` when left out.
+            lights: `Lights` or `SphericalHarmonics`; `Lights()` when left out.
 
         Raises:
             ValueError: for an image size below (1, 1).

@@ -21,6 +21,7 @@ def test_names():
         "SGD",
         "Silhouette",
         "SoftAggregation",
+        "SphericalHarmonics",
         "Unlit",
         "camera_conventions",
         "fragments",

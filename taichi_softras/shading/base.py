@@ -1,9 +1,10 @@
-"""What the shadings share: buffers, Lambert's law, and the layout of texels.
+"""What the shadings share: buffers, and the layout of texels.
 
 A shading is a value with two methods. `allocate(tree, mesh)` adds its buffers to a tree;
 `buffers.colors` is what the rasterizer reads: (F, 3) vec3 colours of corners, (F, R, R) vec3
 lit texels, or None for no colour at all. `shade(mesh, lights, buffers)` fills them, under a
-tape differentiably: Taichi derives the adjoints.
+tape differentiably: Taichi derives the adjoints. Lights are a value whose `reflect(normal)`, a
+ti.func, is the light that a matt white surface sends back.
 """
 
 import types
@@ -15,21 +16,6 @@ def allocate_colors(tree, mesh) -> types.SimpleNamespace:
     """Adds the field `colors` that fits the mesh, and returns it in a namespace."""
     shape = (mesh.num_faces, 3) if mesh.texels is None else mesh.texels.shape
     return types.SimpleNamespace(colors=tree.add(shape, components=(3,)))
-
-
-@ti.func
-def lambert(
-    normal,  # vec3 world, length 1
-    ambient: ti.template(),  # () vec3
-    directions: ti.template(),  # (L,) vec3 world
-    light_colors: ti.template(),  # (L,) vec3
-):
-    """The light that a matt surface sends back, per channel: ambient and Lambert's cosines."""
-    light = ambient[None]
-    for index in ti.static(range(directions.shape[0])):
-        cosine = normal.dot(directions[index]) / directions[index].norm(1e-30)
-        light += light_colors[index] * ti.max(cosine, 0.0)
-    return light
 
 
 @ti.func

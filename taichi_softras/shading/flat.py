@@ -6,7 +6,7 @@ import types
 import taichi as ti
 
 from taichi_softras.geometry.normals import face_normal, unit_normal
-from taichi_softras.shading.base import allocate_colors, lambert
+from taichi_softras.shading.base import allocate_colors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Flat:
 
     def shade(self, mesh, lights, buffers) -> None:
         """Lights the faces."""
-        scene = mesh.vertices, mesh.faces, lights.ambient, lights.directions, lights.colors
+        scene = mesh.vertices, mesh.faces, lights
         if mesh.texels is None:
             shade_flat(*scene, mesh.vertex_colors, buffers.colors)
         else:
@@ -33,16 +33,14 @@ class Flat:
 def shade_flat(
     vertices: ti.template(),  # (V,) vec3 world
     faces: ti.template(),  # (F,) ivec3
-    ambient: ti.template(),  # () vec3
-    directions: ti.template(),  # (L,) vec3 world
-    light_colors: ti.template(),  # (L,) vec3
+    lights: ti.template(),
     vertex_colors: ti.template(),  # (V,) vec3
     colors: ti.template(),  # (F, 3) vec3
 ):
     """Lights faces and tints the colours of their corners."""
     for face in faces:
         normal = unit_normal(face_normal(vertices, faces[face]))
-        light = lambert(normal, ambient, directions, light_colors)
+        light = lights.reflect(normal)
         for corner in ti.static(range(3)):
             colors[face, corner] = vertex_colors[faces[face][corner]] * light
 
@@ -51,9 +49,7 @@ def shade_flat(
 def shade_texels_flat(
     vertices: ti.template(),  # (V,) vec3 world
     faces: ti.template(),  # (F,) ivec3
-    ambient: ti.template(),  # () vec3
-    directions: ti.template(),  # (L,) vec3 world
-    light_colors: ti.template(),  # (L,) vec3
+    lights: ti.template(),
     texels: ti.template(),  # (F, R, R) vec3
     face_lights: ti.template(),  # (F,) vec3
     colors: ti.template(),  # (F, R, R) vec3
@@ -61,7 +57,7 @@ def shade_texels_flat(
     """Lights faces and tints their texels."""
     for face in faces:
         normal = unit_normal(face_normal(vertices, faces[face]))
-        face_lights[face] = lambert(normal, ambient, directions, light_colors)
+        face_lights[face] = lights.reflect(normal)
     for face in faces:
         for b, a in ti.ndrange(texels.shape[1], texels.shape[2]):
             colors[face, b, a] = texels[face, b, a] * face_lights[face]

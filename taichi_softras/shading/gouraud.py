@@ -6,7 +6,7 @@ import types
 import taichi as ti
 
 from taichi_softras.geometry.normals import compute_vertex_normals, unit_normal
-from taichi_softras.shading.base import allocate_colors, lambert, texel_barycentrics
+from taichi_softras.shading.base import allocate_colors, texel_barycentrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +29,7 @@ class Gouraud:
             mesh.corners_of_vertex,
             buffers.vertex_normals,
         )
-        light_vertices(
-            buffers.vertex_normals,
-            lights.ambient,
-            lights.directions,
-            lights.colors,
-            buffers.vertex_lights,
-        )
+        light_vertices(buffers.vertex_normals, lights, buffers.vertex_lights)
         tint, albedo = tint_corners, mesh.vertex_colors
         if mesh.texels is not None:
             tint, albedo = tint_texels, mesh.texels
@@ -45,15 +39,13 @@ class Gouraud:
 @ti.kernel
 def light_vertices(
     vertex_normals: ti.template(),  # (V,) vec3 world
-    ambient: ti.template(),  # () vec3
-    directions: ti.template(),  # (L,) vec3 world
-    light_colors: ti.template(),  # (L,) vec3
+    lights: ti.template(),
     vertex_lights: ti.template(),  # (V,) vec3
 ):
     """Lights vertices by their normals."""
     for vertex in vertex_normals:
         normal = unit_normal(vertex_normals[vertex])
-        vertex_lights[vertex] = lambert(normal, ambient, directions, light_colors)
+        vertex_lights[vertex] = lights.reflect(normal)
 
 
 @ti.kernel

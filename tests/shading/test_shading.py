@@ -8,6 +8,7 @@ from taichi_softras.io.meshes import texel_barycentrics
 from taichi_softras.scene import primitives
 from taichi_softras.scene.lights import Lights
 from taichi_softras.scene.mesh import Mesh
+from taichi_softras.scene.spherical_harmonics import SphericalHarmonics
 from taichi_softras.shading.flat import Flat
 from taichi_softras.shading.gouraud import Gouraud
 from taichi_softras.shading.silhouette import Silhouette
@@ -23,7 +24,21 @@ def lambert(normals, ambient, directions, light_colors):
     return ambient + np.maximum(unit(normals) @ unit(directions).T, 0) @ light_colors
 
 
-def shade(shading, faces, vertices, ambient, directions, light_colors, colors):
+def harmonics(normals, coefficients):
+    """Ramamoorthi & Hanrahan 2001, equations 3 and 12, over pi."""
+    x, y, z = np.moveaxis(unit(normals), -1, 0)
+    basis = [
+        np.full_like(x, 0.282095),
+        *(0.488603 * 2 / 3 * np.stack([y, z, x])),
+        *(1.092548 / 4 * np.stack([x * y, y * z])),
+        0.315392 / 4 * (3 * z * z - 1),
+        1.092548 / 4 * x * z,
+        0.546274 / 4 * (x * x - y * y),
+    ]
+    return np.stack(basis, axis=-1) @ coefficients
+
+
+def shade(shading, faces, reflect, vertices, colors, **lights):
     """The twin: corner colours (F, 3, 3), or texels (F, R, R, 3) for colors (F, R, R, 3)."""
     a, b, c = np.moveaxis(vertices[faces], 1, 0)
     normals = np.repeat(np.cross(b - a, c - a)[:, None], 3, axis=1)
@@ -31,7 +46,7 @@ def shade(shading, faces, vertices, ambient, directions, light_colors, colors):
         of_vertices = np.zeros_like(vertices)
         np.add.at(of_vertices, faces, normals)
         normals = of_vertices[faces]
-    light = lambert(normals, ambient, directions, light_colors)
+    light = reflect(normals, **lights)
     if shading == Unlit():
         light = np.ones_like(light)
     if colors.ndim == 2:
@@ -50,29 +65,39 @@ def bumpy_mesh(texel_resolution=0):
     return Mesh(vertices, faces, texels=generator.uniform(size=shape))
 
 
-def check_shading(shading, texel_resolution):
+def check_shading(shading, texel_resolution, lights, reflect, light_fields):
     mesh = bumpy_mesh(texel_resolution)
-    lights = Lights(
-        ambient=(0.1, 0.2, 0.3),
-        directions=((0.2, 2.0, -0.3), (-0.5, 0.1, 0.4)),
-        colors=((0.5, 0.4, 0.3), (0.2, 0.3, 0.6)),
-    )
     tree = FieldTree()
     buffers = shading.allocate(tree, mesh)
     tree.place()
     inputs = {
         "vertices": mesh.vertices,
-        "ambient": lights.ambient,
-        "directions": lights.directions,
-        "light_colors": lights.colors,
         "colors": mesh.vertex_colors if texel_resolution == 0 else mesh.texels,
+        **light_fields,
     }
     check_gradient(
         lambda: shading.shade(mesh, lights, buffers),
         inputs,
         buffers.colors,
-        twin=lambda **values: shade(shading, mesh.faces_array, **values),
+        twin=lambda **values: shade(shading, mesh.faces_array, reflect, **values),
     )
+
+
+def check_directional(shading, texel_resolution):
+    lights = Lights(
+        ambient=(0.1, 0.2, 0.3),
+        directions=((0.2, 2.0, -0.3), (-0.5, 0.1, 0.4)),
+        colors=((0.5, 0.4, 0.3), (0.2, 0.3, 0.6)),
+    )
+    names = {"ambient": "ambient", "directions": "directions", "light_colors": "colors"}
+    fields = {name: getattr(lights, attribute) for name, attribute in names.items()}
+    check_shading(shading, texel_resolution, lights, lambert, fields)
+
+
+def check_harmonics(shading, texel_resolution):
+    lights = SphericalHarmonics(np.random.default_rng(5).normal(size=(9, 3)))
+    fields = {"coefficients": lights.coefficients}
+    check_shading(shading, texel_resolution, lights, harmonics, fields)
 
 
 CASES = [(Unlit(), 0), (Flat(), 0), (Flat(), 2), (Gouraud(), 0), (Gouraud(), 2)]
@@ -80,13 +105,24 @@ CASES = [(Unlit(), 0), (Flat(), 0), (Flat(), 2), (Gouraud(), 0), (Gouraud(), 2)]
 
 @pytest.mark.parametrize("shading, texel_resolution", CASES)
 def test_colors_and_gradients_in_single_precision(backend, shading, texel_resolution):
-    check_shading(shading, texel_resolution)
+    check_directional(shading, texel_resolution)
 
 
 @pytest.mark.f64
 @pytest.mark.parametrize("shading, texel_resolution", CASES)
 def test_colors_and_gradients_in_double_precision(backend, shading, texel_resolution):
-    check_shading(shading, texel_resolution)
+    check_directional(shading, texel_resolution)
+
+
+@pytest.mark.parametrize("shading, texel_resolution", [(Flat(), 0), (Gouraud(), 2)])
+def test_harmonics_in_single_precision(backend, shading, texel_resolution):
+    check_harmonics(shading, texel_resolution)
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("shading, texel_resolution", [(Flat(), 2), (Gouraud(), 0)])
+def test_harmonics_in_double_precision(backend, shading, texel_resolution):
+    check_harmonics(shading, texel_resolution)
 
 
 def test_unlit_texels_are_read_in_place(backend):
