@@ -36,6 +36,7 @@ from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.lights import Lights
 from taichi_softras.scene.mesh import Mesh
+from taichi_softras.scene.spherical_harmonics import SphericalHarmonics
 from taichi_softras.shading.depth import Depth
 from taichi_softras.shading.flat import Flat
 from taichi_softras.tape import TapeMemory
@@ -66,7 +67,7 @@ class Renderer:
         image_size: tuple,
         rasterizer: Optional[Rasterizer] = None,
         shading: Optional[object] = None,
-        lights: Optional[Lights] = None,
+        lights: Union[Lights, SphericalHarmonics, None] = None,
         frames: Optional[Sequence[int]] = None,
         views_per_pass: Optional[int] = None,
     ):
@@ -79,7 +80,7 @@ class Renderer:
             image_size: (H, W) in pixels.
             rasterizer: how pixels are covered; `SoftAggregation()` when left out.
             shading: how colours come from light; `Flat()` when left out.
-            lights: `Lights()` when left out.
+            lights: `Lights` or `SphericalHarmonics`; `Lights()` when left out.
             frames: of a mesh that moves, those that are views; all when left out.
             views_per_pass: how many views are rasterized together, and so have memory for it at
                 a time; the gradient of a view that left this memory draws it once more. Left

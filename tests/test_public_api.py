@@ -22,6 +22,7 @@ def test_names():
         "SGD",
         "Silhouette",
         "SoftAggregation",
+        "SphericalHarmonics",
         "Unlit",
         "camera_conventions",
         "fragments",

@@ -32,6 +32,9 @@ OPTIMIZER_CONVERGED = 1e-2
 # A minimum that Gauss-Newton reaches quadratically: the last step squared.
 MINIMUM = 1e-8
 
+# The integral of a cosine's kink over a sphere by 120 x 121 / 2 points: 1 / their number.
+SPHERE_RULE = 1e-3
+
 # f32 kernels against f64 twins, values and gradients, relative to the largest entry: some tens of
 # roundings of 6e-8, more where a normal or a direction cancels.
 SINGLE_PRECISION_RELATIVE = 1e-4

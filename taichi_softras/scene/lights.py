@@ -1,6 +1,7 @@
 """Lights: colours and directions in, Taichi fields out."""
 
 import numpy as np
+import taichi as ti
 
 from taichi_softras.fields import FieldTree
 from taichi_softras.scene.checks import finite_array
@@ -45,3 +46,17 @@ class Lights:
         self.ambient.from_numpy(ambient)
         self.directions.from_numpy(directions)
         self.colors.from_numpy(colors)
+
+    @ti.func
+    def reflect(self, normal):
+        """The light that a matt surface sends back, per channel: ambient and Lambert's cosines.
+
+        Args:
+            normal: vec3, world, length 1.
+        """
+        light = self.ambient[None]
+        for index in ti.static(range(self.directions.shape[0])):
+            direction = self.directions[index]
+            cosine = normal.dot(direction) / direction.norm(1e-30)
+            light += self.colors[index] * ti.max(cosine, 0.0)
+        return light

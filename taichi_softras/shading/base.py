@@ -1,11 +1,12 @@
-"""What the shadings share: buffers, Lambert's law, and the layout of texels.
+"""What the shadings share: buffers, and the layout of texels.
 
 A shading is a value with two methods. `allocate(tree, mesh, num_shadings)` adds its buffers to a
 tree; `buffers.colors` is what the rasterizer reads: (S, F, 3) vec3 colours of corners,
 (S, F, R, R) vec3 lit texels, (S, F, R, R, R) vec3 lit texture cubes, or None for no colour at
 all. S is 1, or the number of views when every view has a frame of its own.
 `shade(mesh, lights, frames, views, buffers)` fills them for `views` = (first, end) of S, under a
-tape differentiably: Taichi derives the adjoints.
+tape differentiably: Taichi derives the adjoints. Lights are a value whose `reflect(normal)`, a
+ti.func, is the light that a matt white surface sends back.
 """
 
 import types
@@ -17,21 +18,6 @@ def allocate_colors(tree, mesh, num_shadings: int) -> types.SimpleNamespace:
     """Adds the field `colors` that fits the mesh, and returns it in a namespace."""
     shape = (mesh.num_faces, 3) if mesh.face_colors is None else mesh.face_colors.shape
     return types.SimpleNamespace(colors=tree.add((num_shadings, *shape), components=(3,)))
-
-
-@ti.func
-def lambert(
-    normal,  # vec3 world, length 1
-    ambient: ti.template(),  # () vec3
-    directions: ti.template(),  # (L,) vec3 world
-    light_colors: ti.template(),  # (L,) vec3
-):
-    """The light that a matt surface sends back, per channel: ambient and Lambert's cosines."""
-    light = ambient[None]
-    for index in ti.static(range(directions.shape[0])):
-        cosine = normal.dot(directions[index]) / directions[index].norm(1e-30)
-        light += light_colors[index] * ti.max(cosine, 0.0)
-    return light
 
 
 @ti.func

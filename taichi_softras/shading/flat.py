@@ -6,7 +6,7 @@ import types
 import taichi as ti
 
 from taichi_softras.geometry.normals import face_normal, unit_normal
-from taichi_softras.shading.base import allocate_colors, lambert
+from taichi_softras.shading.base import allocate_colors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,16 +21,7 @@ class Flat:
 
     def shade(self, mesh, lights, frames, views, buffers) -> None:
         """Lights the faces, then their colours."""
-        light_faces(
-            mesh.vertices,
-            frames,
-            *views,
-            mesh.faces,
-            lights.ambient,
-            lights.directions,
-            lights.colors,
-            buffers.face_lights,
-        )
+        light_faces(mesh.vertices, frames, *views, mesh.faces, lights, buffers.face_lights)
         if mesh.face_colors is None:
             tint_corners(
                 *views, mesh.faces, mesh.vertex_colors, buffers.face_lights, buffers.colors
@@ -46,15 +37,13 @@ def light_faces(
     first: int,  # of S
     end: int,  # of S
     faces: ti.template(),  # (F,) ivec3
-    ambient: ti.template(),  # () vec3
-    directions: ti.template(),  # (L,) vec3 world
-    light_colors: ti.template(),  # (L,) vec3
+    lights: ti.template(),
     face_lights: ti.template(),  # (S, F) vec3
 ):
     """Lights faces by their normals."""
     for view, face in ti.ndrange((first, end), faces.shape[0]):
         normal = unit_normal(face_normal(vertices, frames[view], faces[face]))
-        face_lights[view, face] = lambert(normal, ambient, directions, light_colors)
+        face_lights[view, face] = lights.reflect(normal)
 
 
 @ti.kernel

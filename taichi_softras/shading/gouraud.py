@@ -6,12 +6,7 @@ import types
 import taichi as ti
 
 from taichi_softras.geometry.normals import compute_vertex_normals, unit_normal
-from taichi_softras.shading.base import (
-    allocate_colors,
-    cube_barycentrics,
-    lambert,
-    texel_barycentrics,
-)
+from taichi_softras.shading.base import allocate_colors, cube_barycentrics, texel_barycentrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +32,7 @@ class Gouraud:
             mesh.corners_of_vertex,
             buffers.vertex_normals,
         )
-        light_vertices(
-            *views,
-            buffers.vertex_normals,
-            lights.ambient,
-            lights.directions,
-            lights.colors,
-            buffers.vertex_lights,
-        )
+        light_vertices(*views, buffers.vertex_normals, lights, buffers.vertex_lights)
         tint, albedo = tint_corners, mesh.vertex_colors
         if mesh.texels is not None:
             tint, albedo = tint_texels, mesh.texels
@@ -58,15 +46,13 @@ def light_vertices(
     first: int,  # of S
     end: int,  # of S
     vertex_normals: ti.template(),  # (S, V) vec3 world
-    ambient: ti.template(),  # () vec3
-    directions: ti.template(),  # (L,) vec3 world
-    light_colors: ti.template(),  # (L,) vec3
+    lights: ti.template(),
     vertex_lights: ti.template(),  # (S, V) vec3
 ):
     """Lights vertices by their normals."""
     for view, vertex in ti.ndrange((first, end), vertex_normals.shape[1]):
         normal = unit_normal(vertex_normals[view, vertex])
-        vertex_lights[view, vertex] = lambert(normal, ambient, directions, light_colors)
+        vertex_lights[view, vertex] = lights.reflect(normal)
 
 
 @ti.kernel

@@ -8,6 +8,7 @@ from taichi_softras.io.meshes import texel_barycentrics
 from taichi_softras.scene import primitives
 from taichi_softras.scene.lights import Lights
 from taichi_softras.scene.mesh import Mesh
+from taichi_softras.scene.spherical_harmonics import SphericalHarmonics
 from taichi_softras.shading.depth import Depth
 from taichi_softras.shading.flat import Flat
 from taichi_softras.shading.gouraud import Gouraud
@@ -24,22 +25,37 @@ def lambert(normals, ambient, directions, light_colors):
     return ambient + np.maximum(unit(normals) @ unit(directions).T, 0) @ light_colors
 
 
-def shade(shading, faces, vertices, ambient, directions, light_colors, colors):
+def harmonics(normals, coefficients):
+    """Ramamoorthi & Hanrahan 2001, equations 3 and 12, over pi."""
+    x, y, z = np.moveaxis(unit(normals), -1, 0)
+    basis = [
+        np.full_like(x, 0.282095),
+        *(0.488603 * 2 / 3 * np.stack([y, z, x])),
+        *(1.092548 / 4 * np.stack([x * y, y * z])),
+        0.315392 / 4 * (3 * z * z - 1),
+        1.092548 / 4 * x * z,
+        0.546274 / 4 * (x * x - y * y),
+    ]
+    return np.stack(basis, axis=-1) @ coefficients
+
+
+def shade(shading, faces, reflect, vertices, colors, **lights):
     """The twin: corner colours (F, 3, 3); texels or cubes for colors (F, R, R, 3) or with R^3.
 
     Of a mesh that moves, vertices (T, V, 3), one set a frame of FRAMES.
     """
     if vertices.ndim == 3:
-        lights = ambient, directions, light_colors, colors
         frames = FRAMES[:1] if shading == Unlit() else FRAMES  # without light all are alike
-        return np.stack([shade(shading, faces, vertices[frame], *lights)[0] for frame in frames])
+        return np.concatenate(
+            [shade(shading, faces, reflect, vertices[frame], colors, **lights) for frame in frames]
+        )
     a, b, c = np.moveaxis(vertices[faces], 1, 0)
     normals = np.repeat(np.cross(b - a, c - a)[:, None], 3, axis=1)
     if shading == Gouraud():
         of_vertices = np.zeros_like(vertices)
         np.add.at(of_vertices, faces, normals)
         normals = of_vertices[faces]
-    light = lambert(normals, ambient, directions, light_colors)
+    light = reflect(normals, **lights)
     if shading == Unlit():
         light = np.ones_like(light)
     if colors.ndim == 2:
@@ -79,27 +95,36 @@ def allocate_and_bind(shading, mesh, lights):
     return buffers, lambda: shading.shade(mesh, lights, frames, (0, num_views), buffers)
 
 
-def check_shading(shading, texels, num_frames=0):
-    mesh = bumpy_mesh(texels, num_frames)
-    lights = Lights(
-        ambient=(0.1, 0.2, 0.3),
-        directions=((0.2, 2.0, -0.3), (-0.5, 0.1, 0.4)),
-        colors=((0.5, 0.4, 0.3), (0.2, 0.3, 0.6)),
-    )
+def check_shading(shading, mesh, lights, reflect, light_fields):
     buffers, run_forward = allocate_and_bind(shading, mesh, lights)
     inputs = {
         "vertices": mesh.vertices,
-        "ambient": lights.ambient,
-        "directions": lights.directions,
-        "light_colors": lights.colors,
-        "colors": mesh.face_colors if texels else mesh.vertex_colors,
+        "colors": mesh.vertex_colors if mesh.face_colors is None else mesh.face_colors,
+        **light_fields,
     }
     check_gradient(
         run_forward,
         inputs,
         buffers.colors,
-        twin=lambda **values: shade(shading, mesh.faces_array, **values),
+        twin=lambda **values: shade(shading, mesh.faces_array, reflect, **values),
     )
+
+
+def check_directional(shading, texels, num_frames=0):
+    lights = Lights(
+        ambient=(0.1, 0.2, 0.3),
+        directions=((0.2, 2.0, -0.3), (-0.5, 0.1, 0.4)),
+        colors=((0.5, 0.4, 0.3), (0.2, 0.3, 0.6)),
+    )
+    names = {"ambient": "ambient", "directions": "directions", "light_colors": "colors"}
+    fields = {name: getattr(lights, attribute) for name, attribute in names.items()}
+    check_shading(shading, bumpy_mesh(texels, num_frames), lights, lambert, fields)
+
+
+def check_harmonics(shading, texels):
+    lights = SphericalHarmonics(np.random.default_rng(5).normal(size=(9, 3)))
+    fields = {"coefficients": lights.coefficients}
+    check_shading(shading, bumpy_mesh(texels), lights, harmonics, fields)
 
 
 CASES = [
@@ -110,19 +135,30 @@ CASES = [
 
 @pytest.mark.parametrize("shading, texels", CASES)
 def test_colors_and_gradients_in_single_precision(backend, shading, texels):
-    check_shading(shading, texels)
+    check_directional(shading, texels)
 
 
 @pytest.mark.f64
 @pytest.mark.parametrize("shading, texels", CASES)
 def test_colors_and_gradients_in_double_precision(backend, shading, texels):
-    check_shading(shading, texels)
+    check_directional(shading, texels)
+
+
+@pytest.mark.parametrize("shading, texels", [(Flat(), ()), (Gouraud(), (2, 2))])
+def test_harmonics_in_single_precision(backend, shading, texels):
+    check_harmonics(shading, texels)
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("shading, texels", [(Flat(), (2, 2)), (Gouraud(), ())])
+def test_harmonics_in_double_precision(backend, shading, texels):
+    check_harmonics(shading, texels)
 
 
 @pytest.mark.f64
 @pytest.mark.parametrize("shading, texels", [*CASES, (Unlit(), (2, 2)), (Unlit(), (3, 3, 3))])
 def test_every_frame_of_a_mesh_that_moves_is_lit(backend, shading, texels):
-    check_shading(shading, texels, num_frames=2)
+    check_directional(shading, texels, num_frames=2)
 
 
 @pytest.mark.parametrize("shading", [Silhouette(), Depth()])
