@@ -57,6 +57,7 @@ class Renderer:
             shading, depth and alpha with `Depth`. Row 0 on top. A view is a camera, or a frame of
             a mesh that moves.
         rasterizer: the method; may be replaced between renders. New numbers compile nothing.
+        views_per_pass: how many views are rasterized together; may be changed between renders.
         vertices_ndc: (B, V) vec3 field: x_ndc, y_ndc, depth.
     """
 
@@ -99,7 +100,7 @@ class Renderer:
 
         frames = _checked_frames(frames, mesh, cameras)
         self.num_views = len(frames)
-        self._views_per_pass = _checked_views_per_pass(views_per_pass, self)
+        self.views_per_pass = _checked_views_per_pass(views_per_pass, self)
 
         tree = FieldTree()
         num_shadings = self.num_views if mesh.is_moving else 1
@@ -354,7 +355,7 @@ class Renderer:
 
     def _passes(self, first: int, end: int) -> list:
         """(first view, number of views) of each; the last overlaps, so that all have one size."""
-        num_views = min(self._views_per_pass, end - first)
+        num_views = min(self.views_per_pass, end - first)
         return [(min(s, end - num_views), num_views) for s in range(first, end, num_views)]
 
     def _draw(self, rasterizer: Rasterizer, start: int, num_views: int) -> None:

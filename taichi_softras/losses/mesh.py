@@ -204,6 +204,11 @@ def _connect(mesh):
 
 
 def _connectivity(mesh) -> _Connectivity:
+    if mesh.is_moving:
+        raise ValueError(
+            "losses of meshes are for a still mesh, with vertices of shape (V,), got "
+            f"{mesh.vertices.shape}"
+        )
     if mesh not in _connectivities:
         _connect(mesh)
     return _connectivities[mesh]
