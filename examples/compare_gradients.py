@@ -1,12 +1,6 @@
-"""One edge, four gradients: what each method answers when a triangle should move.
+"""One edge, four gradients: what each method answers when a triangle should move."""
 
-Top: images. Middle: how each pixel's brightness changes as the blue triangle moves right. Bottom:
-where a silhouette loss sends the corners, and (black) where sharp silhouettes of 32 x SIZE would.
-"""
-
-import json
-import pathlib
-import time
+import os
 import warnings
 
 import matplotlib.pyplot as plt
@@ -20,6 +14,7 @@ BLUE = np.array([[-0.66, -0.58, 2.0], [0.41, -0.44, 2.0], [-0.19, 0.67, 2.0]])  
 AMBER = np.array([[-0.03, -0.83, 2.25], [0.86, -0.28, 2.25], [0.29, 0.79, 2.25]])
 COLORS = np.array([[[[0.16, 0.3, 0.45]] * 3, [[1.0, 0.75, 0.35]] * 3]])
 SOFT = {"sigma": (3.0 / SIZE) ** 2, "gamma": 0.1, "near": 1.0, "far": 2.4, "background": 1.0}
+SHARP = tsr.SoftAggregation(sigma_pixels=0.5)  # at 32 x SIZE: the true direction
 HARD = tsr.SoftAggregation(distance="hard", color="hard", alpha="hard", background=1.0)
 CUT = tsr.KNearest(faces_per_pixel=1, blur_radius=3.0 * SOFT["sigma"], **SOFT)
 METHODS = (
@@ -29,10 +24,10 @@ METHODS = (
     ("Soft Rasterizer", tsr.SoftAggregation(**SOFT), "exact, of a blurred\nimage: a wide band"),
     ("PyTorch3D", CUT, "the same, cut at\nblur radius and K = 1"),
 )
+ROWS = "image", "moving right:\nred brighter, blue darker", "downhill to grey\n(black: true)"
 
 
-def pixel_derivatives(method):
-    """(SIZE, SIZE, 4) image, and d brightness / d x of the blue triangle, in pixels."""
+def pixel_derivatives(method):  # image, and d brightness / d x of the blue triangle in pixels
     views = np.broadcast_to([BLUE, AMBER], (SIZE**2, 2, 3, 3))  # one for each pixel
     image, vjp = tsr.rasterize(views, COLORS, image_size=(SIZE, SIZE), rasterizer=method)
     weights = np.eye(SIZE**2).reshape(*image.shape[:3], 1) * (1 / 3, 1 / 3, 1 / 3, 0)
@@ -41,22 +36,20 @@ def pixel_derivatives(method):
     return image[0], derivatives.reshape(SIZE, SIZE) * 2 / SIZE
 
 
-def corner_direction(method, move, size=SIZE):
+def corner_direction(method, move, size=(SIZE, SIZE)):
     """(3, 2) gradient of the squared error against the moved triangle, its length made 1."""
     views = np.array([[BLUE + move], [BLUE]])
-    alpha, vjp = tsr.rasterize(views, image_size=(size, size), rasterizer=method)
+    alpha, vjp = tsr.rasterize(views, image_size=size, rasterizer=method)
     gradient = vjp(alpha - alpha[0])[0][1, 0, :, :2]
     return gradient / max(np.linalg.norm(gradient), 1e-12)
 
 
 def main(steps=10, output="out/compare_gradients"):
-    """Draws the first of `steps` moves all around; cosines in the result are means over them."""
-    started, output, result = time.perf_counter(), pathlib.Path(output), {"steps": steps}
     warnings.filterwarnings("ignore", "faces_per_pixel = 1 ")  # is what PyTorch3D's column shows
-    turns = 0.57 + np.arange(steps) * 2 * np.pi / steps
+    turns = np.linspace(0, 2 * np.pi, steps + 1)[:-1] + 0.57  # moves all around; drawn: the first
     moves = 0.26 * np.stack([np.cos(turns), np.sin(turns), 0 * turns], axis=-1)
-    sharp = tsr.SoftAggregation(sigma_pixels=0.5)
-    truths = np.array([corner_direction(sharp, move, 32 * SIZE) for move in moves])
+    result = {"steps": steps}
+    truths = np.array([corner_direction(SHARP, move, (32 * SIZE,) * 2) for move in moves])
     figure, axes = plt.subplots(3, 5, figsize=(10, 6.8), layout="constrained")
     for column, (name, method, answer) in zip(axes.T, METHODS):
         image, derivatives = pixel_derivatives(method)
@@ -69,20 +62,14 @@ def main(steps=10, output="out/compare_gradients"):
         column[2].fill(*(BLUE + moves[0]).T[:2], color="0.87")
         for arrows, color, width in ((truths[0], "black", 0.03), (directions[0], "red", 0.015)):
             column[2].quiver(*BLUE.T[:2], *-arrows.T, color=color, width=width, scale=2.5, zorder=3)
-        column[0].set_title(name)
-        column[1].set_xlabel(answer)
-        column[2].set_xlabel(f"cosine {cosines[0]:.2f}" if directions.any() else "no gradient")
-        for ax in column:
+        cosine = f"cosine {cosines[0]:.2f}" if directions.any() else "no gradient"
+        for ax, row, label in zip(column, ROWS, ("", answer, cosine)):
             ax.fill(*BLUE.T[:2], fill=False)
             ax.set(xlim=SQUARE[:2], ylim=SQUARE[2:], xticks=[], yticks=[], aspect="equal")
-    axes[0, 0].set_ylabel("image")
-    axes[1, 0].set_ylabel("moving right:\nred brighter, blue darker")
-    axes[2, 0].set_ylabel("downhill to grey\n(black: true)")
-    output.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output / "compare_gradients.png", dpi=130)
+            ax.set(xlabel=label, ylabel=row * (name == "Z-buffer"), title=name * (row == "image"))
+    os.makedirs(output, exist_ok=True)
+    figure.savefig(f"{output}/compare_gradients.png", dpi=130)
     plt.close(figure)
-    result["seconds"] = round(time.perf_counter() - started, 1)
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     print(result)
     return result
 

@@ -42,7 +42,7 @@ def test_true_direction(backend):
     example = load_example("compare_gradients")
     move, step = np.array([0.22, 0.14, 0]), 1e-4
     actual = example.corner_direction(
-        example.tsr.SoftAggregation(sigma_pixels=0.5), move, 32 * example.SIZE
+        example.tsr.SoftAggregation(sigma_pixels=0.5), move, (32 * example.SIZE,) * 2
     )
     expected = np.zeros((3, 2))
     for corner, axis in np.ndindex(3, 2):
