@@ -1,10 +1,18 @@
 """Image files: what is written is read again."""
 
+import gc
+
 import imageio.v3 as imageio
 import numpy as np
 import pytest
 
-from taichi_softras.io.images import load_image, save_gif, save_image
+from taichi_softras.io.images import (
+    load_image,
+    over_background,
+    save_gif,
+    save_image,
+    save_video,
+)
 from tests.tolerances import EIGHT_BITS, GIF_STEPS
 
 
@@ -33,3 +41,26 @@ def test_gif_has_every_frame(tmp_path, channels):
 def test_other_shapes_are_refused(tmp_path, shape):
     with pytest.raises(ValueError, match="image must have shape"):
         save_image(tmp_path / "image.png", np.zeros(shape))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # imageio-ffmpeg leaves its pipes open
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_videos_are_written(tmp_path):
+    """As GIF and as MP4; an odd height loses a row."""
+    frames = np.linspace(0, 1, 5)[:, None, None, None] * np.ones((5, 33, 48, 3))
+    save_video(tmp_path / "film.gif", frames)
+    assert imageio.imread(tmp_path / "film.gif", index=None).shape[:3] == (5, 33, 48)
+    pytest.importorskip("imageio_ffmpeg")
+    save_video(tmp_path / "film.mp4", frames)
+    read = imageio.imread(tmp_path / "film.mp4")
+    assert read.shape == (5, 32, 48, 3)
+    assert abs(read[-1].mean() - 255) < 5
+    gc.collect()
+
+
+def test_pictures_over_a_background():
+    red = np.array([1.0, 0.0, 0.0, 0.25])
+    np.testing.assert_allclose(over_background(red, (0, 1, 0)), [0.25, 0.75, 0])
+    np.testing.assert_allclose(over_background(red[3:]), [0.75, 0.75, 0.75])
+    with pytest.raises(ValueError, match="1 or 4 components"):
+        over_background(red[:2])
