@@ -4,7 +4,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
-from taichi_softras.io.images import load_image, save_gif, save_image
+from taichi_softras.io.images import gaussian_pyramid, load_image, save_gif, save_image
 from tests.tolerances import EIGHT_BITS, GIF_STEPS
 
 
@@ -33,3 +33,20 @@ def test_gif_has_every_frame(tmp_path, channels):
 def test_other_shapes_are_refused(tmp_path, shape):
     with pytest.raises(ValueError, match="image must have shape"):
         save_image(tmp_path / "image.png", np.zeros(shape))
+
+
+def test_a_pyramid_keeps_the_mean_and_halves_its_levels():
+    levels = gaussian_pyramid(np.full((9, 14, 2), 3.0), 3)
+    numbers = [9 * 14, 5 * 7, 3 * 4]
+    expected = np.repeat(3.0 / np.array(numbers), numbers)
+    np.testing.assert_allclose(levels, np.stack([expected, expected], axis=1))
+
+
+def test_a_pyramid_blurs_by_binomial_weights():
+    """A point in the middle of 8 x 8 pixels."""
+    image = np.zeros((8, 8))
+    image[4, 4] = 1.0
+    levels = gaussian_pyramid(image, 2)
+    np.testing.assert_array_equal(levels[:64], image.ravel() / 64)
+    weights = np.array([0, 1, 6, 1]) / 16
+    np.testing.assert_allclose(levels[64:].reshape(4, 4) * 16, np.outer(weights, weights))
