@@ -87,9 +87,10 @@ def main(steps=39, output="out/opendr_pose_and_light", rasterizer="filtered", se
     output = pathlib.Path(output)
     output.mkdir(parents=True, exist_ok=True)
     (output / "result.json").write_text(json.dumps(result))
-    _, axes = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
+    _, axes = plt.subplots(1, 3, figsize=(7.5, 2.7), layout="constrained")
     for axis, title, image in zip(axes, ("target", "start", "result"), (target, start, draw())):
-        axis.imshow(np.clip(image[..., :3] * image[..., 3:] + 1 - image[..., 3:], 0, 1))
+        color, alpha = image[30:210, 70:250, :3], image[30:210, 70:250, 3:]
+        axis.imshow(np.clip(color * alpha / 1.4 + 1 - alpha, 0, 1))
         axis.set(title=title, xticks=[], yticks=[])
     plt.savefig(output / "images.png", dpi=100)
     plt.close()

@@ -25,6 +25,7 @@ from taichi_softras.functional import (
 from taichi_softras.geometry.transform import project_vertices
 from taichi_softras.rasterizers.base import Rasterizer
 from taichi_softras.rasterizers.k_nearest import Fragments
+from taichi_softras.rasterizers.outlines import weld
 from taichi_softras.rasterizers.planes import jacobian_from_planes, planes_from_pixels, stack
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
 from taichi_softras.rasterizers.workspace import Workspace, array
@@ -89,6 +90,8 @@ class Renderer:
         tree.place()
 
         self._workspace = Workspace()
+        corners = mesh.vertices.to_numpy()[..., mesh.faces_array, :].reshape(-1, 3)
+        self._workspace.corner_places = weld(corners[: 3 * mesh.num_faces])
         self._rasterization = None
         self._tape = None
 

@@ -19,9 +19,14 @@ class Workspace:
     """Named arrays, allocated when first asked for and again when the shape changes.
 
     A workspace belongs to the Taichi runtime that it was made in.
+
+    Attributes:
+        corner_places: (3F,) of each corner of the mesh, the one that stands for all in its place
+            (`outlines.weld`); None where only projected corners are known.
     """
 
     def __init__(self):
+        self.corner_places = None
         self._runtime = current_runtime()
         self._arrays = {}
 
