@@ -104,6 +104,32 @@ def _frames(images: np.ndarray) -> np.ndarray:
     return np.stack([_bytes(image) for image in images])
 
 
+def gaussian_pyramid(image: np.ndarray, levels: int) -> np.ndarray:
+    """Wide and narrow views of an image at once: what residuals far from the minimum need.
+
+    Linear, so that of a Jacobian is the Jacobian of that of an image.
+
+    Args:
+        image: (H, W, ...).
+        levels: how many, >= 1; 1 is the image alone. Each is the one before, blurred by
+            (1, 4, 6, 4, 1) / 16 and half as high and wide.
+
+    Returns:
+        (N, ...): the pixels of all levels, those of a level divided by their number, as OpenDR
+        does: the coarsest level weighs most.
+    """
+    parts = []
+    for _ in range(levels):
+        number = image.shape[0] * image.shape[1]
+        parts.append(image.reshape(number, *image.shape[2:]) / number)
+        for _ in range(2):  # rows, then columns
+            padded = np.concatenate([image[:1], image[:1], image, image[-1:], image[-1:]])
+            taps = [padded[k : len(image) + k : 2] for k in range(5)]
+            image = (taps[0] + 4 * taps[1] + 6 * taps[2] + 4 * taps[3] + taps[4]) / 16
+            image = image.swapaxes(0, 1)
+    return np.concatenate(parts)
+
+
 def _bytes(image: np.ndarray) -> np.ndarray:
     image = np.asarray(image)
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):

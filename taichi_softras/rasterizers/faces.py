@@ -115,15 +115,27 @@ def last_pixel(position: float, extent: int) -> int:
 
 
 @ti.func
+def load_corner(records: ti.template(), i: int, corner: ti.template()) -> vec2:
+    """A corner's position in NDC."""
+    return vec2(records[i, 2 * corner], records[i, 2 * corner + 1])
+
+
+@ti.func
+def load_inverse_depths(records: ti.template(), i: int) -> vec3:
+    """Of the three corners."""
+    return vec3(records[i, 10], records[i, 11], records[i, 12])
+
+
+@ti.func
 def load_triangle(records: ti.template(), i: int):
     """One row of `records` as the struct that `funcs.triangle` describes."""
     return ti.Struct(
-        a=vec2(records[i, 0], records[i, 1]),
-        b=vec2(records[i, 2], records[i, 3]),
-        c=vec2(records[i, 4], records[i, 5]),
+        a=load_corner(records, i, 0),
+        b=load_corner(records, i, 1),
+        c=load_corner(records, i, 2),
         inverse_area=records[i, 6],
         inverse_edges=vec3(records[i, 7], records[i, 8], records[i, 9]),
-        inverse_depths=vec3(records[i, 10], records[i, 11], records[i, 12]),
+        inverse_depths=load_inverse_depths(records, i),
     )
 
 

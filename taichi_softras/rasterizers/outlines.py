@@ -4,6 +4,8 @@ OpenDR (Loper & Black 2014) calls this overdraw: faces that turn away between tw
 pixel where they are seen edge-on, and the image's filters know where outlines are.
 """
 
+import weakref
+
 import numpy as np
 import taichi as ti
 from taichi.math import vec2, vec3
@@ -11,7 +13,12 @@ from taichi.math import vec2, vec3
 from taichi_softras.funcs.triangle import barycentric_vjp, cross
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE
-from taichi_softras.rasterizers.faces import is_in_box, load_triangle
+from taichi_softras.rasterizers.faces import (
+    is_in_box,
+    load_corner,
+    load_inverse_depths,
+    load_triangle,
+)
 from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.rasterizers.z_buffer import ZBuffer
 
@@ -22,11 +29,16 @@ def draw_outlines(workspace: Workspace, corners: ti.Ndarray, z_buffer: ZBuffer) 
     """Draws into the z-buffer; returns (B, H, W), 1 on outlines.
 
     An edge is on the silhouette if it has one face, or two that face opposite ways. Two faces
-    share an edge if its ends have the same positions.
+    share an edge if its ends have the same positions in the first view: when a workspace draws
+    first, and again when corners of one place have parted.
     """
     views, faces = corners.shape[:2]
     neighbours = workspace.get("face_neighbours", (faces, 3), int)
-    neighbours.from_numpy(find_neighbours(corners.to_numpy()[0]))
+    points = corners.to_numpy()[0].reshape(-1, 3)
+    places = welded.get(workspace)
+    if places is None or len(places) != len(points) or (points != points[places]).any():
+        places = welded[workspace] = weld(points)
+        neighbours.from_numpy(find_neighbours(places))
     is_seen = workspace.get("is_face_seen", (views, faces), int)
     boundary = workspace.get("boundary", tuple(z_buffer.faces.shape), int)
     find_seen_faces(z_buffer.faces, is_seen)
@@ -48,16 +60,23 @@ def draw_outlines(workspace: Workspace, corners: ti.Ndarray, z_buffer: ZBuffer) 
     return boundary
 
 
-def find_neighbours(corners: np.ndarray) -> np.ndarray:
-    """(F, 3): the face across edge k, from corner k to k + 1, or NO_FACE; corners (F, 3, 3)."""
-    points = corners.reshape(-1, 3)
+welded = weakref.WeakKeyDictionary()  # of a workspace: the places whose neighbours it keeps
+
+
+def weld(points: np.ndarray) -> np.ndarray:
+    """(N,): of each point (N, 3), the index of the one that stands for all in the same place."""
     order = np.lexsort(points.T)
-    is_new = (np.diff(points[order], axis=0) != 0).any(axis=1)
-    vertices = np.empty(len(points), np.int64)
-    vertices[order] = np.concatenate([[0], np.cumsum(is_new)])
-    starts = vertices.reshape(-1, 3)
+    is_new = np.concatenate([[True], (np.diff(points[order], axis=0) != 0).any(axis=1)])
+    firsts = np.empty(len(points), np.int64)
+    firsts[order] = order[is_new][np.cumsum(is_new) - 1]
+    return firsts
+
+
+def find_neighbours(places: np.ndarray) -> np.ndarray:
+    """(F, 3): the face across edge k, from corner k to k + 1, or NO_FACE; from (3F,) places."""
+    starts = places.reshape(-1, 3)
     ends = np.roll(starts, -1, axis=1)
-    edges = (np.minimum(starts, ends) * len(points) + np.maximum(starts, ends)).ravel()
+    edges = (np.minimum(starts, ends) * len(places) + np.maximum(starts, ends)).ravel()
     order = np.argsort(edges, kind="stable")
     sorted_ids = edges[order]
     neighbours = np.full(len(order), NO_FACE, np.int32)
@@ -151,8 +170,8 @@ def overdraw(
                 area = signed_area(corners, view, face)
                 for edge in ti.static(range(3)):
                     end = ti.static((edge + 1) % 3)
-                    a = vec2(records[i, 2 * edge], -records[i, 2 * edge + 1])
-                    b = vec2(records[i, 2 * end], -records[i, 2 * end + 1])
+                    a = load_corner(records, i, edge) * vec2(1.0, -1.0)
+                    b = load_corner(records, i, end) * vec2(1.0, -1.0)
                     # both faces of an edge see the same line, to the last bit
                     is_ordered = (a.x < b.x) | ((a.x == b.x) & (a.y < b.y))
                     first = ti.select(is_ordered, a, b) * shorter * 0.5 + shift
@@ -161,9 +180,8 @@ def overdraw(
                     if is_met:
                         at_a = ti.select(is_ordered, 1.0 - t, t)
                         at_b = ti.select(is_ordered, t, 1.0 - t)
-                        inverse_a = records[i, 10 + edge]
-                        inverse_b = records[i, 10 + end]
-                        depth = 1.0 / (at_a * inverse_a + at_b * inverse_b)
+                        inverse = load_inverse_depths(records, i)
+                        depth = 1.0 / (at_a * inverse[edge] + at_b * inverse[end])
                         neighbour = neighbours[face, edge]
                         is_silhouette = neighbour == NO_FACE
                         if neighbour != NO_FACE:

@@ -11,6 +11,7 @@ from taichi.math import vec3
 
 from taichi_softras.funcs.interpolation import cube_entries, perspective_weights, texel_index
 from taichi_softras.rasterizers.base import NO_FACE, Rasterization, upload_background
+from taichi_softras.rasterizers.faces import load_inverse_depths
 from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.rasterizers.z_buffer import ZBuffer
 
@@ -139,7 +140,7 @@ def weights_on_face(
     on_screen = vec3(
         weights[view, 0, row, column], weights[view, 1, row, column], weights[view, 2, row, column]
     )
-    inverse_depths = vec3(records[i, 10], records[i, 11], records[i, 12])
+    inverse_depths = load_inverse_depths(records, i)
     return perspective_weights(on_screen, inverse_depths, depths[view, 0, row, column])
 
 

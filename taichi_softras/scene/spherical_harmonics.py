@@ -16,6 +16,7 @@ from taichi_softras.scene.checks import finite_array
 CONSTANT = math.sqrt(1 / (4 * math.pi))
 LINEAR = math.sqrt(3 / (4 * math.pi)) * 2 / 3
 QUADRATIC = math.sqrt(15 / (4 * math.pi)) / 4
+QUADRATIC_Z = QUADRATIC / math.sqrt(12)
 
 
 class SphericalHarmonics:
@@ -59,7 +60,7 @@ class SphericalHarmonics:
         light += LINEAR * x * self.coefficients[3]
         light += QUADRATIC * x * y * self.coefficients[4]
         light += QUADRATIC * y * z * self.coefficients[5]
-        light += QUADRATIC / math.sqrt(12) * (3.0 * z * z - 1.0) * self.coefficients[6]
+        light += QUADRATIC_Z * (3.0 * z * z - 1.0) * self.coefficients[6]
         light += QUADRATIC * x * z * self.coefficients[7]
         light += QUADRATIC / 2.0 * (x * x - y * y) * self.coefficients[8]
         return light

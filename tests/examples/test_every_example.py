@@ -6,7 +6,10 @@ import pytest
 
 from tests.examples.loading import ROOT, load_example
 
-MAX_LINES = {"fit_silhouettes": 300}  # the main job: presets, own data, film
+MAX_LINES = {
+    "fit_silhouettes": 300,  # the main job: presets, own data, film
+    "opendr_pose_and_light": 105,  # a model, a texture, two stages
+}
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 
 

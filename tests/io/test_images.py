@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from taichi_softras.io.images import (
+    gaussian_pyramid,
     load_image,
     over_background,
     save_gif,
@@ -64,3 +65,20 @@ def test_pictures_over_a_background():
     np.testing.assert_allclose(over_background(red[3:]), [0.75, 0.75, 0.75])
     with pytest.raises(ValueError, match="1 or 4 components"):
         over_background(red[:2])
+
+
+def test_a_pyramid_keeps_the_mean_and_halves_its_levels():
+    levels = gaussian_pyramid(np.full((9, 14, 2), 3.0), 3)
+    numbers = [9 * 14, 5 * 7, 3 * 4]
+    expected = np.repeat(3.0 / np.array(numbers), numbers)
+    np.testing.assert_allclose(levels, np.stack([expected, expected], axis=1))
+
+
+def test_a_pyramid_blurs_by_binomial_weights():
+    """A point in the middle of 8 x 8 pixels."""
+    image = np.zeros((8, 8))
+    image[4, 4] = 1.0
+    levels = gaussian_pyramid(image, 2)
+    np.testing.assert_array_equal(levels[:64], image.ravel() / 64)
+    weights = np.array([0, 1, 6, 1]) / 16
+    np.testing.assert_allclose(levels[64:].reshape(4, 4) * 16, np.outer(weights, weights))

@@ -150,3 +150,16 @@ def test_an_outline_is_one_pixel_wide(backend):
     np.testing.assert_array_equal(drawn.image.to_numpy()[0, 0], expected)
     expected[5:12, 5:12] = 0
     np.testing.assert_array_equal(drawn.boundary.to_numpy()[0], expected)
+
+
+def test_faces_that_part_get_outlines(backend):
+    """In one workspace."""
+    a, b, c, d = np.array([[-0.5, -0.5, 2], [0.5, -0.5, 2], [0.5, 0.5, 2], [-0.5, 0.5, 2]])
+    closed = np.array([[[a, b, c], [a, c, d]]])
+    parted = closed + np.array([[[[0.0, 0.0, 0.0]], [[-0.25, 0.25, 0.0]]]])
+    workspace, counts = Workspace(), []
+    for corners in (closed, parted):
+        corners = upload(corners, backend.numpy_float)
+        drawn = tsr.FilteredDerivative().forward(workspace, corners, None, 0, (17, 17))
+        counts.append(int(drawn.boundary.to_numpy().sum()))
+    assert counts == [32, 48]
