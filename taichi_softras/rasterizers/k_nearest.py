@@ -14,11 +14,12 @@ from typing import NamedTuple, Optional, Union
 import numpy as np
 import taichi as ti
 
-from taichi_softras.fields import default_numpy_float
+from taichi_softras.fields import default_numpy_float, is_cpu
 from taichi_softras.funcs.aggregation import ALPHAS, ANY, FIRST, FLOORED_SOFTMAX
 from taichi_softras.funcs.coverage import ALWAYS, DISTANCES
 from taichi_softras.funcs.interpolation import AFFINE, CLIP_BELOW, PERSPECTIVE, UNCLIPPED
 from taichi_softras.rasterizers.base import check_color, check_range, choose
+from taichi_softras.rasterizers.binning import TILE
 from taichi_softras.rasterizers.k_nearest_kernels import (
     count_truncated,
     find_limits,
@@ -216,11 +217,14 @@ class KNearestRasterization(SoftRasterization):
 
     def draw(self) -> None:
         """Finds the faces, then fills `image`, and the state that `backward` reads."""
+        lanes = TILE if is_cpu() else 1
         find_limits(
             *self.bins_and_numbers,
             min(self.faces_per_pixel, self.corners_shape[1]),
+            lanes,
             self.state,
             self.pixel_faces,
+            lanes,
             self.structure,
         )
         super().draw()

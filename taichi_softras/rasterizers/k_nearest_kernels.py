@@ -98,6 +98,32 @@ def next_nearest(
     return ti.Struct(depths=depths, faces=faces, count=count, kept=kept)
 
 
+@ti.func
+def meets_packet(boxes: ti.template(), i: int, row: int, left: int, num_lanes: int) -> int:
+    """Whether the pixel box of face i and view has pixels of a packet."""
+    is_met = (boxes[i, 0] < left + num_lanes) & (left <= boxes[i, 1])
+    return is_met & (boxes[i, 2] <= row) & (row <= boxes[i, 3])
+
+
+@ti.func
+def insert(keys: ti.template(), lane: int, key: float):
+    """Puts a key among the CHUNK smallest of a lane, in order; the largest drops out."""
+    larger = key
+    for k in ti.static(range(CHUNK)):
+        smaller = ti.min(keys[k][lane], larger)
+        larger = ti.max(keys[k][lane], larger)
+        keys[k][lane] = smaller
+
+
+@ti.func
+def pick(keys: ti.template(), lane: int, position: int) -> float:
+    """The key of a lane at a position below CHUNK."""
+    key = keys[0][lane]
+    for k in ti.static(range(1, CHUNK)):
+        key = ti.select(position == k, keys[k][lane], key)
+    return key
+
+
 @ti.kernel
 def find_limits(
     records: array(float, 2),  # (B * F, RECORD_SIZE)
@@ -115,83 +141,116 @@ def find_limits(
     far: float,  # depth
     start_depth: float,  # of the background
     faces_per_pixel: int,
+    num_lanes: int,  # `lanes`; an argument, or LLVM unrolls the loops that it should vectorise
     state: array(float, 4),  # (B, planes, H, W + LANES): the limit's depth, and what alpha keeps
     pixel_faces: array(int, 4),  # (B, planes, H, W + LANES): the limit's face
+    lanes: ti.template(),  # neighbouring pixels in a packet: TILE on a CPU, 1 on a GPU
     structure: ti.template(),
 ):
-    """The last face that each pixel keeps; NO_LIMIT where it has no more than K."""
-    for index in range(state.shape[0] * height * width):
+    """The last face that each pixel keeps; NO_LIMIT where it has no more than K.
+
+    A packet of pixels walks its tile's list, and again, until it has the K-th depth; then until
+    it has those of the faces at that depth that are kept, which have the lowest indices. A walk
+    gives the CHUNK smallest keys (depths, then faces) behind the last one.
+    """
+    packet_columns = (width + num_lanes - 1) // num_lanes
+    for packet in range(state.shape[0] * height * packet_columns):
         num_faces = records.shape[0] // state.shape[0]
         numbers = collect_numbers(
             inverse_sigma, reach, sharpness, near, far, start_depth, num_faces, 0
         )
-        view = index // (height * width)
-        row = index // width % height
-        column = index % width
-        pixel = pixel_centre(
-            column, row, height, width, 1.0 / ti.cast(ti.min(height, width), float)
-        )
-        tile = (view * tile_rows + row // TILE) * tile_columns + column // TILE
-        limit_depth, limit_face = NO_LIMIT, NO_FACE
-        last_depth, last_face = -1.0, NO_FACE
-        kept = structure.alpha.start
-        in_boxes = 0
+        inverse_shorter = 1.0 / ti.cast(ti.min(height, width), float)
+        view = packet // (height * packet_columns)
+        row = packet // packet_columns % height
+        left = packet % packet_columns * num_lanes
+        tile = (view * tile_rows + row // TILE) * tile_columns + left // TILE
+
+        limits = ti.Vector([NO_LIMIT for _ in ti.static(range(lanes))])
+        limit_faces = ti.Vector([NO_FACE for _ in ti.static(range(lanes))])
+        nearest = ti.Vector([0.0 for _ in ti.static(range(lanes))])  # depths that are looked at
+        farthest = ti.Vector([NO_LIMIT for _ in ti.static(range(lanes))])
+        lasts = ti.Vector([-1.0 for _ in ti.static(range(lanes))])  # keys
+        ahead = ti.Vector([0 for _ in ti.static(range(lanes))])  # fragments before these keys
+        counts = ti.Vector([0 for _ in ti.static(range(lanes))])  # fragments
+        kept = ti.Vector([0.0 for _ in ti.static(range(lanes))])
+        keys = [ti.Vector([0.0 for _ in range(lanes)]) for _ in ti.static(range(CHUNK))]
+
+        in_reach = 0
         for slot in range(starts[tile], starts[tile + 1]):
             i = view * num_faces + bin_faces[slot]
-            in_boxes += ti.cast(is_in_box(boxes, i, row, column), ti.i32)
-        missing = ti.select(in_boxes > faces_per_pixel, faces_per_pixel, 0)
-        while missing > 0:
-            found = next_nearest(
-                structure,
-                numbers,
-                records,
-                boxes,
-                bin_faces,
-                starts[tile],
-                starts[tile + 1],
-                view,
-                row,
-                column,
-                pixel,
-                last_depth,
-                last_face,
-            )
-            if missing == faces_per_pixel:
-                kept = found.kept
-            if found.count <= missing:
-                missing = 0
-            elif missing <= CHUNK:
-                limit_depth = found.depths[missing - 1]
-                missing = 0
-            else:
-                last_depth = found.depths[CHUNK - 1]
-                last_face = found.faces[CHUNK - 1]
-                missing -= CHUNK
-        if limit_depth < NO_LIMIT:  # of the faces at the limit, those with the lowest indices
-            missing = faces_per_pixel
+            in_reach += ti.cast(meets_packet(boxes, i, row, left, num_lanes), ti.i32)
+        walks_left = ti.select(in_reach > faces_per_pixel, 1, 0)
+        is_by_face = 0
+        while walks_left > 0:
+            for lane in range(num_lanes):
+                ahead[lane] = 0
+                counts[lane] = 0
+                kept[lane] = structure.alpha.start
+                for k in ti.static(range(CHUNK)):
+                    keys[k][lane] = NO_LIMIT
             for slot in range(starts[tile], starts[tile + 1]):
                 face = bin_faces[slot]
-                fragment = meet_at(
-                    structure, numbers, records, boxes, view, face, row, column, pixel
-                )
-                if (fragment.coverage > 0.0) & (fragment.depth < limit_depth * (1.0 - SAME_DEPTH)):
-                    missing -= 1
-            while missing > 0:
-                next_face = LAST_FACE
-                for slot in range(starts[tile], starts[tile + 1]):
-                    face = bin_faces[slot]
-                    if (face > limit_face) & (face < next_face):
-                        fragment = meet_at(
-                            structure, numbers, records, boxes, view, face, row, column, pixel
+                i = view * num_faces + face
+                if meets_packet(boxes, i, row, left, num_lanes):
+                    triangle = load_triangle(records, i)
+                    first_column, last_column = boxes[i, 0], boxes[i, 1]
+                    # clamped at both ends: LLVM must see that the loop is short
+                    for lane in range(ti.max(0, ti.min(num_lanes, 8 * TILE))):
+                        column = left + lane
+                        fragment = meet(
+                            structure,
+                            numbers,
+                            triangle,
+                            pixel_centre(column, row, height, width, inverse_shorter),
+                            (first_column <= column) & (column <= last_column),
+                            face,
+                            NO_LIMIT,
+                            NO_FACE,
                         )
-                        distance = ti.abs(fragment.depth - limit_depth)
-                        if (fragment.coverage > 0.0) & (distance <= limit_depth * SAME_DEPTH):
-                            next_face = face
-                limit_face = next_face
-                missing -= 1
-        state[view, LIMIT_PLANE, row, column] = limit_depth
-        state[view, ALL_KEPT_PLANE, row, column] = kept
-        pixel_faces[view, LIMIT_FACE_PLANE, row, column] = limit_face
+                        depth = fragment.depth
+                        key = ti.select(is_by_face == 1, ti.cast(face, float), depth)
+                        is_met = fragment.coverage > 0.0
+                        is_ahead = (depth < nearest[lane]) | (key <= lasts[lane])
+                        is_ahead &= is_met & (depth <= farthest[lane])
+                        is_next = is_met & (depth >= nearest[lane]) & (depth <= farthest[lane])
+                        is_next &= key > lasts[lane]
+                        counts[lane] = counts[lane] + ti.select(is_met, 1, 0)
+                        ahead[lane] = ahead[lane] + ti.select(is_ahead, 1, 0)
+                        kept[lane] = structure.alpha.add(kept[lane], fragment.coverage)
+                        insert(keys, lane, ti.select(is_next, key, NO_LIMIT))
+            walks_left = 0
+            has_ties = 0
+            for lane in range(num_lanes):
+                missing = faces_per_pixel - ahead[lane]
+                if counts[lane] > faces_per_pixel:
+                    if missing > CHUNK:
+                        lasts[lane] = keys[CHUNK - 1][lane]
+                        walks_left = 1
+                    else:
+                        following = pick(keys, lane, missing)
+                        if missing > 0:
+                            lasts[lane] = pick(keys, lane, missing - 1)
+                        is_tie = following <= lasts[lane] * (1.0 + SAME_DEPTH)
+                        is_tie |= (missing < 0) | (missing == CHUNK)
+                        has_ties |= ti.cast(is_tie, ti.i32)
+            if walks_left == 0:
+                for lane in range(num_lanes):
+                    if counts[lane] > faces_per_pixel:
+                        if is_by_face == 1:
+                            limit_faces[lane] = ti.cast(lasts[lane], ti.i32)
+                        else:
+                            limits[lane] = lasts[lane]
+                            limit_faces[lane] = LAST_FACE
+                            nearest[lane] = lasts[lane] * (1.0 - SAME_DEPTH)
+                            farthest[lane] = lasts[lane] * (1.0 + SAME_DEPTH)
+                            lasts[lane] = -1.0
+                walks_left = has_ties * (1 - is_by_face)
+                is_by_face = 1
+        for lane in range(num_lanes):
+            if left + lane < width:
+                state[view, LIMIT_PLANE, row, left + lane] = limits[lane]
+                state[view, ALL_KEPT_PLANE, row, left + lane] = kept[lane]
+                pixel_faces[view, LIMIT_FACE_PLANE, row, left + lane] = limit_faces[lane]
 
 
 @ti.kernel

@@ -14,6 +14,7 @@ EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 
 
 @pytest.mark.cpu
+@pytest.mark.filterwarnings("ignore:faces_per_pixel")
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs(backend, tmp_path, name):
     result = load_example(name).main(steps=2, output=tmp_path)

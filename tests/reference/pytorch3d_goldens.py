@@ -149,15 +149,46 @@ def face_normals(golden):
     return np.cross(b - a, c - a)
 
 
-def phong_colors(golden, fragments):
-    """(H, W, K, 3) colours of fragments, lit by interpolated vertex normals."""
+def phong_light(golden, fragments):
+    """`light_up` at fragments, (H, W, K, 3) each, with interpolated vertex normals."""
     vertex_normals = np.zeros_like(golden.vertices)
     for corner in range(3):
         np.add.at(vertex_normals, golden.faces[:, corner], face_normals(golden))
-    of_corners = lambda values: values[golden.faces[fragments.faces]]  # noqa: E731
-    interpolate = lambda values: np.einsum(  # noqa: E731
-        "hwkc,hwkcd->hwkd", fragments.weights, of_corners(values)
-    )
-    normals = normalized(interpolate(normalized(vertex_normals)))
-    lit, shine = light_up(golden, interpolate(golden.vertices), normals)
-    return interpolate(golden.data["vertex_colors"].astype(float)) * lit + shine
+    normals = normalized(interpolate(golden, fragments, normalized(vertex_normals)))
+    return light_up(golden, interpolate(golden, fragments, golden.vertices), normals)
+
+
+def phong_colors(golden, fragments):
+    """(H, W, K, 3) colours of fragments, lit by interpolated vertex normals."""
+    lit, shine = phong_light(golden, fragments)
+    entries, shares = paint(golden, fragments)
+    return (shares[..., None] * paints(golden)[entries]).sum(axis=3) * lit + shine
+
+
+def interpolate(golden, fragments, values):
+    """(H, W, K, D) of (V, D) values at vertices."""
+    return np.einsum("hwkc,hwkcd->hwkd", fragments.weights, values[golden.faces[fragments.faces]])
+
+
+def paints(golden):
+    """(P, 3) what a surface takes its colours from: those of vertices, or texels row by row."""
+    name = "texture_map" if "texture_map" in golden.data else "vertex_colors"
+    return golden.data[name].astype(float).reshape(-1, 3)
+
+
+def paint(golden, fragments):
+    """Rows of `paints` that make the colour of a fragment, and their shares, (H, W, K, N) each.
+
+    Texels: bilinear; v = 0 is the bottom row, 0 and 1 are the centres of the outer texels.
+    """
+    if "texture_map" not in golden.data:
+        return golden.faces[fragments.faces], fragments.weights
+    height, width = golden.data["texture_map"].shape[:2]
+    u, v = np.moveaxis(interpolate(golden, fragments, golden.data["vertex_uvs"]), -1, 0)
+    column, row = np.clip(u, 0, 1) * (width - 1), np.clip(1 - v, 0, 1) * (height - 1)
+    left = np.minimum(column.astype(int), width - 2)
+    top = np.minimum(row.astype(int), height - 2)
+    across, down = column - left, row - top
+    entries = [(top + y) * width + left + x for y in (0, 1) for x in (0, 1)]
+    shares = [y * x for y in (1 - down, down) for x in (1 - across, across)]
+    return np.stack(entries, axis=-1), np.stack(shares, axis=-1)
