@@ -22,7 +22,7 @@ RASTERIZERS = {
     "ApproximateGradient": tsr.ApproximateGradient(anti_aliasing=True),
     "FilteredDerivative": tsr.FilteredDerivative(),
     "SoftAggregation": tsr.SoftAggregation(sigma_pixels=1.0),
-    "KNearest": tsr.KNearest(50, sigma=(2 / 256) ** 2),
+    "KNearest": tsr.KNearest(150, sigma=(2 / 256) ** 2),
 }
 
 

@@ -55,9 +55,8 @@ def main(steps=300, output="out/nmr_texture", rasterizer="ApproximateGradient"):
             tsr.losses.mean_squared_error(renderer.image, target, loss, weight=target.size)
         optimizer.step()
         losses.append(loss[None])
-    seconds = round(time.perf_counter() - began, 1)
-    result = {"rasterizer": rasterizer, "steps": steps, "seconds": seconds}
-    result.update(error_start=losses[0], error=float(np.mean(losses[-10:])))
+    result = {"rasterizer": rasterizer, "steps": steps, "error_start": losses[0]}
+    result.update(error=float(np.mean(losses[-10:])), seconds=time.perf_counter() - began)
     print(result)
     output = pathlib.Path(output)
     output.mkdir(parents=True, exist_ok=True)
