@@ -20,8 +20,8 @@ SIZE = (256, 256)
 RASTERIZERS = {
     "ApproximateGradient": tsr.ApproximateGradient(anti_aliasing=True),
     "FilteredDerivative": tsr.FilteredDerivative(),
-    "SoftAggregation": tsr.SoftAggregation(sigma_pixels=4.0),
-    "KNearest": tsr.KNearest(150, sigma=(8 / 256) ** 2),
+    "SoftAggregation": tsr.SoftAggregation(sigma_pixels=0.5),
+    "KNearest": tsr.KNearest(50, sigma=(1 / 256) ** 2),
 }
 
 
