@@ -1,10 +1,12 @@
 """The heavy kernels compile once: neither another renderer nor another number makes a variant."""
 
+import dataclasses
 import importlib
 import inspect
 import pkgutil
 
 import numpy as np
+import pytest
 import taichi as ti
 
 import taichi_softras as tsr
@@ -118,3 +120,32 @@ def test_another_structure_does_compile(backend):
     before = count_variants()
     draw(5, (6, 7), distance="hard", alpha="sum", color="hard", perspective_correct=False)
     assert count_variants() > before
+
+
+@pytest.mark.parametrize(
+    "rasterizer",
+    [tsr.ApproximateGradient(), tsr.FilteredDerivative()],
+    ids=lambda value: type(value).__name__,
+)
+def test_another_z_buffer_renderer_compiles_no_raster_kernel(backend, rasterizer):
+    """Of another mesh, size, camera and other numbers; under each kind of colour."""
+
+    def draw(primitive, image_size, distance, **settings):
+        vertices, faces = primitive
+        cameras = tsr.Camera.look_at((0, 0, distance), needs_grad=False)
+        cubes = {"texture_cubes": np.full((len(faces), 2, 2, 2, 3), 0.5)}
+        for shading, colors in ((tsr.Flat(), {}), (tsr.Unlit(), cubes), (tsr.Depth(), {})):
+            renderer = tsr.Renderer(
+                tsr.Mesh(vertices, faces, **colors),
+                cameras,
+                image_size,
+                dataclasses.replace(rasterizer, **settings),
+                shading,
+            )
+            renderer.render()
+            renderer.backward(np.ones((1, *image_size, renderer.image.n)))
+
+    draw(tsr.primitives.triangle(), (6, 7), 5)
+    before = count_variants()
+    draw(tsr.primitives.cube(), (20, 9), 7, near=0.5, far=50.0, background=0.7)
+    assert count_variants() == before

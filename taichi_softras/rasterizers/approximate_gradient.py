@@ -19,6 +19,8 @@ from taichi_softras.rasterizers.visible_colors import ZBufferRasterization
 from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.rasterizers.z_buffer import ZBuffer, pull_back_depths
 
+BLOCK = 8  # pixels: side of the blocks that are transposed
+
 
 @dataclasses.dataclass(frozen=True)
 class ApproximateGradient:
@@ -126,16 +128,24 @@ class ApproximateRasterization(ZBufferRasterization):
         z_buffer = self.z_buffer
         grad_drawn = self._spread("grad_drawn", self.grad_image)
         by_edges = self.workspace.get("grad_edges", (z_buffer.records.shape[0], 3, 2, 2))
-        scan_edges(
-            z_buffer.records,
-            z_buffer.boxes,
-            z_buffer.faces,
-            self.drawn,
-            grad_drawn,
-            self.eps,
-            by_edges,
-            self.coloring.channels + 1,
-        )
+        rows = z_buffer.faces, self.drawn, grad_drawn
+        columns = self._across(*rows)
+        transpose(*rows, *columns)
+        for is_column, (faces, drawn, grads) in enumerate((rows, columns)):
+            ranges = self.workspace.get(f"grad_ranges_{is_column}", (*faces.shape[:2], 2), int)
+            find_ranges(grads, ranges)
+            scan_edges(
+                z_buffer.records,
+                z_buffer.boxes,
+                faces,
+                drawn,
+                grads,
+                ranges,
+                self.eps,
+                is_column,
+                by_edges,
+                drawn.shape[1],
+            )
         sum_edges(by_edges, self.grad_corners)
         if grad_depths is not None:
             pull_back_depths(
@@ -148,6 +158,15 @@ class ApproximateRasterization(ZBufferRasterization):
                 self.grad_corners,
             )
         self.pull_back_colors(grad_drawn)
+
+    def _across(self, faces: ti.Ndarray, image: ti.Ndarray, grad_image: ti.Ndarray) -> tuple:
+        """Arrays of the same kind whose rows are columns."""
+        (views, planes, height, width), get = image.shape, self.workspace.get
+        return (
+            get("faces_across", (views, width, height), int),
+            get("image_across", (views, planes, width, height)),
+            get("grad_image_across", (views, planes, width, height)),
+        )
 
     def _average(self, name: str, drawn: ti.Ndarray) -> ti.Ndarray:
         """What was drawn, in the size of the image."""
@@ -201,74 +220,121 @@ class ApproximateDepthRasterization(Rasterization):
         self.silhouette.backward(grad_depths)
 
 
-@ti.func
-def line_position(line: int, place: int, is_column: int):
-    """(row, column) of pixel `place` of a line."""
-    return ti.select(is_column, place, line), ti.select(is_column, line, place)
+@ti.kernel
+def transpose(
+    faces: array(int, 3),  # (B, H, W)
+    image: array(float, 4),  # (B, C + 1, H, W)
+    grad_image: array(float, 4),  # (B, C + 1, H, W)
+    faces_across: array(int, 3),  # (B, W, H)
+    image_across: array(float, 4),  # (B, C + 1, W, H)
+    grad_image_across: array(float, 4),  # (B, C + 1, W, H)
+):
+    """Columns become lines; a thread owns a block, so that it uses what it has in the cache."""
+    views, columns, rows = faces_across.shape
+    block_columns = (columns + BLOCK - 1) // BLOCK
+    block_rows = (rows + BLOCK - 1) // BLOCK
+    for view, i, j in ti.ndrange(views, block_columns, block_rows):
+        for column in range(BLOCK * i, ti.min(BLOCK * (i + 1), columns)):
+            for row in range(BLOCK * j, ti.min(BLOCK * (j + 1), rows)):
+                faces_across[view, column, row] = faces[view, row, column]
+        for plane in range(image.shape[1]):
+            for column in range(BLOCK * i, ti.min(BLOCK * (i + 1), columns)):
+                for row in range(BLOCK * j, ti.min(BLOCK * (j + 1), rows)):
+                    image_across[view, plane, column, row] = image[view, plane, row, column]
+                    grad = grad_image[view, plane, row, column]
+                    grad_image_across[view, plane, column, row] = grad
+
+
+@ti.kernel
+def find_ranges(
+    grad_image: array(float, 4),  # (B, C + 1, lines, places)
+    ranges: array(int, 3),  # (B, lines, 2) first and last place with a gradient
+):
+    """A thread owns a line. Places without a gradient pull at nothing."""
+    for view, line in ti.ndrange(grad_image.shape[0], grad_image.shape[2]):
+        first = grad_image.shape[3]
+        last = -1
+        for plane in range(grad_image.shape[1]):
+            for place in range(grad_image.shape[3]):
+                if grad_image[view, plane, line, place] != 0.0:
+                    first = ti.min(first, place)
+                    last = ti.max(last, place)
+        ranges[view, line, 0] = first
+        ranges[view, line, 1] = last
 
 
 @ti.func
-def change_at(
+def pulls(
+    faces: ti.template(),
     image: ti.template(),
     grad_image: ti.template(),
     view: int,
-    row: int,
-    column: int,
-    from_row: int,
-    from_column: int,
+    line: int,
+    first: int,
+    last: int,
+    face: int,
+    beyond: int,
+    crossing: float,
+    scales: vec2,
+    eps: float,
     planes: ti.template(),
-) -> float:
-    """G = (I - I_from) . g, over all channels and alpha."""
-    change = 0.0
-    for plane in ti.static(range(planes)):
-        step = image[view, plane, row, column] - image[view, plane, from_row, from_column]
-        change += step * grad_image[view, plane, row, column]
-    return change
+    is_inside: ti.template(),
+) -> vec2:
+    """Gradients at both ends of an edge from places first..last: each has G over a distance.
 
+    G = (I - I_beyond) . g, over all channels and alpha; inside, only where the face is seen. The
+    distance is how far the end must move for the edge to be there, pushed away from 0 by eps; 0
+    counts as negative. A scale of 0 is an end that does not move the edge here.
 
-@ti.func
-def pulls(change: float, moved: float, scales: vec2, eps: float) -> vec2:
-    """Gradients at both ends of an edge that should move by `moved` pixels: G over distance.
-
-    A scale of 0 is an end that does not move the edge here. The distance is pushed away from
-    0 by eps; 0 counts as negative.
+    The loop reads arrays and writes locals alone, so that it is vectorised.
     """
-    distances = scales * moved
-    away = distances + ti.select(distances > 0.0, eps, -eps)
-    return ti.select((scales == 0.0) | (change <= 0.0), 0.0, -change / away)
+    reference = ti.Vector([image[view, k, line, beyond] for k in ti.static(range(planes))])
+    sums = vec2(0.0)
+    for place in range(first, last + 1):
+        change = 0.0
+        for k in ti.static(range(planes)):
+            step = image[view, k, line, place] - reference[k]
+            change += step * grad_image[view, k, line, place]
+        gain = ti.max(change, 0.0)
+        if ti.static(is_inside):
+            gain = ti.select(faces[view, line, place] == face, gain, 0.0)
+        distances = scales * (ti.cast(place, float) - crossing)
+        sums -= gain / (distances + ti.select(distances > 0.0, eps, -eps))
+    return ti.select(scales == 0.0, 0.0, sums)
 
 
 @ti.kernel
 def scan_edges(
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, 4) pixels
-    faces: array(int, 3),  # (B, H, W)
-    image: array(float, 4),  # (B, C + 1, H, W)
-    grad_image: array(float, 4),  # (B, C + 1, H, W)
+    faces: array(int, 3),  # (B, lines, places)
+    image: array(float, 4),  # (B, C + 1, lines, places)
+    grad_image: array(float, 4),  # (B, C + 1, lines, places)
+    ranges: array(int, 3),  # (B, lines, 2) first and last place with a gradient
     eps: float,  # NDC
+    is_column: int,  # 0: lines are rows, x moves; 1: lines are columns, y moves
     grad_edges: array(float, 4),  # (B * F, 3, 2, 2): edge, axis, its first and second end
     planes: ti.template(),  # C + 1
 ):
-    """A thread owns an edge and an axis: rows of pixels (x moves) or columns (y moves).
+    """A thread owns an edge and walks the lines that it crosses.
 
-    On a line, places are pixels and integers at centres. The edge crosses the line between
-    the pixels `inside` and `outside`.
+    Places are pixels and integers at centres. The edge crosses a line between the pixels
+    `inside` and `outside`.
     """
-    for task in range(records.shape[0] * 6):
-        i = task // 6
-        edge = task % 6 // 2
-        is_column = task % 2
+    for task in range(records.shape[0] * 3):
+        i = task // 3
+        edge = task - 3 * i
         sums = vec2(0.0)  # at the ends
         if boxes[i, 0] <= boxes[i, 1]:
             num_faces = records.shape[0] // faces.shape[0]
             view = i // num_faces
             face = i - view * num_faces
-            height = faces.shape[1]
-            width = faces.shape[2]
+            lines = faces.shape[1]
+            length = faces.shape[2]
+            height = ti.select(is_column, length, lines)
+            width = ti.select(is_column, lines, length)
             shorter = ti.cast(ti.min(height, width), float)
             pixel = 2.0 / shorter  # NDC
-            lines = ti.select(is_column, width, height)
-            length = ti.select(is_column, height, width)
             start = line_place(records, i, edge, height, width, shorter, is_column)
             end = line_place(records, i, (edge + 1) % 3, height, width, shorter, is_column)
             third = line_place(records, i, (edge + 2) % 3, height, width, shorter, is_column)
@@ -290,30 +356,44 @@ def scan_edges(
                     spans = vec2(end.x - at, at - start.x)
                     divisors = ti.select(spans == 0.0, 1.0, spans)
                     scales = ti.select(spans == 0.0, 0.0, span / divisors * pixel)
-
-                    row_in, column_in = line_position(line, inside, is_column)
-                    count = 0
-                    if faces[view, row_in, column_in] == face:
-                        count = ti.select(outward > 0, length - outside, outside + 1)
-                    for step in range(count):
-                        place = outside + step * outward
-                        row, column = line_position(line, place, is_column)
-                        change = change_at(
-                            image, grad_image, view, row, column, row_in, column_in, planes
+                    first = ranges[view, line, 0]
+                    last = ranges[view, line, 1]
+                    if faces[view, line, inside] == face:
+                        sums += pulls(
+                            faces,
+                            image,
+                            grad_image,
+                            view,
+                            line,
+                            ti.max(first, ti.select(outward > 0, outside, 0)),
+                            ti.min(last, ti.select(outward > 0, length - 1, outside)),
+                            face,
+                            inside,
+                            crossing,
+                            scales,
+                            eps,
+                            planes,
+                            False,
                         )
-                        sums += pulls(change, ti.cast(place, float) - crossing, scales, eps)
-
-                    row_out, column_out = line_position(line, outside, is_column)
                     opposite = opposite_place(start, end, third, at)
                     limit = ti.select(outward > 0, ti.ceil(opposite), ti.floor(opposite))
-                    last = ti.cast(ti.min(ti.max(limit, 0.0), ti.cast(length - 1, float)), ti.i32)
-                    for place in range(ti.min(inside, last), ti.max(inside, last) + 1):
-                        row, column = line_position(line, place, is_column)
-                        if faces[view, row, column] == face:
-                            change = change_at(
-                                image, grad_image, view, row, column, row_out, column_out, planes
-                            )
-                            sums += pulls(change, ti.cast(place, float) - crossing, scales, eps)
+                    far = ti.cast(ti.min(ti.max(limit, 0.0), ti.cast(length - 1, float)), ti.i32)
+                    sums += pulls(
+                        faces,
+                        image,
+                        grad_image,
+                        view,
+                        line,
+                        ti.max(first, ti.min(inside, far)),
+                        ti.min(last, ti.max(inside, far)),
+                        face,
+                        outside,
+                        crossing,
+                        scales,
+                        eps,
+                        planes,
+                        True,
+                    )
         up = ti.select(is_column, -1.0, 1.0)  # places on a column run down, y up
         for k in ti.static(range(2)):
             grad_edges[i, edge, is_column, k] = up * sums[k]

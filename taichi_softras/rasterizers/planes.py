@@ -60,8 +60,9 @@ def average_blocks(
     """Every pixel becomes the mean of factor x factor pixels."""
     for view, channel, row, column in ti.ndrange(*coarse.shape):
         total = 0.0
-        for i, j in ti.ndrange(factor, factor):
-            total += fine[view, channel, factor * row + i, factor * column + j]
+        for i in range(factor):
+            for j in range(factor):
+                total += fine[view, channel, factor * row + i, factor * column + j]
         coarse[view, channel, row, column] = total / ti.cast(factor * factor, float)
 
 
@@ -72,6 +73,8 @@ def average_blocks_backward(
     grad_fine: array(float, 4),  # (B, C, factor * H, factor * W)
 ):
     """The adjoint of `average_blocks`."""
-    for view, channel, row, column in ti.ndrange(*grad_fine.shape):
-        grad = grad_coarse[view, channel, row // factor, column // factor]
-        grad_fine[view, channel, row, column] = grad / ti.cast(factor * factor, float)
+    for view, channel, row, column in ti.ndrange(*grad_coarse.shape):
+        grad = grad_coarse[view, channel, row, column] / ti.cast(factor * factor, float)
+        for i in range(factor):
+            for j in range(factor):
+                grad_fine[view, channel, factor * row + i, factor * column + j] = grad
