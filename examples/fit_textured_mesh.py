@@ -1,7 +1,4 @@
-"""A grey ball becomes a coloured solid, in shape and paint: after a tutorial of PyTorch3D's.
-
-`python examples/fit_textured_mesh.py SoftAggregation` takes another rasterizer.
-"""
+"""A grey ball becomes a coloured solid, as in a tutorial of PyTorch3D's; or by SoftAggregation."""
 
 import contextlib
 import json

@@ -58,8 +58,7 @@ def main(steps=300, output="out/nmr_texture", rasterizer="ApproximateGradient"):
     result = {"rasterizer": rasterizer, "steps": steps, "error_start": losses[0]}
     result.update(error=float(np.mean(losses[-10:])), seconds=time.perf_counter() - began)
     print(result)
-    output = pathlib.Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    (output := pathlib.Path(output)).mkdir(parents=True, exist_ok=True)
     (output / "result.json").write_text(json.dumps(result, indent=2))
     panels = {"target": target}
     for azimuth in (0, 120, 240):

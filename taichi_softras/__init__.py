@@ -4,6 +4,7 @@ from taichi_softras import losses as losses
 from taichi_softras.functional import fragments as fragments
 from taichi_softras.functional import rasterize as rasterize
 from taichi_softras.gauss_newton import GaussNewton as GaussNewton
+from taichi_softras.geometry.rotation import rotate as rotate
 from taichi_softras.io import images as images
 from taichi_softras.optim import SGD as SGD
 from taichi_softras.optim import Adam as Adam
@@ -60,4 +61,5 @@ __all__ = [
     "orbit",
     "primitives",
     "rasterize",
+    "rotate",
 ]

@@ -514,7 +514,8 @@ def load_corners(
 @ti.func
 def entry_index(source: ti.template(), coloring, face, entry):
     """Where a field keeps an entry of a face: one of its corners, texels or of its cube."""
-    index = ti.Vector([coloring, face] + [0] * (len(source.shape) - 2))
+    index = ti.Vector([0 for _ in ti.static(range(len(source.shape)))])
+    index[0], index[1] = coloring, face
     for axis in ti.static(range(len(source.shape) - 1, 1, -1)):
         index[axis] = entry % source.shape[axis]
         entry = entry // source.shape[axis]

@@ -31,6 +31,7 @@ def test_names():
         "orbit",
         "primitives",
         "rasterize",
+        "rotate",
     ]
 
 

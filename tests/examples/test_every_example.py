@@ -6,10 +6,7 @@ import pytest
 
 from tests.examples.loading import ROOT, load_example
 
-MAX_LINES = {
-    "fit_silhouettes": 300,  # the main job: presets, own data, film
-    "opendr_pose_and_light": 105,  # a model, a texture, two stages
-}
+MAX_LINES = {"fit_silhouettes": 300}  # the main job: presets, own data, film
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 
 
