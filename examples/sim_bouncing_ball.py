@@ -19,52 +19,50 @@ STAGES = [(tsr.SoftAggregation(10.0**-n), rate) for n, rate in ((2, 0.1), (3, 0.
 FRAME_SECONDS, RADIUS, RESTITUTION = 1 / 30, 0.5, 0.8
 
 
+@ti.data_oriented
 class BouncingBall:
     """Speed and gravity in; the ball in every frame out."""
 
     def __init__(self, frames=100):
-        self.parameters = {name: ti.field(float, (), needs_grad=True) for name in TRUTH}
+        self.parameters = ti.Vector.field(2, float, (), needs_grad=True)
         self.state = ti.Vector.field(4, float, frames, needs_grad=True)  # right, above, velocity
-        self.ball = tsr.Mesh(*tsr.primitives.icosphere(1))
-        vertices = ti.Vector.field(3, float, (frames, self.ball.num_vertices), needs_grad=True)
-        self.mesh = tsr.Mesh(vertices, self.ball.faces_array)
+        self.sphere = tsr.Mesh(*tsr.primitives.icosphere(1))
+        vertices = ti.Vector.field(3, float, (frames, self.sphere.num_vertices), needs_grad=True)
+        self.mesh = tsr.Mesh(vertices, self.sphere.faces_array)
 
     def run(self):
-        throw(self.parameters["speed"], self.state)
+        self.throw()
         for frame in range(1, self.mesh.num_frames):
-            fly(frame, self.parameters["gravity"], self.state)
-        place(self.state, self.ball.vertices, self.mesh.vertices)
+            self.fly(frame)
+        self.place()
 
     def film(self, values, renderer):
-        for name, value in values.items():
-            self.parameters[name][None] = value
+        self.parameters[None] = [values[name] for name in TRUTH]
         self.run()
         return renderer.render().to_numpy()[..., 0]
 
+    @ti.kernel
+    def throw(self):
+        speed = self.parameters[None][0]
+        self.state[0] = ti.Vector([-3.0, 2.0, 0.866 * speed, 0.5 * speed])
 
-@ti.kernel
-def throw(speed: ti.template(), state: ti.template()):
-    state[0] = ti.Vector([-3.0, 2.0, 0.866 * speed[None], 0.5 * speed[None]])
+    @ti.kernel
+    def fly(self, frame: int):
+        """From the frame before along a parabola, or along two that meet on the ground."""
+        seconds, g = FRAME_SECONDS, self.parameters[None][1]
+        x, height, right, up = self.state[frame - 1]
+        if height + (up + 0.5 * g * seconds) * seconds < 0.0:
+            down = -ti.sqrt(ti.max(up * up - 2.0 * g * height, 1e-12))  # velocity of the impact
+            seconds = seconds - (down - up) / g  # what is left after it
+            height, up = 0.0, -RESTITUTION * down
+        height = height + (up + 0.5 * g * seconds) * seconds
+        self.state[frame] = ti.Vector([x + right * FRAME_SECONDS, height, right, up + g * seconds])
 
-
-@ti.kernel
-def fly(frame: int, gravity: ti.template(), state: ti.template()):
-    """From the frame before along a parabola, or along two that meet on the ground."""
-    seconds, g = FRAME_SECONDS, gravity[None]
-    x, height, right, up = state[frame - 1]
-    if height + (up + 0.5 * g * seconds) * seconds < 0.0:
-        down = -ti.sqrt(ti.max(up * up - 2.0 * g * height, 1e-12))  # velocity of the impact
-        seconds = seconds - (down - up) / g  # what is left after it
-        height, up = 0.0, -RESTITUTION * down
-    height = height + (up + 0.5 * g * seconds) * seconds
-    state[frame] = ti.Vector([x + right * FRAME_SECONDS, height, right, up + g * seconds])
-
-
-@ti.kernel
-def place(state: ti.template(), sphere: ti.template(), vertices: ti.template()):
-    for frame, vertex in vertices:
-        centre = ti.Vector([state[frame][0], state[frame][1] + RADIUS, 0.0])
-        vertices[frame, vertex] = centre + RADIUS * sphere[vertex]
+    @ti.kernel
+    def place(self):
+        for frame, vertex in self.mesh.vertices:
+            centre = ti.Vector([self.state[frame][0], self.state[frame][1] + RADIUS, 0.0])
+            self.mesh.vertices[frame, vertex] = centre + RADIUS * self.sphere.vertices[vertex]
 
 
 def main(steps=60, output="out/sim_bouncing_ball"):
@@ -73,7 +71,7 @@ def main(steps=60, output="out/sim_bouncing_ball"):
     renderer = tsr.Renderer(ball.mesh, camera, (256, 256), None, tsr.Silhouette(), frames=frames)
     targets = [ball.film(TRUTH, renderer) for renderer.rasterizer, _ in STAGES]
     films = [targets[-1], ball.film(START, renderer)]
-    optimizer = tsr.Adam(ball.parameters.values(), betas=(0.8, 0.99))
+    optimizer = tsr.Adam([ball.parameters], betas=(0.8, 0.99))
     history, started = [START], time.perf_counter()
     for step in range(steps):
         stage = step * len(STAGES) // steps
@@ -83,7 +81,7 @@ def main(steps=60, output="out/sim_bouncing_ball"):
             renderer.render()
             tsr.losses.mean_squared_error(renderer.image, targets[stage], loss)
         optimizer.step()
-        history.append({name: value[None] for name, value in ball.parameters.items()})
+        history.append(dict(zip(TRUTH, ball.parameters[None].to_list())))
     seconds = time.perf_counter() - started
     with ti.ad.Tape(loss):
         ball.run()
@@ -102,14 +100,13 @@ def main(steps=60, output="out/sim_bouncing_ball"):
 
 def draw(films, history, path):
     films = 1 - np.concatenate(films, axis=2)[:, 60:180, :, None] * (0.1, 0.5, 0.9)
-    films[:, 105:] = 0.8  # the ground
+    films[:, 105:] = films[:, :, 256::256] = 0.8  # the ground, and lines between the films
     tsr.images.save_gif(path.with_suffix(".gif"), films, frames_per_second=6)
     figure, axes = plt.subplot_mosaic([["films"] * 2, [*TRUTH]], figsize=(8, 4), layout="tight")
-    axes["films"].imshow(films.min(axis=0))
+    axes["films"].imshow(films[::2].min(axis=0))
     axes["films"].set(title="target | before | after", xticks=[], yticks=[])
     for name, truth in TRUTH.items():
-        axes[name].axhline(truth, color="black", linestyle="--")
-        axes[name].plot([values[name] for values in history], color="tab:orange")
+        axes[name].plot([truth] * len(history), "k--", [values[name] for values in history], "C1")
         axes[name].set(title=name, xlabel="step")
     figure.savefig(path.with_suffix(".png"), dpi=90)
     plt.close(figure)
