@@ -4,7 +4,6 @@ The cube is soft: the motion of a rigid one tells its total mass, its centre and
 7 numbers for 8 masses. After Jatavallabhula et al., gradSim, ICLR 2021, who weigh bodies so.
 """
 
-import contextlib
 import json
 import pathlib
 import time
@@ -57,11 +56,11 @@ class Cube:
 
 
 def main(steps=60, output="out/sim_cube_mass"):
-    """Fits, and writes result.json, masses.png and film.gif to `output`."""
+    output = pathlib.Path(output)
+    output.mkdir(parents=True, exist_ok=True)
     cube = Cube(NUM_FRAMES * SUBSTEPS_PER_FRAME)
     mesh = tsr.Mesh(cube.positions, cube.faces, vertex_colors=0.5 + 0.7 * cube.corners)
-    eye, target = (0.6, 1.2, 3.0), (-0.3, -0.35, 0.35)
-    camera = tsr.Camera.look_at(eye, target, fov_y_degrees=60, needs_grad=False)
+    camera = tsr.Camera.look_at((0.6, 1.2, 3.0), (-0.3, -0.35, 0.35), fov_y_degrees=60)
     frames = range(SUBSTEPS_PER_FRAME, cube.num_substeps + 1, SUBSTEPS_PER_FRAME)
     renderer = tsr.Renderer(mesh, camera, (256, 256), shading=tsr.Unlit(), frames=frames)
     loss = ti.field(float, shape=(), needs_grad=True)
@@ -72,60 +71,40 @@ def main(steps=60, output="out/sim_cube_mass"):
         renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=0.5, far=10)
         return renderer.render().to_numpy()
 
-    def compare():
-        renderer.render()
-        tsr.losses.mean_squared_error(renderer.image, target, loss)
-
-    def differentiate(*stages):
+    def differentiate(simulate=cube.simulate):
         started = time.perf_counter()
         with ti.ad.Tape(loss):
-            for stage in stages:
-                stage()
+            simulate()
+            renderer.render()
+            tsr.losses.mean_squared_error(renderer.image, target, loss)
         return time.perf_counter() - started
 
     target, before = film(MASSES_KG), film(np.ones(8))
     optimizer = tsr.Adam([cube.masses], betas=(0.8, 0.99))
-    masses, seconds = [cube.masses.to_numpy()], []
-    with contextlib.suppress(KeyboardInterrupt):
-        for step in range(steps):
-            progress = step / steps
-            renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=2 * 0.25**progress, far=10)
-            optimizer.learning_rate = 0.05 * 0.1**progress
-            seconds.append(differentiate(cube.simulate, compare))
-            optimizer.step()
-            masses.append(cube.masses.to_numpy())
-    renderer_seconds = np.median([differentiate(compare) for _ in range(3)])
-
-    result = {
-        "masses_kg": masses[-1].round(4).tolist(),
-        "true_masses_kg": MASSES_KG,
-        "relative_errors": np.abs(masses[-1] / MASSES_KG - 1).round(4).tolist(),
-        "steps": len(seconds),
-        "seconds": round(sum(seconds), 1),
-        "renderer_share": round(float(renderer_seconds / np.median(seconds)), 2),
-    }
-    result["largest_relative_error"] = max(result["relative_errors"])
-    write(pathlib.Path(output), result, np.array(masses), [target, before, film(masses[-1])])
+    masses, seconds = [np.ones(8)], []
+    for step in range(steps):
+        renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=2 * 0.25 ** (step / steps), far=10)
+        optimizer.learning_rate = 0.05 * 0.1 ** (step / steps)
+        seconds.append(differentiate())
+        optimizer.step()
+        masses.append(cube.masses.to_numpy())
+    errors = np.abs(masses[-1] / MASSES_KG - 1)
+    result = {"masses_kg": masses[-1].tolist(), "truth_kg": MASSES_KG, "steps": steps}
+    result.update(relative_errors=errors.tolist(), largest_relative_error=float(errors.max()))
+    result["seconds"] = sum(seconds)
+    result["renderer_share"] = differentiate(lambda: None) / float(np.median(seconds))
+    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    films = [tsr.images.over_background(x) for x in (target, before, film(masses[-1]))]
+    films = np.concatenate(films, axis=2).reshape(-1, 128, 2, 384, 2, 3).mean((2, 4))
+    tsr.images.save_gif(output / "film.gif", films, frames_per_second=12)
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    axes.plot(masses)
+    axes.hlines(MASSES_KG, 0, steps, [f"C{i}" for i in range(8)], "--", linewidth=1)
+    axes.set(xlabel="step", ylabel="mass in kg; dashed: true")
+    figure.savefig(output / "masses.png")
+    plt.close(figure)
     print(result)
     return result
-
-
-def write(output, result, masses, films):
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
-    films = [tsr.images.over_background(film) for film in films]
-    halved = np.concatenate(films, axis=2).reshape(len(films[0]), 128, 2, -1, 2, 3).mean((2, 4))
-    tsr.images.save_gif(output / "film.gif", halved, frames_per_second=12)
-    figure, axes = plt.subplot_mosaic("abc;ddd", figsize=(7.5, 5.5), layout="constrained")
-    for cell, film, title in zip("abc", films, ("target", "before", "after")):
-        axes[cell].imshow(film[-1])
-        axes[cell].set(xticks=[], yticks=[], title=title)
-    for curve, truth, color in zip(masses.T, MASSES_KG, plt.cm.tab10.colors):
-        axes["d"].plot(curve, color=color)
-        axes["d"].axhline(truth, color=color, linestyle="--", linewidth=1)
-    axes["d"].set(xlabel="step", ylabel="mass in kg; dashed: true")
-    figure.savefig(output / "masses.png", dpi=100)
-    plt.close(figure)
 
 
 if __name__ == "__main__":
