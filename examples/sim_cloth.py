@@ -1,0 +1,122 @@
+"""Tell how a cloth was thrown by watching it: pixels in, its initial velocity out.
+
+20 x 10 masses and springs hang by two corners; the 1.5 s after their throw take 1,440 substeps,
+and so does the way back. After Jatavallabhula et al., gradSim, ICLR 2021.
+"""
+
+import json
+import pathlib
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import taichi as ti
+
+import taichi_softras as tsr
+
+VELOCITY = (1.2, 0.8, -2.0)  # m/s
+SUBSTEP_SECONDS, SEEN_SUBSTEPS = 1 / 960, range(96, 1441, 96)  # every third frame of 32
+GRAVITY, DRAG, STIFFNESS, DAMPING = (0.0, -9.8, 0.0), 0.5, 2e4, 15.0  # m/s^2, then for each mass
+NEIGHBORS = [(i, j) for i in range(-2, 3) for j in range(-2, 3) if 0 < abs(i) + abs(j) < 3]
+
+
+@ti.data_oriented
+class Cloth:
+    """Equal masses and springs, by the symplectic Euler method; the upper corners are held."""
+
+    def __init__(self, num_substeps, rows=20, columns=10, spacing=0.1):
+        self.num_substeps, self.rows, self.columns = num_substeps, rows, columns
+        shape = (num_substeps + 1, rows * columns)
+        self.initial_velocity = ti.Vector.field(3, float, (), needs_grad=True)
+        self.positions = ti.Vector.field(3, float, shape, needs_grad=True)
+        self.velocities = ti.Vector.field(3, float, shape, needs_grad=True)
+        y, x = np.indices((rows, columns)).reshape(2, -1) * spacing - [[0.95], [0.45]]
+        rest = np.stack([x, -y, 0.15 * np.cos(3.5 * x)], axis=-1)  # a plane could buckle either way
+        self.positions.from_numpy(np.tile(rest, (num_substeps + 1, 1, 1)))
+        self.colors = 0.6 + rest @ [[-0.7, 0.0, 0.7], [0.0, -0.35, 0.0], [0.0, 0.0, 0.0]]
+        quads = np.arange(rows * columns).reshape(rows, columns)[:-1, :-1].reshape(-1, 1, 1)
+        self.faces = (quads + [[0, columns, columns + 1], [0, columns + 1, 1]]).reshape(-1, 3)
+
+    def simulate(self):
+        self.throw()
+        for now in range(self.num_substeps):
+            self.advance(now)
+
+    @ti.kernel
+    def throw(self):
+        for mass in range(self.rows * self.columns):
+            if mass != 0 and mass != self.columns - 1:
+                self.velocities[0, mass] = self.initial_velocity[None]
+
+    @ti.kernel
+    def advance(self, now: int):
+        for row, column in ti.ndrange(self.rows, self.columns):
+            mass = row * self.columns + column
+            here, velocity = self.positions[now, mass], self.velocities[now, mass]
+            acceleration = ti.Vector(GRAVITY) - DRAG * velocity
+            for down, right in ti.static(NEIGHBORS):
+                if 0 <= row + down < self.rows and 0 <= column + right < self.columns:
+                    other = mass + down * self.columns + right
+                    offset = self.positions[now, other] - here
+                    rest = (self.positions[0, other] - self.positions[0, mass]).norm()
+                    acceleration += STIFFNESS * (1.0 - rest / offset.norm()) * offset
+                    acceleration += DAMPING * (self.velocities[now, other] - velocity)
+            is_free = float(mass != 0 and mass != self.columns - 1)
+            faster = velocity + is_free * SUBSTEP_SECONDS * acceleration
+            self.velocities[now + 1, mass] = faster
+            self.positions[now + 1, mass] = here + SUBSTEP_SECONDS * faster
+
+
+def main(steps=40, output="out/sim_cloth"):
+    cloth, output = Cloth(SEEN_SUBSTEPS[-1]), pathlib.Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    mesh = tsr.Mesh(cloth.positions, cloth.faces, cloth.colors)
+    lights = tsr.Lights(directions=[(0.3, 1.5, 1.0), (-0.3, 1.2, -1.0)], colors=[(0.7,) * 3] * 2)
+    camera = tsr.Camera.look_at((1.5, 0.6, 1.7), (0.0, -0.1, -0.1), fov_y_degrees=60)
+    renderer = tsr.Renderer(mesh, camera, (256, 256), None, tsr.Gouraud(), lights, SEEN_SUBSTEPS)
+    loss = ti.field(float, shape=(), needs_grad=True)
+
+    def film(velocity):
+        cloth.initial_velocity.from_numpy(np.array(velocity))
+        cloth.simulate()
+        renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=0.2, far=10)
+        return renderer.render().to_numpy()
+
+    def differentiate(simulate=cloth.simulate):
+        started = time.perf_counter()
+        with ti.ad.Tape(loss):
+            simulate()
+            renderer.render()
+            tsr.losses.mean_squared_error(renderer.image, target, loss)
+        return time.perf_counter() - started
+
+    target, before = film(VELOCITY), film(np.zeros(3))
+    optimizer = tsr.SGD([cloth.initial_velocity], learning_rate=30.0, momentum=0.8)
+    velocities, seconds = [np.zeros(3)], []
+    for step in range(steps):
+        renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=5 * 0.06 ** (step / steps), far=10)
+        optimizer.learning_rate = 30.0 * 0.2 ** (step / steps)
+        seconds.append(differentiate())
+        optimizer.step()
+        velocities.append(cloth.initial_velocity.to_numpy())
+    error = np.linalg.norm(velocities[-1] - VELOCITY) / np.linalg.norm(VELOCITY)
+    result = {"velocity": velocities[-1].tolist(), "truth": VELOCITY, "steps": steps}
+    result.update(relative_error=float(error), seconds=sum(seconds))
+    result["renderer_share"] = differentiate(lambda: None) / float(np.median(seconds))
+    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    films = [tsr.images.over_background(x) for x in (target, before, film(velocities[-1]))]
+    films = np.concatenate(films, axis=2).reshape(-1, 128, 2, 384, 2, 3).mean((2, 4))
+    tsr.images.save_gif(output / "film.gif", films, frames_per_second=10)
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    axes.plot(velocities)
+    axes.hlines(VELOCITY, 0, steps, [f"C{i}" for i in range(3)], "--", linewidth=1)
+    axes.set(xlabel="step", ylabel="initial velocity in m/s; dashed: true")
+    figure.savefig(output / "velocity.png")
+    plt.close(figure)
+    print(result)
+    return result
+
+
+if __name__ == "__main__":
+    ti.init(arch=ti.cpu, log_level=ti.ERROR)
+    main()
