@@ -68,7 +68,7 @@ def main(steps=39, output="out/opendr_pose_and_light", rasterizer="filtered", se
     result["translation_error"] = float(np.linalg.norm(error[3:6]))
     result["light_error"] = float(np.abs(error[6:]).max())
     os.makedirs(output, exist_ok=True)
-    picture = np.hstack([target, start, draw()]) * [0.7, 0.7, 0.7, 1]
+    picture = np.hstack([i[40:200, 80:240] for i in (target, start, draw())]) * [0.7, 0.7, 0.7, 1]
     tsr.images.save_image(f"{output}/images.png", tsr.images.over_background(picture))
     print(result)
     return result
