@@ -228,7 +228,7 @@ def test_fronts_are_counter_clockwise(backend):
 @pytest.fixture(scope="session")
 def cube_renderers(backend):
     """Texture cubes under each shading, drawn by a z-buffer that reads them."""
-    mesh = make_mesh(texture_cubes=(3, 3, 3))
+    mesh = make_mesh(texture_cubes=(2, 2, 2))
     cameras = tsr.Camera.look_at(eye=(1.0, 1.5, 2.5), fov_y_degrees=60)
     shadings = {"Unlit": tsr.Unlit(), "Flat": tsr.Flat(), "Gouraud": tsr.Gouraud()}
     renderers = {name: make_renderer(mesh, cameras, value) for name, value in shadings.items()}
