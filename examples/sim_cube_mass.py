@@ -103,10 +103,9 @@ def main(steps=60, output="out/sim_cube_mass"):
     axes.set(xlabel="step", ylabel="mass in kg; dashed: true")
     figure.savefig(output / "masses.png")
     plt.close(figure)
-    print(result)
     return result
 
 
 if __name__ == "__main__":
     ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    main()
+    print(main())

@@ -48,7 +48,7 @@ def check_film(simulation, colors, parameter: dict, frames, simulate_twin) -> No
 
 
 def integrate(position, velocity, accelerate, substep_seconds, num_substeps) -> np.ndarray:
-    """(T, V, 3) positions by the symplectic Euler method; accelerate(now, positions, velocities)."""
+    """(T, V, 3) positions by the symplectic Euler method; accelerate(now, position, velocity)."""
     positions = [position]
     for now in range(num_substeps):
         velocity = velocity + substep_seconds * accelerate(now, positions[-1], velocity)
