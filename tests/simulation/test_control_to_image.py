@@ -62,6 +62,6 @@ def test_gradient_in_single_precision(differentiate):
 @pytest.mark.slow
 @pytest.mark.cpu
 def test_the_jelly_covers_the_heart(backend, tmp_path):
-    """Fewer steps than the example's 200; all of them reach 0.97."""
-    result = load_example("control_to_image").main(steps=80, output=tmp_path)
-    assert result["iou"] > 0.9
+    """Fewer than the example's 200; both reach the bar."""
+    result = load_example("control_to_image").main(steps=140, output=tmp_path)
+    assert result["iou"] > 0.95
