@@ -16,6 +16,7 @@ from matplotlib.tri import Triangulation
 import taichi_softras as tsr
 
 DT, STIFFNESS, DRAG = 0.01, 1000.0, 2.0  # s, 1/s^2, 1/s: a node's mass is 1
+FLAT = (1.0, 1.0, 0.0)  # what of a force acts
 SHARP = tsr.SoftAggregation(sigma_pixels=0.1)
 SIGMA, SIGMA_END = 0.03, 1e-5  # NDC squared
 
@@ -48,10 +49,10 @@ class Jelly:
         for node in range(self.x.shape[1]):
             wind = ti.math.mix(self.forces[knot, 0], self.forces[knot + 1, 0], fraction)
             self.x[t, node] = self.x[t - 1, node] + DT * self.v[t - 1, node]
-            self.v[t, node] = (1 - DRAG * DT) * self.v[t - 1, node] + DT * wind
+            self.v[t, node] = (1 - DRAG * DT) * self.v[t - 1, node] + DT * wind * ti.Vector(FLAT)
         for i in range(1, self.forces.shape[1]):
             force = ti.math.mix(self.forces[knot, i], self.forces[knot + 1, i], fraction)
-            self.v[t, self.x.shape[1] - i] += DT * force
+            self.v[t, self.x.shape[1] - i] += DT * force * ti.Vector(FLAT)
         for i in range(self.springs.shape[0]):
             start, end = self.springs[i][0], self.springs[i][1]
             length = (self.x[0, end] - self.x[0, start]).norm()
