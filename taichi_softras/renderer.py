@@ -284,8 +284,9 @@ class Renderer:
             return
         if self._has_one_coloring:  # for all views, so once a tape
             done = self._on_tape.values()
-            if done.setdefault("colored", (first, end)) != (first, end):
+            if "is_colored" in done:
                 return
+            done["is_colored"] = True
             first, end = 0, 1
         self.shading.shade(self.mesh, self.lights, self._frames, (first, end), self._buffers)
 

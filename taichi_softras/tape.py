@@ -20,7 +20,7 @@ class TapeMemory:
     def values(self) -> dict:
         """That of the tape which is recording; a new one at each call when none is."""
         tape = impl.get_runtime().target_tape
-        if tape is None:
+        if tape is None or impl.get_runtime().grad_replaced:
             return {}
         if self._tape is None or self._tape() is not tape:
             self._tape, self._values = weakref.ref(tape), {}

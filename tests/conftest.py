@@ -44,6 +44,17 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("backend", backends, ids=names, indirect=True, scope="session")
 
 
+def pytest_collection_modifyitems(config, items):
+    """With pytest-xdist (`-n 2 --dist loadgroup`): a process for each backend, and the scripts."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        scripts = {"examples", "simulation"} & set(item.path.parts)
+        group = " ".join([str(parameters.get("backend", "no backend")), *scripts])
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def backend(request):
     """Starts Taichi on the backend that the test was parametrised with."""

@@ -1,6 +1,7 @@
 """Meshes that move: every frame is a view, in passes of a few, alone or all on one tape."""
 
 import functools
+import resource
 
 import numpy as np
 import pytest
@@ -133,6 +134,7 @@ def test_a_view_that_was_not_rendered_has_no_gradient(backend, scene, loss):
     assert np.abs(by_vertices[2]).max() > 0
 
 
+@pytest.mark.cpu
 def test_chosen_frames(backend, scene, loss):
     """In any order, also twice."""
     everything = scene(tsr.Flat())
@@ -145,6 +147,7 @@ def test_chosen_frames(backend, scene, loss):
     assert not by_vertices[1].any()
 
 
+@pytest.mark.cpu
 def test_a_camera_for_each_frame(backend, still):
     moving, faces = positions()
     still.rasterizer = SOFT
@@ -181,6 +184,7 @@ def test_backward_without_a_tape(backend, scene, loss):
     )
 
 
+@pytest.mark.cpu
 def test_a_simulations_field_is_used_as_it_is(backend, scene, loss):
     tree = FieldTree()
     field = tree.add((NUM_FRAMES, len(positions()[0][0])), (3,))
@@ -191,8 +195,9 @@ def test_a_simulations_field_is_used_as_it_is(backend, scene, loss):
     assert_same(gradients(loss, renderer), gradients(loss, scene(tsr.Flat())))
 
 
+@pytest.mark.cpu
 def test_five_hundred_tapes(backend, scene, loss):
-    """Nothing grows: neither the workspace nor what is remembered of tapes."""
+    """Nothing grows: neither the workspace, nor what is remembered of tapes, nor the process."""
     renderer = scene(tsr.Flat())
     weights = weights_of(renderer)
 
@@ -201,20 +206,42 @@ def test_five_hundred_tapes(backend, scene, loss):
             renderer.render()
             add_weighted(renderer.image, weights, loss)
 
-    one_tape()
-    arrays = dict(renderer._workspace._arrays)
+    for _ in range(20):
+        one_tape()
+    arrays, drawings = dict(renderer._workspace._arrays), len(renderer._rasterizers)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(500):
         one_tape()
     assert renderer._workspace._arrays == arrays
-    assert len(renderer._rasterizers) == 1
+    assert len(renderer._rasterizers) == drawings
+    grown_megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 1024
+    assert grown_megabytes < tolerances.MEGABYTES_OF_500_TAPES
 
 
+def test_fragments_in_a_tape_leave_it_alone(backend, scene, loss):
+    """They are computed without gradients, which must not cut those of the camera."""
+    renderer = scene(tsr.Flat())
+    weights = weights_of(renderer)
+    renderer.rasterizer = tsr.KNearest(4, sigma=0.05)
+    expected = gradients(loss, renderer)
+    with ti.ad.Tape(loss):
+        renderer.fragments()
+        renderer.render()
+        add_weighted(renderer.image, weights, loss)
+    assert_same(
+        [renderer.mesh.vertices.grad.to_numpy(), renderer.cameras.eye.grad.to_numpy()], expected
+    )
+    renderer.rasterizer = SOFT
+
+
+@pytest.mark.cpu
 def test_film(backend, scene, tmp_path):
     renderer = scene(tsr.Flat())
     renderer.render_sequence(tmp_path / "film.gif", frames_per_second=10)
     assert (tmp_path / "film.gif").stat().st_size > 0
 
 
+@pytest.mark.cpu
 def test_saving_one_frame(backend, scene, tmp_path):
     renderer = scene(tsr.Flat())
     renderer.mesh.save(tmp_path / "frame.obj", frame=2)

@@ -150,3 +150,6 @@ FLIGHT_DOUBLE = 1e-12
 # Two Runge-Kutta steps a frame against the exact pendulum, 100 in all: (h w)^5 / 120 = 8e-7 each
 # with h w = 0.05 * pi. Seen: 7e-5.
 RUNGE_KUTTA = 1e-4
+
+# What a process may grow by in 500 tapes: lavapipe keeps 4 to 5 kB a tape, and the heap breathes.
+MEGABYTES_OF_500_TAPES = 10
