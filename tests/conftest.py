@@ -19,6 +19,7 @@ class Backend:
 
     arch: str
     precision: str
+    part: str  # of the tests: see `part_of`
 
     @property
     def numpy_float(self) -> type:
@@ -31,28 +32,38 @@ def pytest_addoption(parser):
     )
 
 
+def part_of(path) -> str:
+    """The folder or file whose tests share a Taichi runtime.
+
+    Fields are never freed and every tape clears all that there are: hundreds of tests in one
+    runtime slow each other down.
+    """
+    folder = path.parent.name
+    return path.stem if folder in ("tests", "examples", "simulation") else folder
+
+
 def pytest_generate_tests(metafunc):
     if "backend" not in metafunc.fixturenames:
         return
+    archs = metafunc.config.getoption("--arch").split(",")
+    part = part_of(metafunc.definition.path)
     if metafunc.definition.get_closest_marker("f64"):
-        backends = [Backend("cpu", "f64")]
+        backends = [Backend("cpu", "f64", part)]
     elif metafunc.definition.get_closest_marker("cpu"):
-        backends = [Backend("cpu", "f32")]
+        backends = [Backend("cpu", "f32", part)]
     else:
-        backends = [Backend(arch, "f32") for arch in metafunc.config.getoption("--arch").split(",")]
+        backends = [Backend(arch, "f32", part) for arch in archs]
     names = [f"{backend.arch}-{backend.precision}" for backend in backends]
     metafunc.parametrize("backend", backends, ids=names, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(config, items):
-    """With pytest-xdist (`-n 2 --dist loadgroup`): a process for each backend, and the scripts."""
+    """With pytest-xdist (`-n 2 --dist loadgroup`): tests of one runtime stay in one process."""
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
-        parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        scripts = {"examples", "simulation"} & set(item.path.parts)
-        group = " ".join([str(parameters.get("backend", "no backend")), *scripts])
-        item.add_marker(pytest.mark.xdist_group(group))
+        backend = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
+        item.add_marker(pytest.mark.xdist_group(f"{backend or part_of(item.path)}"))
 
 
 @pytest.fixture(scope="session")

@@ -222,7 +222,7 @@ def test_fragments_in_a_tape_leave_it_alone(backend, scene, loss):
     """They are computed without gradients, which must not cut those of the camera."""
     renderer = scene(tsr.Flat())
     weights = weights_of(renderer)
-    renderer.rasterizer = tsr.KNearest(4, sigma=0.05)
+    renderer.rasterizer = tsr.KNearest(100, sigma=0.05)  # of all faces
     expected = gradients(loss, renderer)
     with ti.ad.Tape(loss):
         renderer.fragments()

@@ -122,6 +122,7 @@ def test_another_structure_does_compile(backend):
     assert count_variants() > before
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize(
     "rasterizer",
     [tsr.ApproximateGradient(), tsr.FilteredDerivative()],

@@ -9,6 +9,7 @@ from tests.examples.loading import ROOT, load_example
 DEFORM = ROOT.parent / "shared" / "data" / "softras_deform"
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("preset", ["sharpening", "softras-demo"])
 def test_fit_silhouettes_writes_its_results(backend, tmp_path, preset):
     result = load_example("fit_silhouettes").main(steps=2, preset=preset, output=tmp_path)

@@ -28,13 +28,13 @@ def lambert(normals, ambient, directions, light_colors):
 def harmonics(normals, coefficients):
     """Ramamoorthi & Hanrahan 2001, equations 3 and 12, over pi."""
     x, y, z = np.moveaxis(unit(normals), -1, 0)
-    basis = [
-        np.full_like(x, 0.282095),
-        *(0.488603 * 2 / 3 * np.stack([y, z, x])),
-        *(1.092548 / 4 * np.stack([x * y, y * z])),
-        0.315392 / 4 * (3 * z * z - 1),
-        1.092548 / 4 * x * z,
-        0.546274 / 4 * (x * x - y * y),
+    basis = [  # of 0.282095, 0.488603, 1.092548, 0.315392 and 0.546274 in the paper
+        np.full_like(x, 0.5 / np.sqrt(np.pi)),
+        *(np.sqrt(0.75 / np.pi) * 2 / 3 * np.stack([y, z, x])),
+        *(np.sqrt(3.75 / np.pi) / 4 * np.stack([x * y, y * z])),
+        0.25 * np.sqrt(5 / np.pi) / 4 * (3 * z * z - 1),
+        np.sqrt(3.75 / np.pi) / 4 * x * z,
+        0.5 * np.sqrt(3.75 / np.pi) / 4 * (x * x - y * y),
     ]
     return np.stack(basis, axis=-1) @ coefficients
 
