@@ -138,12 +138,6 @@ def test_colors_and_gradients_in_single_precision(backend, shading, texels):
     check_directional(shading, texels)
 
 
-@pytest.mark.f64
-@pytest.mark.parametrize("shading, texels", CASES)
-def test_colors_and_gradients_in_double_precision(backend, shading, texels):
-    check_directional(shading, texels)
-
-
 @pytest.mark.parametrize("shading, texels", [(Flat(), ()), (Gouraud(), (2, 2))])
 def test_harmonics_in_single_precision(backend, shading, texels):
     check_harmonics(shading, texels)
