@@ -232,9 +232,9 @@ class Film:
 
 def on_white(picture):
     """(H, W, 3) of RGBA whose colours are not yet multiplied by alpha; a silhouette is grey."""
-    alpha = picture[..., -1:]
-    colors = picture[..., :3] if picture.shape[-1] == 4 else np.full(3, 0.5)
-    return colors * alpha + 1 - alpha
+    if picture.shape[-1] == 1:
+        return 1 - 0.5 * picture.repeat(3, axis=-1)
+    return tsr.images.over_background(picture)
 
 
 def resize_nearest(image, size):

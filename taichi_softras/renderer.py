@@ -542,10 +542,11 @@ def store_image(
     start: int,  # the first view of the pass
     image: ti.template(),  # (B, H, W) of (C + 1)-vectors
 ):
-    """Copies."""
-    for view, row, column in ti.ndrange(planes.shape[0], image.shape[1], image.shape[2]):
-        for channel in ti.static(range(image.n)):
-            image[start + view, row, column][channel] = planes[view, channel, row, column]
+    """Copies, a row of pixels at a time: three indices out of one cost more than the copy."""
+    for view, row in ti.ndrange(planes.shape[0], image.shape[1]):
+        for column in range(image.shape[2]):
+            for channel in ti.static(range(image.n)):
+                image[start + view, row, column][channel] = planes[view, channel, row, column]
 
 
 @ti.kernel
@@ -555,11 +556,13 @@ def load_grad_image(
     end: int,  # views from here on belong to a pass before: 0
     planes: array(float, 4),  # (views of the pass, C + 1, H, >= W)
 ):
-    """Copies."""
-    for view, row, column in ti.ndrange(planes.shape[0], image.shape[1], image.shape[2]):
-        grad = image.grad[start + view, row, column] * ti.cast(start + view < end, float)
-        for channel in ti.static(range(image.n)):
-            planes[view, channel, row, column] = grad[channel]
+    """Copies, a row of pixels at a time as `store_image`."""
+    for view, row in ti.ndrange(planes.shape[0], image.shape[1]):
+        share = ti.cast(start + view < end, float)
+        for column in range(image.shape[2]):
+            for channel in ti.static(range(image.n)):
+                grad = image.grad[start + view, row, column][channel]
+                planes[view, channel, row, column] = share * grad
 
 
 def load_grad_array(grad_image: np.ndarray, start: int, end: int, planes: ti.Ndarray) -> None:
