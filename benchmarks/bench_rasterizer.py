@@ -28,7 +28,7 @@ from soft_limit import SpeedLimit, load
 
 import taichi_softras as tsr
 from taichi_softras.rasterizers.soft_aggregation import SoftRasterization
-from taichi_softras.rasterizers.workspace import Workspace
+from taichi_softras.workspace import Workspace
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROUNDS = 5

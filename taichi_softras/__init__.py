@@ -16,7 +16,6 @@ from taichi_softras.rasterizers.filtered_derivative import (
 )
 from taichi_softras.rasterizers.k_nearest import KNearest as KNearest
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation as SoftAggregation
-from taichi_softras.renderer import Renderer as Renderer
 from taichi_softras.scene import camera_conventions as camera_conventions
 from taichi_softras.scene import primitives as primitives
 from taichi_softras.scene.camera import Camera as Camera

@@ -5,47 +5,11 @@ tree, holds at most 512 of them and does not check (512 is a segmentation fault)
 so an object places all of its fields in one tree and the count is checked here.
 """
 
-import atexit
-import weakref
-
-import numpy as np
 import taichi as ti
-from taichi.lang import impl
 
-# Taichi writes its compilation cache when a program ends, and at the interpreter's exit it may
-# outlive everything: without this the next start compiles all kernels again
-atexit.register(ti.reset)
+from taichi_softras.runtime import num_trees, require_taichi
 
 MAX_FIELD_TREES = 500  # Taichi 1.7 crashes at 512; user code needs some of them
-
-
-def require_taichi() -> None:
-    """Raises a RuntimeError that says what to do when `ti.init` was not called."""
-    if impl.get_runtime().prog is None:
-        raise RuntimeError(
-            "Taichi is not initialised: call ti.init(arch=ti.cpu), or ti.gpu, "
-            "before using taichi_softras"
-        )
-
-
-def current_runtime() -> weakref.ref:
-    """The running Taichi program; equal to a later one only if `ti.init` was not called between.
-
-    A weak reference: a program that outlives `ti.reset` takes its successor down with it.
-    """
-    require_taichi()
-    return weakref.ref(impl.get_runtime().prog)
-
-
-def is_cpu() -> bool:
-    """Whether kernels run on the CPU, where a task should own many pixels, not one."""
-    return impl.current_cfg().arch in (ti.x64, ti.arm64)
-
-
-def default_numpy_float() -> type:
-    """np.float32 or np.float64, as `ti.init(default_fp=...)` says."""
-    require_taichi()
-    return np.float64 if impl.current_cfg().default_fp == ti.f64 else np.float32
 
 
 class FieldTree:
@@ -61,7 +25,7 @@ class FieldTree:
 
     def __init__(self):
         require_taichi()
-        trees = impl.get_runtime().prog.get_snode_tree_size()
+        trees = num_trees()
         if trees >= MAX_FIELD_TREES:
             raise RuntimeError(
                 f"{trees} Taichi field trees are in use and Taichi crashes at 512: make meshes, "

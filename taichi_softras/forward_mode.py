@@ -12,7 +12,7 @@ from taichi.ad._ad import clear_all_gradients
 from taichi.lang import impl
 from taichi.lang.enums import AutodiffMode, SNodeGradType
 
-from taichi_softras.fields import default_numpy_float
+from taichi_softras.runtime import default_numpy_float
 
 
 class ForwardMode:

@@ -17,7 +17,7 @@ import numpy as np
 import taichi as ti
 from taichi.lang import impl
 
-from taichi_softras.fields import FieldTree, default_numpy_float
+from taichi_softras.fields import FieldTree
 from taichi_softras.forward_mode import check_parameters, count_numbers, differentiate
 from taichi_softras.functional import (
     check_has_fragments,
@@ -32,7 +32,7 @@ from taichi_softras.rasterizers.depths import draw_depths
 from taichi_softras.rasterizers.k_nearest import Fragments
 from taichi_softras.rasterizers.planes import jacobian_from_planes, planes_from_pixels, stack
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
-from taichi_softras.rasterizers.workspace import Workspace, array
+from taichi_softras.runtime import default_numpy_float
 from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.lights import Lights
 from taichi_softras.scene.mesh import Mesh
@@ -40,6 +40,7 @@ from taichi_softras.scene.spherical_harmonics import SphericalHarmonics
 from taichi_softras.shading.depth import Depth
 from taichi_softras.shading.flat import Flat
 from taichi_softras.tape import TapeMemory
+from taichi_softras.workspace import Workspace, array
 
 PIXELS_PER_PASS = 3 * 2**14  # of a mesh that moves: two cores are busy, 40 MB hold them
 

@@ -3,14 +3,13 @@
 Both are streams: a pixel keeps a few numbers, each face changes them, in any order.
 """
 
-import dataclasses
-
 import taichi as ti
 
 from taichi_softras.funcs.numeric import exp
+from taichi_softras.funcs.values import value
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class AlphaAggregation:
     """The silhouette A of a pixel from the coverages D of its faces.
 
@@ -95,7 +94,7 @@ ALPHAS = {
 ANY = AlphaAggregation(0.0, any_add, hard_resolve, hard_slope)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class ColorAggregation:
     """The weights w_j of the faces over a pixel, whose colour is sum_j w_j C_j.
 

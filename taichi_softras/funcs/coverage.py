@@ -4,18 +4,18 @@ A distance is a value: `signed` gives delta d^2 (positive inside) and `signed_vj
 adjoint. Coverage is D = sigmoid(delta d^2 / sigma), Soft Rasterizer eq. 1.
 """
 
-import dataclasses
 import math
 
 import taichi as ti
 from taichi.math import vec2, vec3
 
 from taichi_softras.funcs.triangle import barycentric_vjp, squared_distance, squared_distance_vjp
+from taichi_softras.funcs.values import value
 
 ALWAYS = 1e20  # a signed distance that no sigma and no cut-off changes
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Distance:
     """The pair of functions that a coverage is made of.
 

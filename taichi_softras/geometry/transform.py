@@ -2,7 +2,7 @@
 
 import taichi as ti
 
-from taichi_softras.fields import is_cpu
+from taichi_softras.runtime import is_cpu
 
 
 def project_vertices(

@@ -9,7 +9,7 @@ import weakref
 import numpy as np
 import taichi as ti
 
-from taichi_softras.fields import default_numpy_float
+from taichi_softras.runtime import default_numpy_float
 
 SMALLEST_UNION = 1e-12  # pixels; below it image and target are both empty
 

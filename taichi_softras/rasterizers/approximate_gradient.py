@@ -16,8 +16,8 @@ from taichi_softras.rasterizers.depths import copy_plane
 from taichi_softras.rasterizers.faces import first_pixel, last_pixel
 from taichi_softras.rasterizers.planes import average_blocks, average_blocks_backward
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization
-from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.rasterizers.z_buffer import ZBuffer, pull_back_depths
+from taichi_softras.workspace import Workspace, array
 
 BLOCK = 8  # pixels: side of the blocks that are transposed
 

@@ -13,8 +13,8 @@ from taichi.math import vec2
 from taichi_softras.rasterizers.base import NO_FACE, check_color, check_range
 from taichi_softras.rasterizers.outlines import draw_outlines
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, weights_on_face
-from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.rasterizers.z_buffer import ZBuffer
+from taichi_softras.workspace import Workspace, array
 
 CUBE_MARGIN = 1e-3  # of texture cubes
 

@@ -14,7 +14,6 @@ from typing import NamedTuple, Optional, Union
 import numpy as np
 import taichi as ti
 
-from taichi_softras.fields import default_numpy_float, is_cpu
 from taichi_softras.funcs.aggregation import ALPHAS, ANY, FIRST, FLOORED_SOFTMAX
 from taichi_softras.funcs.coverage import ALWAYS, DISTANCES
 from taichi_softras.funcs.interpolation import AFFINE, CLIP_BELOW, PERSPECTIVE, UNCLIPPED
@@ -27,7 +26,8 @@ from taichi_softras.rasterizers.k_nearest_kernels import (
 )
 from taichi_softras.rasterizers.soft_aggregation import SoftRasterization
 from taichi_softras.rasterizers.soft_kernels import Numbers, Structure
-from taichi_softras.rasterizers.workspace import Workspace
+from taichi_softras.runtime import default_numpy_float, is_cpu
+from taichi_softras.workspace import Workspace
 
 BLENDS = {  # alpha and colour
     "softmax": (ALPHAS["product"], FLOORED_SOFTMAX),

@@ -19,7 +19,7 @@ from taichi_softras.rasterizers.soft_kernels import (
     collect_numbers,
     meet,
 )
-from taichi_softras.rasterizers.workspace import array
+from taichi_softras.workspace import array
 
 CHUNK = 8
 ALL_KEPT_PLANE = 4  # of `state`: what alpha keeps when no face is left out

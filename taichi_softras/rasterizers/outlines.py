@@ -19,8 +19,8 @@ from taichi_softras.rasterizers.faces import (
     load_inverse_depths,
     load_triangle,
 )
-from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.rasterizers.z_buffer import ZBuffer
+from taichi_softras.workspace import Workspace, array
 
 SLACK_PIXELS = 10.0  # a line is hidden if a face is nearer by its slope over so many pixels
 

@@ -2,7 +2,7 @@
 
 import taichi as ti
 
-from taichi_softras.rasterizers.workspace import array
+from taichi_softras.workspace import array
 
 
 @ti.kernel

@@ -10,7 +10,6 @@ from typing import Optional, Union
 
 import taichi as ti
 
-from taichi_softras.fields import is_cpu
 from taichi_softras.funcs.aggregation import ALPHAS, COLORS
 from taichi_softras.funcs.coverage import ALWAYS, DISTANCES
 from taichi_softras.funcs.interpolation import CLIP_TO_RANGE, PERSPECTIVE, SCREEN
@@ -35,7 +34,8 @@ from taichi_softras.rasterizers.soft_kernels import (
     pull_back_tiles,
     sum_views,
 )
-from taichi_softras.rasterizers.workspace import Workspace
+from taichi_softras.runtime import is_cpu
+from taichi_softras.workspace import Workspace
 
 MOST_FACES_PER_TASK = 64  # CPU backward: large enough to hide what a task costs
 

@@ -16,7 +16,7 @@ from taichi_softras.rasterizers.soft_kernels import (
     load_corner_colors,
     pull_back_fragment,
 )
-from taichi_softras.rasterizers.workspace import array
+from taichi_softras.workspace import array
 
 
 @ti.func

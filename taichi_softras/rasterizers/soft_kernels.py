@@ -20,7 +20,7 @@ from taichi_softras.funcs.triangle import barycentric, barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import CPU_BLOCK, TILE, TILE_BITS
 from taichi_softras.rasterizers.faces import is_in_box, load_triangle, pixel_centre
-from taichi_softras.rasterizers.workspace import array
+from taichi_softras.workspace import array
 
 LANES = 8  # neighbouring pixels that a CPU handles as one vector; image rows are padded by it
 TILES_PER_TASK = 4  # CPU forward: small, so that threads end together

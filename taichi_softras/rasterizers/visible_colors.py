@@ -12,8 +12,8 @@ from taichi.math import vec3
 from taichi_softras.funcs.interpolation import cube_entries, perspective_weights, texel_index
 from taichi_softras.rasterizers.base import NO_FACE, Rasterization, upload_background
 from taichi_softras.rasterizers.faces import load_inverse_depths
-from taichi_softras.rasterizers.workspace import Workspace, array
 from taichi_softras.rasterizers.z_buffer import ZBuffer
+from taichi_softras.workspace import Workspace, array
 
 
 @ti.func

@@ -12,7 +12,7 @@ from taichi_softras.funcs.triangle import barycentric, barycentric_vjp, cross
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE, Bins
 from taichi_softras.rasterizers.faces import is_in_box, load_triangle, pixel_centre, prepare_faces
-from taichi_softras.rasterizers.workspace import Workspace, array
+from taichi_softras.workspace import Workspace, array
 
 PADDING_PIXELS = 1  # of a face's box: rounding must not take away a pixel on its outline
 

@@ -11,8 +11,9 @@ from typing import Union
 import numpy as np
 import taichi as ti
 
-from taichi_softras.fields import FieldTree, default_numpy_float
+from taichi_softras.fields import FieldTree
 from taichi_softras.io.meshes import load_mesh, save_mesh
+from taichi_softras.runtime import default_numpy_float
 from taichi_softras.scene.checks import check_shape, finite_array
 
 

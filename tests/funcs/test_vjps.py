@@ -21,7 +21,7 @@ from taichi_softras.funcs.triangle import (
     squared_distance_vjp,
 )
 from taichi_softras.rasterizers.faces import RECORD_SIZE, load_triangle, set_up_faces
-from taichi_softras.rasterizers.workspace import array
+from taichi_softras.workspace import array
 from tests import tolerances
 
 POINTS = 200

@@ -5,7 +5,7 @@ import pytest
 import taichi as ti
 
 import taichi_softras as tsr
-from taichi_softras.rasterizers.workspace import Workspace
+from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.reference.approximate_gradient import render
 from tests.reference.nmr_goldens import NMR_CASES, load_nmr

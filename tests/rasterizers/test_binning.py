@@ -6,7 +6,7 @@ import taichi as ti
 
 import taichi_softras as tsr
 from taichi_softras.rasterizers.binning import SCAN_CHUNK, TILE, Bins
-from taichi_softras.rasterizers.workspace import Workspace
+from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.rasterizers.scenes import ALL_RASTERIZERS, draw_twin
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import taichi_softras as tsr
-from taichi_softras.rasterizers.workspace import Workspace
+from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.rasterizers.scenes import draw_twin
 from tests.rasterizers.test_approximate_gradient import random_scene, upload

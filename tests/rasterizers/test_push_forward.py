@@ -5,7 +5,7 @@ import pytest
 
 import taichi_softras as tsr
 from taichi_softras.rasterizers.planes import planes_from_pixels
-from taichi_softras.rasterizers.workspace import Workspace
+from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.rasterizers.scenes import ALL_RASTERIZERS, describe, nearest, soft
 from tests.rasterizers.test_approximate_gradient import random_scene, upload

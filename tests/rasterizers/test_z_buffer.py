@@ -5,7 +5,7 @@ import pytest
 
 import taichi_softras as tsr
 from taichi_softras.rasterizers.base import NO_FACE
-from taichi_softras.rasterizers.workspace import Workspace
+from taichi_softras.workspace import Workspace
 from taichi_softras.rasterizers.z_buffer import ZBuffer
 from tests import tolerances
 from tests.rasterizers.test_approximate_gradient import upload
