@@ -256,7 +256,7 @@ def _node(builder: ti.FieldsBuilder, shape: tuple):
 
 
 def _fill(leased: ti.Field, field: ti.Field, lease: _Lease) -> None:
-    """Makes a copy of a field that keeps the lease; what runs kernels of Taichi's is the field's."""
+    """Makes a copy of a field that keeps the lease; methods that run kernels are the field's."""
     leased.__dict__.update(field.__dict__)
     leased._body, leased._lease = field, lease
     for name in ("from_numpy", "to_numpy", "fill", "copy_from", "to_torch", "from_torch"):

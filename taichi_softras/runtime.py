@@ -80,7 +80,7 @@ def has_dual(field: ti.Field) -> bool:
     return field.snode.ptr.has_dual()
 
 
-# Field trees ---------------------------------------------------------------------------------------
+# Field trees -------------------------------------------------------------------------------------
 
 _hidden_trees = weakref.WeakKeyDictionary()  # of each program: ids of trees that nobody holds
 
@@ -120,7 +120,7 @@ class quick_compilation:  # noqa: N801, a context manager
         impl.current_cfg().make_cpu_multithreading_loop = self._before
 
 
-# Forward mode, for kernels of users -----------------------------------------------------------------
+# Forward mode, for kernels of users ---------------------------------------------------------------
 
 
 class ForwardMode:
@@ -147,6 +147,11 @@ class ForwardMode:
         """Called by Taichi before it runs a kernel."""
         self._modes.insert(0, (kernel, kernel.autodiff_mode))
         kernel.autodiff_mode = AutodiffMode.FORWARD
+
+
+def clear_gradients() -> None:
+    """Sets `grad` of all fields to zero, as a tape does when it opens."""
+    clear_all_gradients(SNodeGradType.ADJOINT)
 
 
 def clear_duals() -> None:

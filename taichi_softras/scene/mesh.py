@@ -11,7 +11,8 @@ from typing import Optional, Union
 import numpy as np
 import taichi as ti
 
-from taichi_softras.fields import FieldTree
+from taichi_softras.fields import FieldTree, upload
+from taichi_softras.funcs.lookups import CUBES, TEXELS, Lookup
 from taichi_softras.io.meshes import load_mesh, save_mesh
 from taichi_softras.runtime import default_numpy_float, has_gradient
 from taichi_softras.scene.checks import check_shape, finite_array
@@ -82,7 +83,8 @@ class Mesh:
         setattr(self, kind, colors_field)
         self.face_colors = None if kind == "vertex_colors" else colors_field
         self.texel_resolution = 0 if self.face_colors is None else colors.shape[1]
-        self.lookup: Optional[Lookup] = {"texels": TEXELS, "texture_cubes": CUBES}.get(kind)
+        lookups = {"texels": TEXELS, "texture_cubes": CUBES}
+        self.lookup: Optional[Lookup] = lookups.get(kind)
         tree.place()
         if is_field:
             upload([colors_field], [colors])

@@ -61,6 +61,7 @@ class Composition(NamedTuple):
 
     Attributes:
         shader: what rasterizers compile in.
+        channels: of each shading, which of the shader's.
         columns: by name of a varying that is interpolated, its first column of the varyings.
         uniforms: (shading, name, first index) of each uniform.
         light: None, "face" or "vertex": of the colours.
@@ -68,6 +69,7 @@ class Composition(NamedTuple):
     """
 
     shader: Shader
+    channels: list
     columns: dict
     uniforms: list
     light: Optional[str]
@@ -75,9 +77,7 @@ class Composition(NamedTuple):
 
 
 def compose(shadings: list, num_color: int, lookup: Optional[Lookup]) -> Composition:
-    """All shadings of one pass, their channels one after another.
-
-    Those that move edges should come first; one without channels is the silhouette.
+    """All shadings of one pass; one without channels is the silhouette.
 
     Args:
         shadings: values, or classes, of `Shading`.
@@ -88,31 +88,32 @@ def compose(shadings: list, num_color: int, lookup: Optional[Lookup]) -> Composi
         ValueError: for a shading without `fragment` or `fragment_vjp`, unknown varyings or of
             another number of components, colours that are lit in two ways.
     """
-    shadings = [shading for shading in shadings if getattr(shading, "channels", None) != 0]
-    for shading in shadings:
+    drawn = [shading for shading in shadings if getattr(shading, "channels", None) != 0]
+    for shading in drawn:
         _check_shading(shading, num_color)
-    names = list(dict.fromkeys(name for shading in shadings for name in shading.varyings))
+    drawn.sort(key=lambda shading: not shading.moves_edges)  # as rasterizers want their parts
+    names = dict.fromkeys(name for shading in drawn for name in shading.varyings)
     reads_color = COLOR in names
     sizes = {**VARYINGS, COLOR: num_color}
     columns, num_varyings = {}, 0
-    for name in names:
-        if name == COLOR and lookup is not None:
-            continue
-        columns[name] = num_varyings
-        num_varyings += sizes[name]
-    places = dict(columns)
+    for name in sorted(names, key=lambda name: name != COLOR):  # colours have the first columns
+        if name != COLOR or lookup is None:
+            columns[name] = num_varyings
+            num_varyings += sizes[name]
+    places = {**columns}
     if reads_color and lookup is not None:
         places[COLOR] = num_varyings  # samples follow the varyings
 
-    parts, uniforms, num_uniforms, num_channels = [], [], 0, 0
-    for shading in shadings:
+    parts, uniforms, channels = [], [], {}
+    num_uniforms = num_channels = 0
+    for shading in drawn:
         own = []
         for name, size in shading.uniforms.items():
             uniforms.append((shading, name, num_uniforms))
             own += range(num_uniforms, num_uniforms + size)
             num_uniforms += size
-        inputs = [place for name in shading.varyings for place in _span(places[name], sizes[name])]
-        channels = num_color if shading.channels is None else shading.channels
+        inputs = [places[name] + k for name in shading.varyings for k in range(sizes[name])]
+        count = num_color if shading.channels is None else shading.channels
         parts.append(
             Part(
                 shading.fragment,
@@ -120,12 +121,13 @@ def compose(shadings: list, num_color: int, lookup: Optional[Lookup]) -> Composi
                 tuple(inputs),
                 tuple(own),
                 num_channels,
-                channels,
+                count,
                 shading.moves_edges,
                 shading.background,
             )
         )
-        num_channels += channels
+        channels[id(shading)] = range(num_channels, num_channels + count)
+        num_channels += count
     shader = Shader(
         tuple(parts),
         num_varyings,
@@ -134,17 +136,20 @@ def compose(shadings: list, num_color: int, lookup: Optional[Lookup]) -> Composi
         num_uniforms,
         num_channels,
     )
-    lights = {shading.light for shading in shadings if COLOR in shading.varyings}
+    lights = {shading.light for shading in drawn if COLOR in shading.varyings}
     if len(lights) > 1:
         raise ValueError(
             f"the mesh's colours cannot be lit by {' and '.join(map(str, sorted(lights, key=str)))}"
             " in one pass: draw one of the shadings with a renderer of its own"
         )
-    return Composition(shader, columns, uniforms, lights.pop() if lights else None, reads_color)
-
-
-def _span(first: int, count: int) -> range:
-    return range(first, first + count)
+    return Composition(
+        shader,
+        [channels.get(id(shading), range(0)) for shading in shadings],
+        columns,
+        uniforms,
+        lights.pop() if lights else None,
+        reads_color,
+    )
 
 
 def _check_shading(shading: Shading, num_color: int) -> None:
