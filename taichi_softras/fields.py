@@ -48,6 +48,11 @@ def default_numpy_float() -> type:
     return np.float64 if impl.current_cfg().default_fp == ti.f64 else np.float32
 
 
+def body(field):
+    """The pooled field behind a leased one; kernels keep what they are called with for ever."""
+    return getattr(field, "_body", field)
+
+
 class FieldTree:
     """Collects the fields of one object and places them in one tree.
 
