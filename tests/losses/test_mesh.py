@@ -153,6 +153,18 @@ def test_value_on_a_mesh_of_real_size(make_mesh, loss, case):
     np.testing.assert_allclose(loss[None], expected, rtol=tolerances.SINGLE_PRECISION_RELATIVE)
 
 
+@pytest.mark.cpu
+@every_case
+def test_value_and_gradient_have_the_same_bits_each_time(make_mesh, loss, case):
+    add_loss, _ = case
+    mesh = make_mesh(*bumpy_sphere(level=4))  # more vertices than four threads take
+    results = set()
+    for _ in range(10):
+        grad = gradient(mesh, loss, lambda: add_loss(mesh, loss))
+        results.add((loss[None], grad.tobytes()))
+    assert len(results) == 1
+
+
 @pytest.mark.f64
 def test_edge_length_is_held_against_a_target(make_mesh, loss):
     vertices, faces = primitives.triangle()
