@@ -153,3 +153,7 @@ RUNGE_KUTTA = 1e-4
 
 # What a process may grow by in 500 tapes: lavapipe keeps 4 to 5 kB a tape, and the heap breathes.
 MEGABYTES_OF_500_TAPES = 10
+
+# The same f64 derivative by hand and by Taichi's reverse mode, relative to the largest entry: some
+# tens of roundings of 1e-16. Largest difference seen: 7e-16.
+BY_HAND_AND_BY_TAICHI = 1e-13

@@ -7,7 +7,7 @@ import pytest
 import taichi as ti
 
 from taichi_softras import losses
-from taichi_softras.losses.mesh import hinges_of_faces, pairs_of_faces
+from taichi_softras.losses.connectivity import hinges_of_faces, pairs_of_faces
 from taichi_softras.scene import primitives
 from taichi_softras.scene.mesh import Mesh
 from tests import tolerances
@@ -151,6 +151,18 @@ def test_value_on_a_mesh_of_real_size(make_mesh, loss, case):
     add_loss(make_mesh(vertices, faces), loss, weight=0.5)
     expected = 0.5 * twin(vertices, faces)
     np.testing.assert_allclose(loss[None], expected, rtol=tolerances.SINGLE_PRECISION_RELATIVE)
+
+
+@pytest.mark.cpu
+@every_case
+def test_value_and_gradient_have_the_same_bits_each_time(make_mesh, loss, case):
+    add_loss, _ = case
+    mesh = make_mesh(*bumpy_sphere(level=4))  # more vertices than four threads take
+    results = set()
+    for _ in range(10):
+        grad = gradient(mesh, loss, lambda: add_loss(mesh, loss))
+        results.add((loss[None], grad.tobytes()))
+    assert len(results) == 1
 
 
 @pytest.mark.f64
