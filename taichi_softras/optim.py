@@ -8,6 +8,7 @@ loss, not at the optimizer.
 import taichi as ti
 
 from taichi_softras.fields import FieldTree, body
+from taichi_softras.runtime import has_gradient
 
 
 class Adam:
@@ -88,7 +89,7 @@ def _check_fields(fields) -> list:
     if not fields:
         raise ValueError("fields must be a list of at least one field, as [mesh.vertices]")
     for i, field in enumerate(fields):
-        if not isinstance(field, ti.Field) or not field.snode.ptr.has_adjoint():
+        if not isinstance(field, ti.Field) or not has_gradient(field):
             raise ValueError(
                 f"fields[{i}] has no gradient: an optimizer needs fields that were made with "
                 f"needs_grad=True, got {type(field).__name__}"

@@ -28,7 +28,7 @@ from taichi_softras.io.images import over_background, save_video
 from taichi_softras.pipeline import Kinds, Pipeline, Topology
 from taichi_softras.rasterizers.base import Rasterizer, check_has_jacobian, check_rasterizer
 from taichi_softras.rasterizers.k_nearest import Fragments
-from taichi_softras.rasterizers.planes import jacobian_from_planes, planes_from_pixels
+from taichi_softras.rasterizers.planes import jacobian_from_planes
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
 from taichi_softras.runtime import (
     clear_gradients,

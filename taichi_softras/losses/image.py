@@ -18,7 +18,7 @@ from taichi.math import vec2
 
 from taichi_softras.fields import body
 from taichi_softras.losses.sums import NUM_RUNS, add_terms, start_of_run
-from taichi_softras.runtime import default_numpy_float, is_cpu
+from taichi_softras.runtime import default_numpy_float, has_gradient, is_cpu
 
 SMALLEST_UNION = 1e-12  # pixels; below it image and target are both empty
 # Neighbouring pixels of a row that a task owns: a GPU wants many tasks
@@ -141,7 +141,7 @@ def silhouette_ious(image: np.ndarray, target: np.ndarray, threshold=None) -> np
 def check_image(image) -> None:
     """Raises a ValueError unless `image` is a (B, H, W) vector field with gradient."""
     is_image = isinstance(image, ti.MatrixField) and image.ndim == 1 and len(image.shape) == 3
-    if not is_image or not image.snode.ptr.has_adjoint():
+    if not is_image or not has_gradient(image):
         raise ValueError(
             "image must be a vector field of shape (B, H, W) with needs_grad=True, "
             f"as renderer.image, got {_describe(image)}"
@@ -151,7 +151,7 @@ def check_image(image) -> None:
 def check_loss(loss) -> None:
     """Raises a ValueError unless `loss` is a 0-D scalar field with gradient."""
     is_scalar = isinstance(loss, ti.ScalarField) and loss.shape == ()
-    if not is_scalar or not loss.snode.ptr.has_adjoint():
+    if not is_scalar or not has_gradient(loss):
         raise ValueError(
             "loss must be ti.field(float, shape=(), needs_grad=True), "
             f"a 0-D field with gradient, got {_describe(loss)}"
@@ -161,7 +161,7 @@ def check_loss(loss) -> None:
 def _describe(value) -> str:
     if not isinstance(value, ti.Field):
         return type(value).__name__
-    gradient = "with gradient" if value.snode.ptr.has_adjoint() else "without gradient"
+    gradient = "with gradient" if has_gradient(value) else "without gradient"
     return f"{type(value).__name__} of shape {value.shape} {gradient}"
 
 
