@@ -1,0 +1,45 @@
+"""Vertices and faces in, normals of faces and vertices out; adjoint and tangent.
+
+Counter-clockwise faces point outwards. A face's normal is as long as twice its area; that of a
+vertex is the sum of those around it. `funcs.vectors.unit_normal` gives them length 1.
+"""
+
+import taichi as ti
+from taichi.math import vec3
+
+from taichi_softras.geometry.scene_arrays import (
+    frame_of,
+    has_normals,
+    has_vertex_normals,
+    load_vector,
+    store_vector,
+)
+
+
+@ti.func
+def compute_normals(scene: ti.template(), views: ti.template(), tables: ti.template()):
+    """Fills `tables.normals`, as far as anything reads them."""
+    num_vertices, num_faces = scene.vertices.shape[1], scene.faces.shape[0]
+    for i in range(ti.select(has_normals(scene), tables.normals.shape[0] * num_faces, 0)):
+        coloring = i // num_faces
+        face = i - coloring * num_faces
+        frame = frame_of(scene, views, coloring)
+        start = load_vector(scene.vertices, frame, scene.faces[face, 0])
+        first_edge = load_vector(scene.vertices, frame, scene.faces[face, 1]) - start
+        last_edge = load_vector(scene.vertices, frame, scene.faces[face, 2]) - start
+        store_vector(tables.normals, coloring, num_vertices + face, first_edge.cross(last_edge))
+    for i in range(ti.select(has_vertex_normals(scene), tables.normals.shape[0] * num_vertices, 0)):
+        coloring = i // num_vertices
+        vertex = i - coloring * num_vertices
+        normal = sum_faces_around(scene, tables.normals, coloring, vertex)
+        store_vector(tables.normals, coloring, vertex, normal)
+
+
+@ti.func
+def sum_faces_around(scene: ti.template(), table: ti.template(), coloring: int, vertex: int) -> vec3:
+    """The sum of a table's rows of the faces that meet at a vertex."""
+    total = vec3(0.0)
+    for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
+        face = scene.corners_of_vertex[slot] // 3
+        total += load_vector(table, coloring, scene.vertices.shape[1] + face)
+    return total

@@ -1,0 +1,132 @@
+"""Colours and their light in, attributes of corners and textures of faces out; and back.
+
+Light is linear on a face, between the lights of its corners: those of its vertices, or three
+times that of the face.
+"""
+
+import taichi as ti
+from taichi.math import vec3
+
+from taichi_softras.funcs.vectors import unit_normal
+from taichi_softras.geometry.scene_arrays import (
+    COLORS,
+    CUBES,
+    DEPTH_COLUMN,
+    LIT,
+    LIT_FACES,
+    NORMAL_COLUMN,
+    NOTHING,
+    NUM_VARYINGS,
+    POSITION_COLUMN,
+    RESOLUTION,
+    TEXELS,
+    VERTEX_COLORS,
+    corner_row,
+    frame_of,
+    load_vector,
+)
+
+
+@ti.func
+def compute_varyings(
+    scene: ti.template(), views: ti.template(), tables: ti.template(), placed: ti.template()
+):
+    """Fills `placed.varyings`: the colours of vertices, and what else has a column."""
+    num_faces = scene.faces.shape[0]
+    has_any = scene.layout[NUM_VARYINGS] > 0
+    for i in range(ti.select(has_any, placed.varyings.shape[0] * num_faces, 0)):
+        view = i // num_faces
+        face = i - view * num_faces
+        for corner in range(3):
+            vertex = scene.faces[face, corner]
+            if scene.layout[COLORS] == VERTEX_COLORS:
+                for channel in range(scene.albedo.shape[2]):
+                    light = light_of_corner(scene, tables, view, face, corner, channel)
+                    albedo = scene.albedo[vertex, 0, channel]
+                    placed.varyings[view, face, corner, channel] = albedo * light
+            if scene.layout[NORMAL_COLUMN] >= 0:
+                coloring = view % tables.normals.shape[0]
+                normal = unit_normal(load_vector(tables.normals, coloring, vertex))
+                store_columns(placed.varyings, view, face, corner, scene.layout[NORMAL_COLUMN], normal)
+            if scene.layout[POSITION_COLUMN] >= 0:
+                position = load_vector(scene.vertices, frame_of(scene, views, view), vertex)
+                store_columns(placed.varyings, view, face, corner, scene.layout[POSITION_COLUMN], position)
+            if scene.layout[DEPTH_COLUMN] >= 0:
+                depth = placed.corners[view, face, corner, 2]
+                placed.varyings[view, face, corner, scene.layout[DEPTH_COLUMN]] = depth
+
+
+@ti.func
+def compute_textures(scene: ti.template(), tables: ti.template(), placed: ti.template()):
+    """Fills `placed.textures`."""
+    num_faces, num_entries = placed.textures.shape[1], placed.textures.shape[2]
+    has_any = scene.layout[COLORS] > VERTEX_COLORS
+    for i in range(ti.select(has_any, placed.textures.shape[0] * num_faces * num_entries, 0)):
+        entry = i % num_entries
+        face = i // num_entries % num_faces
+        coloring = i // num_entries // num_faces
+        shares = corner_shares(scene, entry)
+        for channel in range(placed.textures.shape[3]):
+            light = light_of_entry(scene, tables, coloring, face, shares, channel)
+            albedo = scene.albedo[face, entry, channel]
+            placed.textures[coloring, face, entry, channel] = albedo * light
+
+
+@ti.func
+def light_of_corner(
+    scene: ti.template(), tables: ti.template(), view: int, face: int, corner: int, channel: int
+) -> float:
+    """What tints one channel of a corner's colour; 1 where nothing is lit."""
+    light = 1.0
+    if scene.layout[LIT] != NOTHING:
+        coloring = view % tables.lights.shape[0]
+        light = tables.lights[coloring, corner_row(scene, face, corner), channel]
+    return light
+
+
+@ti.func
+def light_of_entry(
+    scene: ti.template(), tables: ti.template(), coloring: int, face: int, shares: vec3, channel: int
+) -> float:
+    """What tints one channel of a texture's entry; 1 where nothing is lit."""
+    light = 1.0
+    if scene.layout[LIT] != NOTHING:
+        light = 0.0
+        for corner in ti.static(range(3)):
+            row = corner_row(scene, face, corner)
+            light += shares[corner] * tables.lights[coloring, row, channel]
+    return light
+
+
+@ti.func
+def corner_shares(scene: ti.template(), entry: int) -> vec3:
+    """How the lights of a face's corners mix at an entry of its texture."""
+    resolution = scene.layout[RESOLUTION]
+    shares = vec3(1.0, 0.0, 0.0)  # a face that is lit as a whole
+    if scene.layout[LIT] != LIT_FACES:
+        if scene.layout[COLORS] == TEXELS:
+            shares = texel_shares(entry // resolution, entry % resolution, resolution)
+        else:
+            plane = entry // resolution
+            index = vec3(plane // resolution, plane % resolution, entry % resolution)
+            shares = index / ti.max(resolution - 1, 1)
+    return shares
+
+
+@ti.func
+def texel_shares(b: int, a: int, resolution: int) -> vec3:
+    """Barycentric coordinates of the centre of texel [b, a]: `io.meshes.texel_barycentrics`."""
+    is_lower = a + b < resolution
+    last = resolution - 1
+    corner_0 = ti.select(is_lower, a + 1 / 3, last - a + 2 / 3)
+    corner_1 = ti.select(is_lower, b + 1 / 3, last - b + 2 / 3)
+    return vec3(corner_0, corner_1, resolution - corner_0 - corner_1) / resolution
+
+
+@ti.func
+def store_columns(
+    varyings: ti.template(), view: int, face: int, corner: int, column: int, vector: vec3
+):
+    """Three columns of a corner's attributes."""
+    for k in ti.static(range(3)):
+        varyings[view, face, corner, column + k] = vector[k]
