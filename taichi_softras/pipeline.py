@@ -9,6 +9,7 @@ from typing import NamedTuple, Optional
 
 import taichi as ti
 
+from taichi_softras.geometry.corners import project_vertices
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     CUBES,
@@ -148,6 +149,14 @@ class Pipeline:
         placed = self._placed(num_views)
         place_scene(*self.scene, *self._views(first), *self._tables(num_views), *placed)
         return placed
+
+    def project_vertices(self) -> ti.Ndarray:
+        """(B, V) vec3: x_ndc, y_ndc and depth of all vertices."""
+        shape = (self.num_views, self.num_vertices)
+        vertices_ndc = ti.Vector.ndarray(3, float, shape)
+        self.place(0, self.num_views)
+        project_vertices(self.scene.vertices, self._tables(self.num_views).matrices, vertices_ndc)
+        return vertices_ndc
 
     def forget(self) -> None:
         """The scene has changed: what was drawn must be drawn again."""

@@ -13,7 +13,7 @@ from taichi_softras.geometry.cameras import compute_matrices
 from taichi_softras.geometry.corners import compute_corners
 from taichi_softras.geometry.scene_arrays import Placed, SceneArrays, Tables, Views
 from taichi_softras.geometry.surface_normals import compute_normals
-from taichi_softras.rasterizers.workspace import array
+from taichi_softras.workspace import array
 from taichi_softras.shading.illumination import compute_lights
 from taichi_softras.shading.tints import compute_textures, compute_varyings
 

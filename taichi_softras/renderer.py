@@ -273,20 +273,30 @@ class Renderer:
             ValueError: for K < 1; for a rasterizer without fragments.
         """
         check_rasterizer(self.rasterizer)
-        found = []
-        self._place_alone(
-            lambda corners: found.append(
-                self.rasterizer.fragments(Workspace(), corners, self.image_size, faces_per_pixel)
-            )
-        )
-        return found[0]
+        return self._without_tape(self._find_fragments, faces_per_pixel)
+
+    def _find_fragments(self, faces_per_pixel: Optional[int]) -> Fragments:
+        corners = self._pipeline.place(0, self.num_views).corners
+        size = self.image_size
+        return self.rasterizer.fragments(Workspace(), corners, size, faces_per_pixel)
 
     @property
     def vertices_ndc(self) -> ti.Ndarray:
         """(B, V) vec3 array: x_ndc, y_ndc, depth; x = y = 0 where not in front of the camera."""
-        result = ti.Vector.ndarray(3, float, (self.num_views, self.mesh.num_vertices))
-        self._place_alone(lambda _: self._pipeline.project_vertices(result))
-        return result
+        return self._without_tape(self._pipeline.project_vertices)
+
+    def _without_tape(self, look: Callable, *arguments) -> object:
+        """What `look` finds in the scene as it is; a tape does not record it."""
+        found = []  # Taichi drops what a function without gradient returns
+
+        @ti.ad.no_grad
+        def run():
+            self._workspace.check_runtime()
+            self._gather(0, self.num_views)
+            found.append(look(*arguments))
+
+        run()
+        return found[0]
 
     @ti.ad.grad_replaced
     def _draw_recorded(self, first: int, end: int) -> None:
@@ -326,12 +336,6 @@ class Renderer:
             pipeline.grad_fragment_uniforms,
             needs_grad=True,
         )
-
-    @ti.ad.no_grad
-    def _place_alone(self, use: Callable) -> None:
-        """Places all views, without drawing them, for what `use` makes of the corners."""
-        self._gather(0, self.num_views)
-        use(self._pipeline.place(0, self.num_views).corners)
 
     def _gather(self, first: int, end: int) -> None:
         """The fields of the scene, into the arrays of the core."""

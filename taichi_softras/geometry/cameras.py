@@ -27,7 +27,10 @@ from taichi_softras.geometry.scene_arrays import (
     POSE,
     PROJECTION,
     PROJECTION_START,
+    SceneArrays,
+    Views,
 )
+from taichi_softras.workspace import array
 
 
 @ti.func
@@ -111,3 +114,21 @@ def store_matrix(matrices: ti.template(), camera: int, x: vec4, y: vec4, depth: 
         matrices[camera, 1, k] = y[k]
         matrices[camera, 2, k] = depth[k]
         matrices[camera, 3, k] = w[k]
+
+
+@ti.kernel
+def compute_view_and_projection(
+    uniforms: array(float, 1),  # cameras, see `geometry.scene_arrays`
+    layout: array(int, 1),  # see Layout
+    aspect: float,  # W / H of the image
+    view_from_world: array(ti.math.mat4, 1),  # (Bc,)
+    clip_from_view: array(ti.math.mat4, 1),  # (Bc,), row 2 is zero
+):
+    """Both matrices of cameras, for those who want to see them."""
+    scene = ti.static(SceneArrays(None, None, None, None, None, uniforms, layout))
+    views = ti.static(Views(0, aspect, 1.0))
+    for camera in range(view_from_world.shape[0]):
+        x_view, y_view, z_view = view_rows(scene, CAMERA_SIZE * camera)
+        to_x, to_y, to_w = projection_rows(scene, views, CAMERA_SIZE * camera)
+        view_from_world[camera] = ti.Matrix.rows([x_view, y_view, z_view, vec4(0.0, 0.0, 0.0, 1.0)])
+        clip_from_view[camera] = ti.Matrix.rows([to_x, to_y, vec4(0.0), to_w])

@@ -9,6 +9,10 @@ from taichi.math import vec3, vec4
 
 from taichi_softras.geometry.cameras import load_row
 from taichi_softras.geometry.scene_arrays import frame_of, load_vector
+from taichi_softras.workspace import array
+
+
+SMALLEST_W = 1e-8  # of what is in front of the camera
 
 
 @ti.func
@@ -36,3 +40,21 @@ def compute_corners(
 def transform(row: vec4, point: vec3) -> float:
     """One component of the point (x, y, z, 1) in a matrix's target space."""
     return row.x * point.x + row.y * point.y + row.z * point.z + row.w
+
+
+@ti.kernel
+def project_vertices(
+    vertices: array(float, 3),  # (1 or B, V, 3) world
+    matrices: array(float, 3),  # (Bc, 4, 4)
+    vertices_ndc: array(ti.math.vec3, 2),  # (B, V) x_ndc, y_ndc, depth
+):
+    """All vertices in NDC, for those who want to see them; x = y = 0 at or behind the camera."""
+    for view, index in ti.ndrange(vertices_ndc.shape[0], vertices_ndc.shape[1]):
+        camera = view % matrices.shape[0]
+        vertex = load_vector(vertices, view % vertices.shape[0], index)
+        w = transform(load_row(matrices, camera, 3), vertex)
+        x = transform(load_row(matrices, camera, 0), vertex)
+        y = transform(load_row(matrices, camera, 1), vertex)
+        per_w = ti.select(w > SMALLEST_W, 1.0 / w, 0.0)
+        depth = transform(load_row(matrices, camera, 2), vertex)
+        vertices_ndc[view, index] = vec3(x * per_w, y * per_w, depth)

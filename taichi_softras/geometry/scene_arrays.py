@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import taichi as ti
 
-from taichi_softras.fields import is_cpu
+from taichi_softras.runtime import is_cpu
 
 # One row of `uniforms` a camera: numbers of its pose, then numbers of its projection.
 CAMERA_SIZE = 32

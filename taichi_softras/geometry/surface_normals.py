@@ -36,7 +36,9 @@ def compute_normals(scene: ti.template(), views: ti.template(), tables: ti.templ
 
 
 @ti.func
-def sum_faces_around(scene: ti.template(), table: ti.template(), coloring: int, vertex: int) -> vec3:
+def sum_faces_around(
+    scene: ti.template(), table: ti.template(), coloring: int, vertex: int
+) -> vec3:
     """The sum of a table's rows of the faces that meet at a vertex."""
     total = vec3(0.0)
     for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):

@@ -19,6 +19,7 @@ from taichi_softras.geometry.scene_arrays import (
     POSE_MATRIX,
     PROJECTION_MATRIX,
     PROJECTION_START,
+    Layout,
 )
 from taichi_softras.runtime import default_numpy_float
 from taichi_softras.scene.checks import finite_array
@@ -201,7 +202,7 @@ class Camera:
         given = ti.ndarray(float, uniforms.size)
         given.from_numpy(uniforms.ravel())
         matrices = [ti.Matrix.ndarray(4, 4, float, self.num_views) for _ in range(2)]
-        compute_view_and_projection(given, *self.kinds, self._aspect, *matrices)
+        compute_view_and_projection(given, Layout(*self.kinds).array(), self._aspect, *matrices)
         return tuple(matrices)
 
 

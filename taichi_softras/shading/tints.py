@@ -47,10 +47,14 @@ def compute_varyings(
             if scene.layout[NORMAL_COLUMN] >= 0:
                 coloring = view % tables.normals.shape[0]
                 normal = unit_normal(load_vector(tables.normals, coloring, vertex))
-                store_columns(placed.varyings, view, face, corner, scene.layout[NORMAL_COLUMN], normal)
+                store_columns(
+                    placed.varyings, view, face, corner, scene.layout[NORMAL_COLUMN], normal
+                )
             if scene.layout[POSITION_COLUMN] >= 0:
                 position = load_vector(scene.vertices, frame_of(scene, views, view), vertex)
-                store_columns(placed.varyings, view, face, corner, scene.layout[POSITION_COLUMN], position)
+                store_columns(
+                    placed.varyings, view, face, corner, scene.layout[POSITION_COLUMN], position
+                )
             if scene.layout[DEPTH_COLUMN] >= 0:
                 depth = placed.corners[view, face, corner, 2]
                 placed.varyings[view, face, corner, scene.layout[DEPTH_COLUMN]] = depth
@@ -86,7 +90,12 @@ def light_of_corner(
 
 @ti.func
 def light_of_entry(
-    scene: ti.template(), tables: ti.template(), coloring: int, face: int, shares: vec3, channel: int
+    scene: ti.template(),
+    tables: ti.template(),
+    coloring: int,
+    face: int,
+    shares: vec3,
+    channel: int,
 ) -> float:
     """What tints one channel of a texture's entry; 1 where nothing is lit."""
     light = 1.0
