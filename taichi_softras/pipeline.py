@@ -9,7 +9,7 @@ from typing import NamedTuple, Optional
 
 import taichi as ti
 
-from taichi_softras.geometry.corners import project_vertices
+from taichi_softras.geometry.inspection import project_vertices
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     CUBES,
@@ -151,9 +151,8 @@ class Pipeline:
         return placed
 
     def project_vertices(self) -> ti.Ndarray:
-        """(B, V) vec3: x_ndc, y_ndc and depth of all vertices."""
-        shape = (self.num_views, self.num_vertices)
-        vertices_ndc = ti.Vector.ndarray(3, float, shape)
+        """(B, V, 3): x_ndc, y_ndc and depth of all vertices."""
+        vertices_ndc = ti.ndarray(float, (self.num_views, self.num_vertices, 3))
         self.place(0, self.num_views)
         project_vertices(self.scene.vertices, self._tables(self.num_views).matrices, vertices_ndc)
         return vertices_ndc

@@ -282,7 +282,7 @@ class Renderer:
 
     @property
     def vertices_ndc(self) -> ti.Ndarray:
-        """(B, V) vec3 array: x_ndc, y_ndc, depth; x = y = 0 where not in front of the camera."""
+        """(B, V, 3) array: x_ndc, y_ndc, depth; x = y = 0 where not in front of the camera."""
         return self._without_tape(self._pipeline.project_vertices)
 
     def _without_tape(self, look: Callable, *arguments) -> object:

@@ -56,3 +56,17 @@ def load_vec3(numbers: ti.template(), start: int) -> vec3:
 def load_vec4(numbers: ti.template(), start: int) -> vec4:
     """Four neighbours of a one-dimensional array."""
     return vec4(numbers[start], numbers[start + 1], numbers[start + 2], numbers[start + 3])
+
+
+@ti.func
+def add_vec3(numbers: ti.template(), start: int, vector: vec3):
+    """To three neighbours that no other thread adds to."""
+    for k in ti.static(range(3)):
+        numbers[start + k] = numbers[start + k] + vector[k]
+
+
+@ti.func
+def add_vec4(numbers: ti.template(), start: int, vector: vec4):
+    """To four neighbours that no other thread adds to."""
+    for k in ti.static(range(4)):
+        numbers[start + k] = numbers[start + k] + vector[k]

@@ -13,12 +13,11 @@ from taichi_softras.funcs.pose import (
     focal_length,
     focal_length_vjp,
     look_at,
-    look_at_jvp,
     look_at_vjp,
     parallel_scale,
     parallel_scale_vjp,
 )
-from taichi_softras.funcs.vectors import load_vec3, load_vec4
+from taichi_softras.funcs.vectors import add_vec3, add_vec4, load_vec3, load_vec4
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     LOOK_AT,
@@ -26,11 +25,10 @@ from taichi_softras.geometry.scene_arrays import (
     PERSPECTIVE,
     POSE,
     PROJECTION,
+    PROJECTION_MATRIX,
     PROJECTION_START,
-    SceneArrays,
-    Views,
+    num_cameras_drawn,
 )
-from taichi_softras.workspace import array
 
 
 @ti.func
@@ -43,6 +41,103 @@ def compute_matrices(scene: ti.template(), views: ti.template(), tables: ti.temp
         y_row = views.ndc_from_clip_y * compose(to_y, x_view, y_view, z_view)
         w_row = compose(to_w, x_view, y_view, z_view)
         store_matrix(tables.matrices, camera, x_row, y_row, -z_view, w_row)
+
+
+@ti.func
+def compute_matrices_vjp(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    is_first: ti.template(),
+    grad_tables: ti.template(),
+    grad_uniforms: ti.template(),
+):
+    """From the matrices, row 0 of `partials`, to the cameras' numbers; the first pass writes."""
+    for camera in range(tables.matrices.shape[0]):
+        start = CAMERA_SIZE * camera
+        if is_first:
+            for k in range(CAMERA_SIZE):
+                grad_uniforms[start + k] = 0.0
+        num_cameras = tables.matrices.shape[0]
+        drawn = (camera + num_cameras - views.first % num_cameras) % num_cameras
+        if drawn < num_cameras_drawn(tables, grad_tables):
+            grad_x = views.ndc_from_clip_x * load_sums(grad_tables.partials, 16 * drawn)
+            grad_y = views.ndc_from_clip_y * load_sums(grad_tables.partials, 16 * drawn + 4)
+            grad_depth = load_sums(grad_tables.partials, 16 * drawn + 8)
+            grad_w = load_sums(grad_tables.partials, 16 * drawn + 12)
+            x_view, y_view, z_view = view_rows(scene, start)
+            to_x, to_y, to_w = projection_rows(scene, views, start)
+            pull_back_projection(
+                scene,
+                views,
+                start + PROJECTION_START,
+                compose_vjp(grad_x, x_view, y_view, z_view),
+                compose_vjp(grad_y, x_view, y_view, z_view),
+                compose_vjp(grad_w, x_view, y_view, z_view),
+                grad_uniforms,
+            )
+            grad_x_view = to_x.x * grad_x + to_y.x * grad_y + to_w.x * grad_w
+            grad_y_view = to_x.y * grad_x + to_y.y * grad_y + to_w.y * grad_w
+            grad_z_view = to_x.z * grad_x + to_y.z * grad_y + to_w.z * grad_w - grad_depth
+            if scene.layout[POSE] == LOOK_AT:
+                eye = load_vec3(scene.uniforms, start)
+                moved = grad_x_view.w * x_view + grad_y_view.w * y_view + grad_z_view.w * z_view
+                add_vec3(grad_uniforms, start, -moved.xyz)
+                pull_back_axes(
+                    scene,
+                    start,
+                    grad_x_view.xyz - grad_x_view.w * eye,
+                    grad_y_view.xyz - grad_y_view.w * eye,
+                    grad_z_view.w * eye - grad_z_view.xyz,
+                    grad_uniforms,
+                )
+            else:
+                add_vec4(grad_uniforms, start, grad_x_view)
+                add_vec4(grad_uniforms, start + 4, grad_y_view)
+                add_vec4(grad_uniforms, start + 8, grad_z_view)
+
+
+@ti.func
+def pull_back_projection(
+    scene: ti.template(),
+    views: ti.template(),
+    start: int,
+    grad_to_x: vec4,
+    grad_to_y: vec4,
+    grad_to_w: vec4,
+    grad_uniforms: ti.template(),
+):
+    """From rows of clip_from_view to the numbers of a projection, which begin at `start`."""
+    if scene.layout[PROJECTION] == PROJECTION_MATRIX:
+        add_vec4(grad_uniforms, start, grad_to_x)
+        add_vec4(grad_uniforms, start + 4, grad_to_y)
+        add_vec4(grad_uniforms, start + 12, grad_to_w)
+    else:
+        inverse_aspect = views.ndc_from_clip_y / views.ndc_from_clip_x
+        grad_scale = grad_to_x.x * inverse_aspect + grad_to_y.y
+        number, grad = scene.uniforms[start], 0.0
+        if scene.layout[PROJECTION] == PERSPECTIVE:
+            grad = focal_length_vjp(number, grad_scale)
+        else:
+            grad = parallel_scale_vjp(number, grad_scale)
+        grad_uniforms[start] = grad_uniforms[start] + grad
+
+
+@ti.func
+def pull_back_axes(
+    scene: ti.template(),
+    start: int,
+    grad_right: vec3,
+    grad_above: vec3,
+    grad_forward: vec3,
+    grad_uniforms: ti.template(),
+):
+    """From the axes of a camera to the numbers of its pose, which begin at `start`."""
+    eye, target, up, pole_right = load_pose(scene.uniforms, start)
+    grad = look_at_vjp(eye, target, up, pole_right, grad_right, grad_above, grad_forward)
+    add_vec3(grad_uniforms, start, grad.eye)
+    add_vec3(grad_uniforms, start + 3, grad.target)
+    add_vec3(grad_uniforms, start + 6, grad.up)
 
 
 @ti.func
@@ -96,6 +191,12 @@ def compose(row: vec4, x_view: vec4, y_view: vec4, z_view: vec4) -> vec4:
 
 
 @ti.func
+def compose_vjp(grad: vec4, x_view: vec4, y_view: vec4, z_view: vec4) -> vec4:
+    """The gradient with respect to the row of clip_from_view."""
+    return vec4(grad.dot(x_view), grad.dot(y_view), grad.dot(z_view), grad.w)
+
+
+@ti.func
 def load_row(matrices: ti.template(), camera: int, row: int) -> vec4:
     """One row of a camera's matrix."""
     return vec4(
@@ -116,19 +217,12 @@ def store_matrix(matrices: ti.template(), camera: int, x: vec4, y: vec4, depth: 
         matrices[camera, 3, k] = w[k]
 
 
-@ti.kernel
-def compute_view_and_projection(
-    uniforms: array(float, 1),  # cameras, see `geometry.scene_arrays`
-    layout: array(int, 1),  # see Layout
-    aspect: float,  # W / H of the image
-    view_from_world: array(ti.math.mat4, 1),  # (Bc,)
-    clip_from_view: array(ti.math.mat4, 1),  # (Bc,), row 2 is zero
-):
-    """Both matrices of cameras, for those who want to see them."""
-    scene = ti.static(SceneArrays(None, None, None, None, None, uniforms, layout))
-    views = ti.static(Views(0, aspect, 1.0))
-    for camera in range(view_from_world.shape[0]):
-        x_view, y_view, z_view = view_rows(scene, CAMERA_SIZE * camera)
-        to_x, to_y, to_w = projection_rows(scene, views, CAMERA_SIZE * camera)
-        view_from_world[camera] = ti.Matrix.rows([x_view, y_view, z_view, vec4(0.0, 0.0, 0.0, 1.0)])
-        clip_from_view[camera] = ti.Matrix.rows([to_x, to_y, vec4(0.0), to_w])
+@ti.func
+def load_sums(partials: ti.template(), column: int) -> vec4:
+    """Four neighbouring columns of row 0, where the sums of all shares are."""
+    return vec4(
+        partials[0, column],
+        partials[0, column + 1],
+        partials[0, column + 2],
+        partials[0, column + 3],
+    )

@@ -108,6 +108,24 @@ class Placed(NamedTuple):
     textures: object  # (1 or b, F, N, C)
 
 
+class GradTables(NamedTuple):
+    """What the adjoints of the stages hand to each other."""
+
+    vertices_clip: object  # (b, V, 4) as corners, summed over the faces around
+    normals: object  # (S, V + F, 3); or (1, 1, 3)
+    corner_lights: object  # (S, F, 3, 3) at the light of each corner; or (1, 1, 1, 3)
+    lights: object  # (S, V + F, 3); or (1, 1, 3)
+    partials: object  # (T, 16 min(Bc, b) + numbers of the lights) of T shares of the vertices
+
+
+class GradScene(NamedTuple):
+    """What the user asks for."""
+
+    vertices: object  # (n, V, 3)
+    albedo: object  # (A, N, C)
+    uniforms: object  # as SceneArrays.uniforms
+
+
 def loop_block() -> int:
     """How many iterations a task is, so that CPU threads share a loop over few, long tasks."""
     return CPU_BLOCK if is_cpu() else 1
@@ -139,9 +157,51 @@ def has_normals(scene: ti.template()) -> int:
 
 
 @ti.func
+def num_cameras_drawn(tables: ti.template(), grad_tables: ti.template()) -> int:
+    """How many cameras a pass draws with: view v with number v modulo that of them."""
+    return ti.min(tables.matrices.shape[0], grad_tables.vertices_clip.shape[0])
+
+
+@ti.func
+def sum_partials(grad_tables: ti.template()):
+    """Sums the shares of each column into row 0."""
+    for column in range(grad_tables.partials.shape[1]):
+        total = 0.0
+        for share in range(grad_tables.partials.shape[0]):
+            total += grad_tables.partials[share, column]
+        grad_tables.partials[0, column] = total
+
+
+@ti.func
 def load_vector(table: ti.template(), plane: int, row: int):
     """Three components of a table of two indices."""
     return ti.math.vec3(table[plane, row, 0], table[plane, row, 1], table[plane, row, 2])
+
+
+@ti.func
+def load_columns(varyings: ti.template(), view: int, face: int, corner: int, column: int):
+    """Three neighbouring attributes of a corner."""
+    return ti.math.vec3(
+        varyings[view, face, corner, column],
+        varyings[view, face, corner, column + 1],
+        varyings[view, face, corner, column + 2],
+    )
+
+
+@ti.func
+def store_columns(
+    varyings: ti.template(), view: int, face: int, corner: int, column: int, vector: ti.math.vec3
+):
+    """Three neighbouring attributes of a corner."""
+    for k in ti.static(range(3)):
+        varyings[view, face, corner, column + k] = vector[k]
+
+
+@ti.func
+def add_vector(table: ti.template(), plane: int, row: int, vector: ti.math.vec3):
+    """To a row that no other thread adds to."""
+    for k in ti.static(range(3)):
+        table[plane, row, k] = table[plane, row, k] + vector[k]
 
 
 @ti.func

@@ -8,6 +8,9 @@ import taichi as ti
 from taichi.math import vec3
 
 from taichi_softras.geometry.scene_arrays import (
+    LIT,
+    LIT_FACES,
+    add_vector,
     frame_of,
     has_normals,
     has_vertex_normals,
@@ -33,6 +36,41 @@ def compute_normals(scene: ti.template(), views: ti.template(), tables: ti.templ
         vertex = i - coloring * num_vertices
         normal = sum_faces_around(scene, tables.normals, coloring, vertex)
         store_vector(tables.normals, coloring, vertex, normal)
+
+
+@ti.func
+def compute_normals_vjp(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    grad_tables: ti.template(),
+    grad_vertices: ti.template(),
+):
+    """Adds to the vertices' gradient; that of vertex normals goes to the faces around first."""
+    num_vertices, num_faces = scene.vertices.shape[1], scene.faces.shape[0]
+    num_colorings = tables.normals.shape[0]
+    for i in range(ti.select(has_vertex_normals(scene), num_colorings * num_faces, 0)):
+        coloring = i // num_faces
+        face = i - coloring * num_faces
+        grad = vec3(0.0)
+        if scene.layout[LIT] == LIT_FACES:
+            grad = load_vector(grad_tables.normals, coloring, num_vertices + face)
+        for corner in range(3):
+            grad += load_vector(grad_tables.normals, coloring, scene.faces[face, corner])
+        store_vector(grad_tables.normals, coloring, num_vertices + face, grad)
+    for i in range(ti.select(has_normals(scene), num_colorings * num_vertices, 0)):
+        coloring = i // num_vertices
+        vertex = i - coloring * num_vertices
+        frame = frame_of(scene, views, coloring)
+        grad = vec3(0.0)
+        for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
+            face = scene.corners_of_vertex[slot] // 3
+            corner = scene.corners_of_vertex[slot] - 3 * face
+            next_vertex = load_vector(scene.vertices, frame, scene.faces[face, (corner + 1) % 3])
+            last_vertex = load_vector(scene.vertices, frame, scene.faces[face, (corner + 2) % 3])
+            grad_normal = load_vector(grad_tables.normals, coloring, num_vertices + face)
+            grad += (next_vertex - last_vertex).cross(grad_normal)
+        add_vector(grad_vertices, frame, vertex, grad)
 
 
 @ti.func

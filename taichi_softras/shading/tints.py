@@ -7,10 +7,9 @@ times that of the face.
 import taichi as ti
 from taichi.math import vec3
 
-from taichi_softras.funcs.vectors import unit_normal
+from taichi_softras.funcs.vectors import unit_normal, unit_normal_vjp
 from taichi_softras.geometry.scene_arrays import (
     COLORS,
-    CUBES,
     DEPTH_COLUMN,
     LIT,
     LIT_FACES,
@@ -21,9 +20,14 @@ from taichi_softras.geometry.scene_arrays import (
     RESOLUTION,
     TEXELS,
     VERTEX_COLORS,
+    add_vector,
     corner_row,
     frame_of,
+    has_vertex_normals,
+    load_columns,
     load_vector,
+    store_columns,
+    store_vector,
 )
 
 
@@ -74,6 +78,122 @@ def compute_textures(scene: ti.template(), tables: ti.template(), placed: ti.tem
             light = light_of_entry(scene, tables, coloring, face, shares, channel)
             albedo = scene.albedo[face, entry, channel]
             placed.textures[coloring, face, entry, channel] = albedo * light
+
+
+@ti.func
+def pull_back_albedo(
+    scene: ti.template(),
+    tables: ti.template(),
+    is_first: ti.template(),
+    grad_placed: ti.template(),
+    grad_albedo: ti.template(),
+):
+    """From corners or textures to the scene's colours; the first pass writes, the others add."""
+    num_entries = scene.albedo.shape[1]
+    has_any = scene.layout[COLORS] != NOTHING
+    for i in range(ti.select(has_any, scene.albedo.shape[0] * num_entries, 0)):
+        owner = i // num_entries  # a vertex or a face
+        entry = i - owner * num_entries
+        for channel in range(scene.albedo.shape[2]):
+            total = ti.select(is_first, 0.0, grad_albedo[owner, entry, channel])
+            if scene.layout[COLORS] == VERTEX_COLORS:
+                for slot in range(scene.corner_starts[owner], scene.corner_starts[owner + 1]):
+                    face = scene.corners_of_vertex[slot] // 3
+                    corner = scene.corners_of_vertex[slot] - 3 * face
+                    for view in range(grad_placed.varyings.shape[0]):
+                        light = light_of_corner(scene, tables, view, face, corner, channel)
+                        total += light * grad_placed.varyings[view, face, corner, channel]
+            else:
+                shares = corner_shares(scene, entry)
+                for coloring in range(grad_placed.textures.shape[0]):
+                    light = light_of_entry(scene, tables, coloring, owner, shares, channel)
+                    total += light * grad_placed.textures[coloring, owner, entry, channel]
+            grad_albedo[owner, entry, channel] = total
+
+
+@ti.func
+def pull_back_corner_lights(
+    scene: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+):
+    """From corners or textures to the light of each corner."""
+    num_faces, num_colorings = scene.faces.shape[0], tables.lights.shape[0]
+    is_lit = scene.layout[LIT] != NOTHING
+    for i in range(ti.select(is_lit, num_colorings * num_faces, 0)):
+        coloring = i // num_faces
+        face = i - coloring * num_faces
+        for channel in range(3):
+            grad = vec3(0.0)  # of the three corners
+            if scene.layout[COLORS] == VERTEX_COLORS:
+                for k in range(grad_placed.varyings.shape[0] // num_colorings):
+                    for corner in ti.static(range(3)):
+                        view = coloring + k * num_colorings
+                        grad[corner] += grad_placed.varyings[view, face, corner, channel]
+                for corner in ti.static(range(3)):
+                    grad[corner] *= scene.albedo[scene.faces[face, corner], 0, channel]
+            else:
+                for entry in range(scene.albedo.shape[1]):
+                    grad_color = grad_placed.textures[coloring, face, entry, channel]
+                    grad_light = grad_color * scene.albedo[face, entry, channel]
+                    grad += grad_light * corner_shares(scene, entry)
+            for corner in ti.static(range(3)):
+                grad_tables.corner_lights[coloring, face, corner, channel] = grad[corner]
+
+
+@ti.func
+def pull_back_attributes(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    grad_varyings: ti.template(),
+    grad_tables: ti.template(),
+    grad_vertices: ti.template(),
+):
+    """From the columns of normals and positions: writes the first, adds to the second.
+
+    The column of depths is pulled back with the corners.
+    """
+    num_vertices, num_views = scene.vertices.shape[1], grad_varyings.shape[0]
+    num_colorings = tables.normals.shape[0]
+    for i in range(ti.select(has_vertex_normals(scene), num_colorings * num_vertices, 0)):
+        coloring = i // num_vertices
+        vertex = i - coloring * num_vertices
+        grad = vec3(0.0)
+        if scene.layout[NORMAL_COLUMN] >= 0:
+            column = scene.layout[NORMAL_COLUMN]
+            grad = sum_columns(scene, grad_varyings, coloring, num_colorings, vertex, column)
+        normal = load_vector(tables.normals, coloring, vertex)
+        store_vector(grad_tables.normals, coloring, vertex, unit_normal_vjp(normal, grad))
+    num_frames = ti.min(scene.vertices.shape[0], num_views)  # of the pass
+    has_positions = scene.layout[POSITION_COLUMN] >= 0
+    for i in range(ti.select(has_positions, num_frames * num_vertices, 0)):
+        view = i // num_vertices
+        vertex = i - view * num_vertices
+        column = scene.layout[POSITION_COLUMN]
+        step = ti.min(scene.vertices.shape[0], num_views)
+        grad = sum_columns(scene, grad_varyings, view, step, vertex, column)
+        add_vector(grad_vertices, frame_of(scene, views, view), vertex, grad)
+
+
+@ti.func
+def sum_columns(
+    scene: ti.template(),
+    grad_varyings: ti.template(),
+    first: int,
+    step: int,
+    vertex: int,
+    column: int,
+) -> vec3:
+    """Three columns, summed over the corners at a vertex and over each `step`-th view."""
+    total = vec3(0.0)
+    for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
+        face = scene.corners_of_vertex[slot] // 3
+        corner = scene.corners_of_vertex[slot] - 3 * face
+        for k in range(grad_varyings.shape[0] // step):
+            total += load_columns(grad_varyings, first + k * step, face, corner, column)
+    return total
 
 
 @ti.func
@@ -130,12 +250,3 @@ def texel_shares(b: int, a: int, resolution: int) -> vec3:
     corner_0 = ti.select(is_lower, a + 1 / 3, last - a + 2 / 3)
     corner_1 = ti.select(is_lower, b + 1 / 3, last - b + 2 / 3)
     return vec3(corner_0, corner_1, resolution - corner_0 - corner_1) / resolution
-
-
-@ti.func
-def store_columns(
-    varyings: ti.template(), view: int, face: int, corner: int, column: int, vector: vec3
-):
-    """Three columns of a corner's attributes."""
-    for k in ti.static(range(3)):
-        varyings[view, face, corner, column + k] = vector[k]
