@@ -370,7 +370,7 @@ class Renderer:
             for group in (self._uniform_fields, self._fragment_fields)
         ]
         reads_color = self._pipeline.composition.reads_color
-        colors = chosen(self._colors) if reads_color else None
+        colors = (chosen(self._colors),) if reads_color else ()
         with quick_compilation():
             copy(
                 self._num_copied,
