@@ -375,8 +375,7 @@ class Renderer:
             copy(
                 self._num_copied,
                 self._frames,
-                first,
-                end,
+                *self._vertices_range(first, end),
                 *arrays,
                 chosen(self.mesh.vertices),
                 colors,
@@ -472,13 +471,16 @@ class Renderer:
             )
         drawn.update(range(*views))
 
+    def _vertices_range(self, first: int, end: int) -> tuple:
+        """Which vertices views have: a still mesh has one set for all of them."""
+        return (first, end) if self.mesh.is_moving else (0, 1)
+
     def _refuse_changed_vertices(self, first: int, end: int) -> None:
         is_changed = self._workspace.get("are_vertices_changed", (1,), int)
-        views = (first, end) if self.mesh.is_moving else (0, 1)
         with quick_compilation():
             compare_vertices(
                 self._frames,
-                *views,
+                *self._vertices_range(first, end),
                 self._pipeline.scene.vertices,
                 is_changed,
                 body(self.mesh.vertices),
