@@ -158,10 +158,9 @@ def load_grads(
         for image, channels in ti.static(images):
             for lane in range(ti.min(lanes, width - left)):
                 pixel = ti.Vector([start + view, row, left + lane])
-                grad = image.grad[pixel]
                 for k, channel in ti.static(list(enumerate(channels))):
-                    value = grad[k] if ti.static(isinstance(image, ti.MatrixField)) else grad
-                    planes[view, channel, row, left + lane] = share * value
+                    grad = get_number(image.grad, pixel, k)
+                    planes[view, channel, row, left + lane] = share * grad
 
 
 @ti.kernel
