@@ -247,7 +247,7 @@ class Pipeline:
         sources = self.scene.vertices, self.scene.albedo, self.scene.uniforms
         return GradScene(
             *(
-                self.workspace.get(f"{kind}_{name}", tuple(source.shape))
+                self.workspace.get(f"{kind}_of_scene_{name}", tuple(source.shape))
                 for name, source in zip(GradScene._fields, sources)
             )
         )
