@@ -93,6 +93,7 @@ class Pipeline:
             is_moving: whether every view has vertices of its own.
         """
         self.workspace, self.composition = workspace, composition
+        self._of_rasterizer = Workspace()  # names of its own
         self.image_size, self.num_views = image_size, num_views
         self.is_moving = is_moving
         self.num_faces = topology.faces.shape[0]
@@ -139,7 +140,7 @@ class Pipeline:
             copy_rows(self.fragment_uniforms, first, uniforms)
         surface = Surface(placed.varyings, placed.textures, uniforms)
         self.rasterization = rasterizer.forward(
-            self.workspace, placed.corners, self.composition.shader, surface, self.image_size
+            self._of_rasterizer, placed.corners, self.composition.shader, surface, self.image_size
         )
         self._drawn = rasterizer, first, num_views
 
@@ -247,7 +248,7 @@ class Pipeline:
         sources = self.scene.vertices, self.scene.albedo, self.scene.uniforms
         return GradScene(
             *(
-                self.workspace.get(f"{kind}_of_scene_{name}", tuple(source.shape))
+                self.workspace.get(f"{kind}_{name}", tuple(source.shape))
                 for name, source in zip(GradScene._fields, sources)
             )
         )
