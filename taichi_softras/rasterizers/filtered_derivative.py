@@ -406,7 +406,7 @@ def move_fragment(
             for k in ti.static(range(shader.num_varyings)):
                 moved = tangents.varyings[parameter, shared, face, corner, k]
                 change += used[corner] * grads.varyings[k] * moved
-    if ti.static(shader.lookup is not None):
+    if ti.static(shader.has_textures):
         shared = view % tangents.textures.shape[1]
         entries, shares = shader.lookup.entries(used, resolution)
         for k in ti.static(range(shader.lookup.count)):

@@ -230,7 +230,7 @@ def load_color(image: ti.template(), view: int, row: int, column: int, channels:
 @ti.func
 def clear_texture(shader: ti.template(), grad_textures: ti.template(), view: int, face: int):
     """A face's texture becomes 0 in the first view of those that share it."""
-    if ti.static(shader.lookup is not None):
+    if ti.static(shader.has_textures):
         if view < grad_textures.shape[0]:
             for entry in range(grad_textures.shape[2]):
                 for channel in ti.static(range(shader.num_samples)):
@@ -248,7 +248,7 @@ def look_up_vjp(
     grad_samples: ti.template(),
 ):
     """The adjoint of `look_up` with respect to the texture."""
-    if ti.static(shader.lookup is not None):
+    if ti.static(shader.has_textures):
         entries, shares = shader.lookup.entries(used, resolution)
         shared = view % grad_textures.shape[0]
         for k in ti.static(range(shader.lookup.count)):
