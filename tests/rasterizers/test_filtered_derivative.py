@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import taichi_softras as tsr
+from taichi_softras.rasterizers.fragments import SILHOUETTE, Surface
+from taichi_softras.shading.base import compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.rasterizers.scenes import draw_twin
@@ -21,14 +23,22 @@ def golden(request):
     return load_opendr(*request.param)
 
 
+def surface_of(varyings, dtype):
+    """Corner values (1 or B, F, 3, K), or with an axis of parameters before them."""
+    leading = varyings.shape[:-4]
+    nothing = np.zeros((*leading, 1, 1, 1, 1)), np.zeros((*leading, 1, 1))
+    return Surface(*(upload(table, dtype) for table in (varyings, *nothing)))
+
+
 def forward(golden, backend):
-    colors = golden.vertex_colors[golden.triangles][None]
+    varyings = golden.vertex_colors[golden.triangles][None]
+    shader = compose([tsr.Unlit()], varyings.shape[-1], None).shader
     rasterizer = tsr.FilteredDerivative(background=tuple(golden.background), overdraw=False)
     return rasterizer.forward(
         Workspace(),
         upload(golden.corners, backend.numpy_float),
-        upload(colors, backend.numpy_float),
-        0,
+        shader,
+        surface_of(varyings, backend.numpy_float),
         golden.faces.shape,
     )
 
@@ -41,7 +51,7 @@ def planes(pixels):
 def show(golden, backend):
     """A rasterization whose image, and what is seen in it, are OpenDR's."""
     rasterization = forward(golden, backend)
-    seen = rasterization.z_buffer
+    seen = rasterization.z_buffer.seen
     depths = golden.depths[golden.triangles][golden.faces]
     depth = (golden.weights * depths).sum(axis=-1) + (golden.faces < 0)
     on_screen = golden.weights * depths / depth[..., None]
@@ -49,7 +59,7 @@ def show(golden, backend):
     for array, values in (
         (seen.faces, golden.faces[None]),
         (seen.weights, planes(on_screen)),
-        (seen.depths, depth[None, None]),
+        (seen.depths, depth[None]),
         (rasterization.image, planes(np.dstack([golden.image, alpha]))),
         (rasterization.grad_image, planes(np.dstack([golden.grad_image, 0 * alpha]))),
     ):
@@ -68,7 +78,7 @@ def check(golden, backend, tolerance):
     pixel = 2 / min(golden.faces.shape) * np.array([1, -1])  # NDC, y up
     for what, actual, expected in (
         ("corners", grad_corners[..., :2] * pixel, golden.grad_vertices),
-        ("colours", rasterization.grad_colors.to_numpy()[0], golden.grad_vertex_colors),
+        ("colours", rasterization.grad_surface.varyings.to_numpy()[0], golden.grad_vertex_colors),
     ):
         error = np.abs(golden.at_vertices(actual) - expected).max() / np.abs(expected).max()
         print(f"gradient of {what}: largest relative error {error:.1e}")
@@ -94,7 +104,9 @@ def test_jacobian_of_opendr(backend, golden):
     tangents = np.zeros((number, 1, *golden.triangles.shape, 3))
     tangents[..., :2] = moves[:, None, golden.triangles]
     colors = np.zeros((number, 1, *golden.triangles.shape, golden.image.shape[-1]))
-    pushed = show(golden, backend).push_forward(*(upload(t, float) for t in (tangents, colors)))
+    rasterization = show(golden, backend)
+    surface = surface_of(colors, float)
+    pushed = rasterization.push_forward(upload(tangents, float), surface)
     jacobian = np.moveaxis(pushed.to_numpy()[:, 0, :-1], (0, 1), (-1, -2))
     error = np.abs(jacobian - golden.jacobian.reshape(jacobian.shape)).max()
     print(f"Jacobian: largest error {error:.1e} of {np.abs(golden.jacobian).max():.1e}")
@@ -106,7 +118,7 @@ def test_jacobian_of_opendr(backend, golden):
 def test_the_image_is_that_of_opendr(backend, name):
     golden = load_opendr(name, "plain")
     rasterization = forward(golden, backend)
-    np.testing.assert_array_equal(rasterization.z_buffer.faces.to_numpy()[0], golden.faces)
+    np.testing.assert_array_equal(rasterization.z_buffer.seen.faces.to_numpy()[0], golden.faces)
     image = np.moveaxis(rasterization.image.to_numpy()[0], 0, -1)
     np.testing.assert_allclose(image[..., :3], golden.image, atol=tolerances.TWIN_DOUBLE)
 
@@ -140,11 +152,16 @@ def test_image_and_gradient_are_those_of_the_twin(backend, layout, overdraw):
         assert error < tolerances.TWIN_DOUBLE * np.abs(expected).max()
 
 
+def draw_silhouette(workspace, corners):
+    surface = surface_of(np.zeros((1, 1, 1, 1)), corners.to_numpy().dtype)
+    return tsr.FilteredDerivative().forward(workspace, corners, SILHOUETTE, surface, (17, 17))
+
+
 def test_an_outline_is_one_pixel_wide(backend):
     """A square of two faces: the diagonal that they share is no outline, the border is."""
     a, b, c, d = np.array([[-0.5, -0.5, 2], [0.5, -0.5, 2], [0.5, 0.5, 2], [-0.5, 0.5, 2]])
     corners = upload(np.array([[[a, b, c], [a, c, d]]]), backend.numpy_float)
-    drawn = tsr.FilteredDerivative().forward(Workspace(), corners, None, 0, (17, 17))
+    drawn = draw_silhouette(Workspace(), corners)
     expected = np.zeros((17, 17), int)
     expected[4:13, 4:13] = 1
     np.testing.assert_array_equal(drawn.image.to_numpy()[0, 0], expected)
@@ -160,6 +177,6 @@ def test_faces_that_part_get_outlines(backend):
     workspace, counts = Workspace(), []
     for corners in (closed, parted):
         corners = upload(corners, backend.numpy_float)
-        drawn = tsr.FilteredDerivative().forward(workspace, corners, None, 0, (17, 17))
+        drawn = draw_silhouette(workspace, corners)
         counts.append(int(drawn.boundary.to_numpy().sum()))
     assert counts == [32, 48]
