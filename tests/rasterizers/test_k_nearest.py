@@ -7,7 +7,7 @@ import pytest
 
 import taichi_softras as tsr
 from tests import tolerances
-from tests.gradcheck import central_differences
+from tests.gradcheck import central_differences, relative_error
 from tests.rasterizers.scenes import gradient_error
 from tests.reference.k_nearest import (
     SAME_DEPTH,
@@ -31,10 +31,6 @@ from tests.reference.pytorch3d_goldens import (
 FRAGMENT_CASES = [name for name in CASES if name.startswith("fragments")]
 PAINT_GRADIENTS = ("grad_vertex_colors", "grad_texture_map")
 PHONG_CASES = ["hardphong_ico2_cull", "softphong_uv_box"]
-
-
-def relative_error(actual, expected):
-    return np.abs(actual - expected).max() / np.abs(expected).max()
 
 
 def check_fragments(golden, fragments):
@@ -276,8 +272,7 @@ def test_image_and_gradients(backend, changes, texels):
     expected = k_nearest(corners, colors, size, **vars(rasterizer))
     np.testing.assert_allclose(image, expected, rtol=0, atol=tolerances.TWIN_DOUBLE)
     for by in ("corners", "colors"):
-        step = tolerances.FINITE_DIFFERENCE_STEP
-        error = gradient_error(corners, colors, by, size, rasterizer, step)
+        error = gradient_error(corners, colors, by, size, rasterizer)
         assert error < tolerances.FINITE_DIFFERENCE_RELATIVE
 
 
