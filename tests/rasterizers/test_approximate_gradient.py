@@ -10,6 +10,7 @@ from taichi_softras.rasterizers.fragments import Surface
 from taichi_softras.shading.base import compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
+from tests.gradcheck import relative_error
 from tests.reference.approximate_gradient import render
 from tests.reference.nmr_goldens import NMR_CASES, load_nmr
 
@@ -64,7 +65,7 @@ def draw(golden, dtype):
 def assert_close(what, actual, expected, tolerance):
     """Relative to the largest entry."""
     if expected is not None:
-        error = np.abs(actual - expected).max() / np.abs(expected).max()
+        error = relative_error(actual, expected)
         print(f"{what}: largest relative error {error:.1e}")
         assert error < tolerance
 

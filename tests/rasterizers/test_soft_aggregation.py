@@ -52,9 +52,7 @@ def check(rasterizer, colors):
     expected = draw_twin(corners, colors, IMAGE_SIZE, rasterizer)
     np.testing.assert_allclose(image, expected, rtol=0, atol=tolerances.TWIN_DOUBLE)
     for by in ["corners"] if colors is None else ["corners", "colors"]:
-        error = gradient_error(
-            corners, colors, by, IMAGE_SIZE, rasterizer, tolerances.FINITE_DIFFERENCE_STEP
-        )
+        error = gradient_error(corners, colors, by, IMAGE_SIZE, rasterizer)
         assert error < tolerances.FINITE_DIFFERENCE_RELATIVE
 
 
