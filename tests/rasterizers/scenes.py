@@ -148,15 +148,19 @@ def make_scenes(image_size) -> dict:
     scenes = {}
     for shading in ALL_SHADINGS:
         renderer = tsr.Renderer(mesh, cameras, image_size, shading=shading, lights=lights)
-        renderer.render()
         corners = renderer.vertices_ndc.to_numpy()[:, mesh.faces_array]
-        colors = renderer._buffers.colors
-        if colors is not None:
-            colors = colors.to_numpy()
-        elif isinstance(shading, tsr.Depth):
+        colors = corner_colors(renderer)
+        if isinstance(shading, tsr.Depth):
             colors = shading
         scenes[shading] = Scene(renderer, corners, colors)
     return scenes
+
+
+def corner_colors(renderer):
+    """(1, F, 3, C) lit colours of the corners as the rasterizer is given them; None without."""
+    if not renderer._pipeline.composition.reads_color:
+        return None
+    return renderer._without_tape(renderer._pipeline.place, 0, 1).varyings.to_numpy()
 
 
 def central_differences(corners, colors, by, image_size, rasterizer, cotangent, step):
