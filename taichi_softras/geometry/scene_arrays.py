@@ -6,6 +6,9 @@ the arrays in Python: `place_scene(*scene, *views, *tables, *placed)`.
 
 What kind of camera, light and colour a scene has are numbers at run time, in the small array
 `layout`: one compiled kernel serves all scenes.
+
+Where a stage has nothing to do its loops run idle. Their bounds are lengths of arrays alone: a
+comparison outside of loops, used for several bounds, is wrong on Vulkan (Taichi 1.7.4).
 """
 
 from typing import NamedTuple
@@ -50,7 +53,7 @@ class Layout(NamedTuple):
     pose: int
     projection: int
     light: int = DIRECTIONAL
-    num_lights: int = 0  # directional ones
+    num_lights: int = 0  # directional ones, beside the ambient one
     lit: int = NOTHING
     colors: int = NOTHING
     resolution: int = 1  # R of textures
