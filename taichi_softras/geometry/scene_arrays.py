@@ -121,12 +121,12 @@ class GradTables(NamedTuple):
     partials: object  # (T, 16 min(Bc, b) + numbers of the lights) of T shares of the vertices
 
 
-class GradScene(NamedTuple):
-    """What the user asks for."""
+class SceneNumbers(NamedTuple):
+    """What of a scene has a gradient and a tangent, in the shapes of `SceneArrays`."""
 
-    vertices: object  # (n, V, 3)
-    albedo: object  # (A, N, C)
-    uniforms: object  # as SceneArrays.uniforms
+    vertices: object
+    albedo: object
+    uniforms: object
 
 
 def loop_block() -> int:

@@ -28,9 +28,7 @@ def compute_normals(scene: ti.template(), views: ti.template(), tables: ti.templ
             coloring = i // num_faces
             face = i - coloring * num_faces
             frame = frame_of(scene, views, coloring)
-            start = load_vector(scene.vertices, frame, scene.faces[face, 0])
-            first_edge = load_vector(scene.vertices, frame, scene.faces[face, 1]) - start
-            last_edge = load_vector(scene.vertices, frame, scene.faces[face, 2]) - start
+            first_edge, last_edge = load_edges(scene, scene.vertices, frame, face)
             store_vector(tables.normals, coloring, num_vertices + face, first_edge.cross(last_edge))
     for i in range(tables.normals.shape[0] * num_vertices):
         if has_vertex_normals(scene):
@@ -79,6 +77,40 @@ def compute_normals_vjp(
                 grad_normal = load_vector(grad_tables.normals, coloring, num_vertices + face)
                 grad += (next_vertex - last_vertex).cross(grad_normal)
             add_vector(grad_vertices, frame, vertex, grad)
+
+
+@ti.func
+def compute_normals_jvp(
+    scene: ti.template(),
+    views: ti.template(),
+    tangent_vertices: ti.template(),
+    tangent_normals: ti.template(),
+):
+    """Fills the tangent of the normals, as far as anything reads them."""
+    num_vertices, num_faces = scene.vertices.shape[1], scene.faces.shape[0]
+    for i in range(tangent_normals.shape[0] * num_faces):
+        if has_normals(scene):
+            coloring = i // num_faces
+            face = i - coloring * num_faces
+            frame = frame_of(scene, views, coloring)
+            first_edge, last_edge = load_edges(scene, scene.vertices, frame, face)
+            first_moved, last_moved = load_edges(scene, tangent_vertices, frame, face)
+            moved = first_moved.cross(last_edge) + first_edge.cross(last_moved)
+            store_vector(tangent_normals, coloring, num_vertices + face, moved)
+    for i in range(tangent_normals.shape[0] * num_vertices):
+        if has_vertex_normals(scene):
+            coloring = i // num_vertices
+            vertex = i - coloring * num_vertices
+            moved = sum_faces_around(scene, tangent_normals, coloring, vertex)
+            store_vector(tangent_normals, coloring, vertex, moved)
+
+
+@ti.func
+def load_edges(scene: ti.template(), vertices: ti.template(), frame: int, face: int):
+    """From corner 0 of a face to corners 1 and 2."""
+    start = load_vector(vertices, frame, scene.faces[face, 0])
+    first_edge = load_vector(vertices, frame, scene.faces[face, 1]) - start
+    return first_edge, load_vector(vertices, frame, scene.faces[face, 2]) - start
 
 
 @ti.func

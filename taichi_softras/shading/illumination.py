@@ -3,7 +3,14 @@
 import taichi as ti
 from taichi.math import vec3
 
-from taichi_softras.funcs.lighting import harmonics, harmonics_vjp, lambert, lambert_vjp
+from taichi_softras.funcs.lighting import (
+    harmonics,
+    harmonics_jvp,
+    harmonics_vjp,
+    lambert,
+    lambert_jvp,
+    lambert_vjp,
+)
 from taichi_softras.funcs.vectors import load_vec3, unit_normal, unit_normal_vjp
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
@@ -60,6 +67,26 @@ def compute_lights_vjp(scene: ti.template(), tables: ti.template(), grad_tables:
             grad_normal = earlier + unit_normal_vjp(normal, grad_unit)
             store_vector(grad_tables.lights, coloring, row, grad_light)
             store_vector(grad_tables.normals, coloring, row, grad_normal)
+
+
+@ti.func
+def compute_lights_jvp(
+    scene: ti.template(),
+    tables: ti.template(),
+    tangent_uniforms: ti.template(),
+    tangent_tables: ti.template(),
+):
+    """Fills the tangent of the lights of the rows that are lit."""
+    num_rows = tables.lights.shape[1]
+    for i in range(tables.lights.shape[0] * num_rows):
+        coloring = i // num_rows
+        row = i - coloring * num_rows
+        if is_lit(scene, row):
+            normal = load_vector(tables.normals, coloring, row)
+            moved = unit_normal_vjp(normal, load_vector(tangent_tables.normals, coloring, row))
+            start = CAMERA_SIZE * tables.matrices.shape[0]
+            light = reflect_jvp(scene, tangent_uniforms, start, unit_normal(normal), moved)
+            store_vector(tangent_tables.lights, coloring, row, light)
 
 
 @ti.func
@@ -201,6 +228,32 @@ def reflect_vjp(scene: ti.template(), start: int, normal: vec3, grad_light: vec3
             color = load_vec3(scene.uniforms, start + 6 + 6 * index)
             grad_normal += lambert_vjp(normal, direction, color, grad_light).normal
     return grad_normal
+
+
+@ti.func
+def reflect_jvp(
+    scene: ti.template(), tangent_uniforms: ti.template(), start: int, normal: vec3, moved: vec3
+) -> vec3:
+    """The tangent of the light where the normal moves by `moved`, and the lights as well."""
+    light = load_vec3(tangent_uniforms, start)
+    if scene.layout[LIGHT] == HARMONICS:
+        basis, moved_basis = harmonics(normal), harmonics_jvp(normal, moved)
+        light *= basis[0]
+        for k in ti.static(range(1, 9)):
+            light += basis[k] * load_vec3(tangent_uniforms, start + 3 * k)
+            light += moved_basis[k] * load_vec3(scene.uniforms, start + 3 * k)
+    else:
+        for index in range(scene.layout[NUM_LIGHTS]):
+            first = start + 3 + 6 * index
+            light += lambert_jvp(
+                normal,
+                load_vec3(scene.uniforms, first),
+                load_vec3(scene.uniforms, first + 3),
+                moved,
+                load_vec3(tangent_uniforms, first),
+                load_vec3(tangent_uniforms, first + 3),
+            )
+    return light
 
 
 @ti.func

@@ -45,7 +45,9 @@ def compute_varyings(
                 vertex = scene.faces[face, corner]
                 if scene.layout[COLORS] == VERTEX_COLORS:
                     for channel in range(scene.albedo.shape[2]):
-                        light = light_of_corner(scene, tables, view, face, corner, channel)
+                        light = light_of_corner(
+                            scene, tables.lights, 1.0, view, face, corner, channel
+                        )
                         albedo = scene.albedo[vertex, 0, channel]
                         placed.varyings[view, face, corner, channel] = albedo * light
                 if scene.layout[NORMAL_COLUMN] >= 0:
@@ -75,9 +77,86 @@ def compute_textures(scene: ti.template(), tables: ti.template(), placed: ti.tem
             coloring = i // num_entries // num_faces
             shares = corner_shares(scene, entry)
             for channel in range(placed.textures.shape[3]):
-                light = light_of_entry(scene, tables, coloring, face, shares, channel)
+                light = light_of_entry(scene, tables.lights, 1.0, coloring, face, shares, channel)
                 albedo = scene.albedo[face, entry, channel]
                 placed.textures[coloring, face, entry, channel] = albedo * light
+
+
+@ti.func
+def compute_varyings_jvp(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    tangent_scene: ti.template(),
+    tangent_tables: ti.template(),
+    tangent_placed: ti.template(),
+    slot: ti.template(),
+):
+    """Fills row `slot` of the varyings' tangents."""
+    num_faces = scene.faces.shape[0]
+    for i in range(tangent_placed.varyings.shape[1] * num_faces):
+        if scene.layout[NUM_VARYINGS] > 0:
+            view = i // num_faces
+            face = i - view * num_faces
+            for corner in range(3):
+                vertex = scene.faces[face, corner]
+                if scene.layout[COLORS] == VERTEX_COLORS:
+                    for channel in range(scene.albedo.shape[2]):
+                        moved = light_of_corner(
+                            scene, tables.lights, 1.0, view, face, corner, channel
+                        )
+                        moved *= tangent_scene.albedo[vertex, 0, channel]
+                        moved_light = light_of_corner(
+                            scene, tangent_tables.lights, 0.0, view, face, corner, channel
+                        )
+                        moved += scene.albedo[vertex, 0, channel] * moved_light
+                        tangent_placed.varyings[slot, view, face, corner, channel] = moved
+                if scene.layout[NORMAL_COLUMN] >= 0:
+                    coloring = view % tables.normals.shape[0]
+                    moved_normal = unit_normal_vjp(
+                        load_vector(tables.normals, coloring, vertex),
+                        load_vector(tangent_tables.normals, coloring, vertex),
+                    )
+                    for k in ti.static(range(3)):
+                        column = scene.layout[NORMAL_COLUMN] + k
+                        tangent_placed.varyings[slot, view, face, corner, column] = moved_normal[k]
+                if scene.layout[POSITION_COLUMN] >= 0:
+                    frame = frame_of(scene, views, view)
+                    for k in range(3):
+                        column = scene.layout[POSITION_COLUMN] + k
+                        moved = tangent_scene.vertices[frame, vertex, k]
+                        tangent_placed.varyings[slot, view, face, corner, column] = moved
+                if scene.layout[DEPTH_COLUMN] >= 0:
+                    column = scene.layout[DEPTH_COLUMN]
+                    moved = tangent_placed.corners[slot, view, face, corner, 2]
+                    tangent_placed.varyings[slot, view, face, corner, column] = moved
+
+
+@ti.func
+def compute_textures_jvp(
+    scene: ti.template(),
+    tables: ti.template(),
+    tangent_albedo: ti.template(),
+    tangent_tables: ti.template(),
+    tangent_placed: ti.template(),
+    slot: ti.template(),
+):
+    """Fills row `slot` of the textures' tangents."""
+    num_faces, num_entries = tangent_placed.textures.shape[2], tangent_placed.textures.shape[3]
+    for i in range(tangent_placed.textures.shape[1] * num_faces * num_entries):
+        if scene.layout[COLORS] > VERTEX_COLORS:
+            entry = i % num_entries
+            face = i // num_entries % num_faces
+            coloring = i // num_entries // num_faces
+            shares = corner_shares(scene, entry)
+            for channel in range(tangent_placed.textures.shape[4]):
+                moved = light_of_entry(scene, tables.lights, 1.0, coloring, face, shares, channel)
+                moved *= tangent_albedo[face, entry, channel]
+                moved_light = light_of_entry(
+                    scene, tangent_tables.lights, 0.0, coloring, face, shares, channel
+                )
+                moved += scene.albedo[face, entry, channel] * moved_light
+                tangent_placed.textures[slot, coloring, face, entry, channel] = moved
 
 
 @ti.func
@@ -101,12 +180,16 @@ def pull_back_albedo(
                         face = scene.corners_of_vertex[slot] // 3
                         corner = scene.corners_of_vertex[slot] - 3 * face
                         for view in range(grad_placed.varyings.shape[0]):
-                            light = light_of_corner(scene, tables, view, face, corner, channel)
+                            light = light_of_corner(
+                                scene, tables.lights, 1.0, view, face, corner, channel
+                            )
                             total += light * grad_placed.varyings[view, face, corner, channel]
                 else:
                     shares = corner_shares(scene, entry)
                     for coloring in range(grad_placed.textures.shape[0]):
-                        light = light_of_entry(scene, tables, coloring, owner, shares, channel)
+                        light = light_of_entry(
+                            scene, tables.lights, 1.0, coloring, owner, shares, channel
+                        )
                         total += light * grad_placed.textures[coloring, owner, entry, channel]
                 grad_albedo[owner, entry, channel] = total
 
@@ -199,32 +282,39 @@ def sum_columns(
 
 @ti.func
 def light_of_corner(
-    scene: ti.template(), tables: ti.template(), view: int, face: int, corner: int, channel: int
+    scene: ti.template(),
+    lights: ti.template(),
+    unlit: ti.template(),
+    view: int,
+    face: int,
+    corner: int,
+    channel: int,
 ) -> float:
-    """What tints one channel of a corner's colour; 1 where nothing is lit."""
-    light = 1.0
+    """What tints one channel of a corner's colour; `unlit` where nothing is lit."""
+    light = unlit
     if scene.layout[LIT] != NOTHING:
-        coloring = view % tables.lights.shape[0]
-        light = tables.lights[coloring, corner_row(scene, face, corner), channel]
+        coloring = view % lights.shape[0]
+        light = lights[coloring, corner_row(scene, face, corner), channel]
     return light
 
 
 @ti.func
 def light_of_entry(
     scene: ti.template(),
-    tables: ti.template(),
+    lights: ti.template(),
+    unlit: ti.template(),
     coloring: int,
     face: int,
     shares: vec3,
     channel: int,
 ) -> float:
-    """What tints one channel of a texture's entry; 1 where nothing is lit."""
-    light = 1.0
+    """What tints one channel of a texture's entry; `unlit` where nothing is lit."""
+    light = unlit
     if scene.layout[LIT] != NOTHING:
         light = 0.0
         for corner in ti.static(range(3)):
             row = corner_row(scene, face, corner)
-            light += shares[corner] * tables.lights[coloring, row, channel]
+            light += shares[corner] * lights[coloring, row, channel]
     return light
 
 
