@@ -10,9 +10,14 @@ Python. The stages are in `geometry/` and `shading/`, what the arrays hold in
 import taichi as ti
 
 from taichi_softras.runtime import is_cpu
-from taichi_softras.geometry.cameras import compute_matrices, compute_matrices_vjp
+from taichi_softras.geometry.cameras import (
+    compute_matrices,
+    compute_matrices_jvp,
+    compute_matrices_vjp,
+)
 from taichi_softras.geometry.corners import (
     compute_corners,
+    compute_corners_jvp,
     compute_corners_vjp,
     pull_back_matrices,
 )
@@ -20,26 +25,33 @@ from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     NOTHING,
     VERTEX_COLORS,
-    GradScene,
     GradTables,
     Layout,
     Placed,
     SceneArrays,
+    SceneNumbers,
     Tables,
     Views,
     sum_partials,
 )
-from taichi_softras.geometry.surface_normals import compute_normals, compute_normals_vjp
+from taichi_softras.geometry.surface_normals import (
+    compute_normals,
+    compute_normals_jvp,
+    compute_normals_vjp,
+)
 from taichi_softras.workspace import Workspace, array
 from taichi_softras.shading.illumination import (
     compute_lights,
+    compute_lights_jvp,
     compute_lights_vjp,
     pull_back_light_numbers,
     store_light_numbers,
 )
 from taichi_softras.shading.tints import (
     compute_textures,
+    compute_textures_jvp,
     compute_varyings,
+    compute_varyings_jvp,
     pull_back_albedo,
     pull_back_attributes,
     pull_back_corner_lights,
@@ -166,7 +178,7 @@ def place_scene_backward(
     grad_tables = ti.static(
         GradTables(grad_vertices_clip, grad_normals, grad_corner_lights, grad_lights, partials)
     )
-    grad_scene = ti.static(GradScene(grad_vertices, grad_albedo, grad_uniforms))
+    grad_scene = ti.static(SceneNumbers(grad_vertices, grad_albedo, grad_uniforms))
     compute_corners_vjp(scene, views, tables, is_first, grad_placed, grad_tables, grad_scene)
     pull_back_albedo(scene, tables, is_first, grad_placed, grad_albedo)
     pull_back_corner_lights(scene, tables, grad_placed, grad_tables)
@@ -178,3 +190,46 @@ def place_scene_backward(
     sum_partials(grad_tables)
     compute_matrices_vjp(scene, views, tables, is_first, grad_tables, grad_uniforms)
     store_light_numbers(scene, tables, is_first, grad_tables, grad_uniforms)
+
+
+@ti.kernel
+def place_scene_tangent(
+    vertices: array(float, 3),  # (n, V, 3) world
+    faces: array(int, 2),  # (F, 3)
+    corner_starts: array(int, 1),  # (V + 1,)
+    corners_of_vertex: array(int, 1),  # (3F,)
+    albedo: array(float, 3),  # (A, N, C)
+    uniforms: array(float, 1),  # cameras, then lights
+    layout: array(int, 1),  # see Layout
+    first: int,  # view of the pass
+    ndc_from_clip_x: float,  # W / min(H, W)
+    ndc_from_clip_y: float,  # H / min(H, W)
+    matrices: array(float, 3),  # (Bc, 4, 4) of the same pass, as the next two
+    normals: array(float, 3),  # (S, V + F, 3) world
+    lights: array(float, 3),  # (S, V + F, 3)
+    tangent_vertices: array(float, 3),  # (n, V, 3)
+    tangent_albedo: array(float, 3),  # (A, N, C)
+    tangent_uniforms: array(float, 1),  # as `uniforms`
+    tangent_matrices: array(float, 3),  # (Bc, 4, 4) filled here, as the next two
+    tangent_normals: array(float, 3),  # (S, V + F, 3)
+    tangent_lights: array(float, 3),  # (S, V + F, 3)
+    slot: int,  # row of the next three
+    tangent_corners: array(float, 5),  # (P, b, F, 3, 4)
+    tangent_varyings: array(float, 5),  # (P, 1 or b, F, 3, K)
+    tangent_textures: array(float, 5),  # (P, 1 or b, F, N, C)
+):
+    """How what a rasterizer reads moves with the scene: the derivative by one parameter."""
+    scene = ti.static(
+        SceneArrays(vertices, faces, corner_starts, corners_of_vertex, albedo, uniforms, layout)
+    )
+    views = ti.static(Views(first, ndc_from_clip_x, ndc_from_clip_y))
+    tables = ti.static(Tables(matrices, normals, lights))
+    moved_scene = ti.static(SceneNumbers(tangent_vertices, tangent_albedo, tangent_uniforms))
+    moved_tables = ti.static(Tables(tangent_matrices, tangent_normals, tangent_lights))
+    moved_placed = ti.static(Placed(tangent_corners, tangent_varyings, tangent_textures))
+    compute_matrices_jvp(scene, views, tangent_uniforms, moved_tables)
+    compute_corners_jvp(scene, views, tables, tangent_vertices, moved_tables, moved_placed, slot)
+    compute_normals_jvp(scene, views, tangent_vertices, tangent_normals)
+    compute_lights_jvp(scene, tables, tangent_uniforms, moved_tables)
+    compute_varyings_jvp(scene, views, tables, moved_scene, moved_tables, moved_placed, slot)
+    compute_textures_jvp(scene, tables, tangent_albedo, moved_tables, moved_placed, slot)

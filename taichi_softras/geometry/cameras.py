@@ -13,6 +13,7 @@ from taichi_softras.funcs.pose import (
     focal_length,
     focal_length_vjp,
     look_at,
+    look_at_jvp,
     look_at_vjp,
     parallel_scale,
     parallel_scale_vjp,
@@ -98,6 +99,33 @@ def compute_matrices_vjp(
 
 
 @ti.func
+def compute_matrices_jvp(
+    scene: ti.template(),
+    views: ti.template(),
+    tangent_uniforms: ti.template(),
+    tangent_tables: ti.template(),
+):
+    """Fills the tangent of the matrices."""
+    for camera in range(tangent_tables.matrices.shape[0]):
+        start = CAMERA_SIZE * camera
+        x_view, y_view, z_view = view_rows(scene, start)
+        to_x, to_y, to_w = projection_rows(scene, views, start)
+        x_moved, y_moved, z_moved = view_rows_jvp(scene, tangent_uniforms, start)
+        to_x_moved, to_y_moved, to_w_moved = projection_rows_jvp(
+            scene, views, tangent_uniforms, start
+        )
+        x_row = compose(to_x_moved, x_view, y_view, z_view)
+        x_row += compose(vec4(to_x.xyz, 0.0), x_moved, y_moved, z_moved)
+        y_row = compose(to_y_moved, x_view, y_view, z_view)
+        y_row += compose(vec4(to_y.xyz, 0.0), x_moved, y_moved, z_moved)
+        w_row = compose(to_w_moved, x_view, y_view, z_view)
+        w_row += compose(vec4(to_w.xyz, 0.0), x_moved, y_moved, z_moved)
+        x_row *= views.ndc_from_clip_x
+        y_row *= views.ndc_from_clip_y
+        store_matrix(tangent_tables.matrices, camera, x_row, y_row, -z_moved, w_row)
+
+
+@ti.func
 def pull_back_projection(
     scene: ti.template(),
     views: ti.template(),
@@ -156,6 +184,27 @@ def view_rows(scene: ti.template(), start: int):
 
 
 @ti.func
+def view_rows_jvp(scene: ti.template(), tangent_uniforms: ti.template(), start: int):
+    """The tangents of the rows x, y, z of view_from_world."""
+    x_row = load_vec4(tangent_uniforms, start)
+    y_row = load_vec4(tangent_uniforms, start + 4)
+    z_row = load_vec4(tangent_uniforms, start + 8)
+    if scene.layout[POSE] == LOOK_AT:
+        eye, target, up, pole_right = load_pose(scene.uniforms, start)
+        right, above, forward = look_at(eye, target, up, pole_right)
+        moved_eye = load_vec3(tangent_uniforms, start)
+        moved_target = load_vec3(tangent_uniforms, start + 3)
+        moved_up = load_vec3(tangent_uniforms, start + 6)
+        moved_right, moved_above, moved_forward = look_at_jvp(
+            eye, target, up, pole_right, moved_eye, moved_target, moved_up
+        )
+        x_row = vec4(moved_right, -moved_right.dot(eye) - right.dot(moved_eye))
+        y_row = vec4(moved_above, -moved_above.dot(eye) - above.dot(moved_eye))
+        z_row = vec4(-moved_forward, moved_forward.dot(eye) + forward.dot(moved_eye))
+    return x_row, y_row, z_row
+
+
+@ti.func
 def load_pose(uniforms: ti.template(), start: int):
     """Eye, target, up and pole_right of a camera that is placed by `look_at`."""
     eye, target = load_vec3(uniforms, start), load_vec3(uniforms, start + 3)
@@ -181,6 +230,27 @@ def projection_rows(scene: ti.template(), views: ti.template(), start: int):
         to_x = vec4(scale * inverse_aspect, 0.0, 0.0, 0.0)
         to_y = vec4(0.0, scale, 0.0, 0.0)
         to_w = vec4(0.0, 0.0, 0.0, 1.0)
+    return to_x, to_y, to_w
+
+
+@ti.func
+def projection_rows_jvp(
+    scene: ti.template(), views: ti.template(), tangent_uniforms: ti.template(), start: int
+):
+    """The tangents of the rows x, y, w of clip_from_view."""
+    first = start + PROJECTION_START
+    to_x = load_vec4(tangent_uniforms, first)
+    to_y = load_vec4(tangent_uniforms, first + 4)
+    to_w = load_vec4(tangent_uniforms, first + 12)
+    if scene.layout[PROJECTION] != PROJECTION_MATRIX:
+        number, moved = scene.uniforms[first], tangent_uniforms[first]
+        inverse_aspect = views.ndc_from_clip_y / views.ndc_from_clip_x
+        scale = parallel_scale_vjp(number, moved)
+        if scene.layout[PROJECTION] == PERSPECTIVE:
+            scale = focal_length_vjp(number, moved)
+        to_x = vec4(scale * inverse_aspect, 0.0, 0.0, 0.0)
+        to_y = vec4(0.0, scale, 0.0, 0.0)
+        to_w = vec4(0.0)
     return to_x, to_y, to_w
 
 

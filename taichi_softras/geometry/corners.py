@@ -82,6 +82,31 @@ def compute_corners_vjp(
 
 
 @ti.func
+def compute_corners_jvp(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    tangent_vertices: ti.template(),
+    tangent_tables: ti.template(),
+    tangent_placed: ti.template(),
+    slot: ti.template(),
+):
+    """Fills row `slot` of the corners' tangents."""
+    for i in range(tangent_placed.corners.shape[1] * scene.faces.shape[0]):
+        view = i // scene.faces.shape[0]
+        face = i - view * scene.faces.shape[0]
+        camera = (views.first + view) % tables.matrices.shape[0]
+        frame = frame_of(scene, views, view)
+        for corner in range(3):
+            vertex = load_vector(scene.vertices, frame, scene.faces[face, corner])
+            moved = load_vector(tangent_vertices, frame, scene.faces[face, corner])
+            for k in ti.static(range(4)):
+                component = transform(load_row(tangent_tables.matrices, camera, k), vertex)
+                component += load_row(tables.matrices, camera, k).xyz.dot(moved)
+                tangent_placed.corners[slot, view, face, corner, k] = component
+
+
+@ti.func
 def pull_back_matrices(
     scene: ti.template(), views: ti.template(), tables: ti.template(), grad_tables: ti.template()
 ):

@@ -6,6 +6,9 @@ the arrays in Python: `place_scene(*scene, *views, *tables, *placed)`.
 
 What kind of camera, light and colour a scene has are numbers at run time, in the small array
 `layout`: one compiled kernel serves all scenes.
+
+Where a stage has nothing to do its loops run idle. Their bounds are lengths of arrays alone: a
+comparison outside of loops, used for several bounds, is wrong on Vulkan (Taichi 1.7.4).
 """
 
 from typing import NamedTuple
@@ -50,7 +53,7 @@ class Layout(NamedTuple):
     pose: int
     projection: int
     light: int = DIRECTIONAL
-    num_lights: int = 0  # directional ones
+    num_lights: int = 0  # directional ones, beside the ambient one
     lit: int = NOTHING
     colors: int = NOTHING
     resolution: int = 1  # R of textures
@@ -118,12 +121,12 @@ class GradTables(NamedTuple):
     partials: object  # (T, 16 min(Bc, b) + numbers of the lights) of T shares of the vertices
 
 
-class GradScene(NamedTuple):
-    """What the user asks for."""
+class SceneNumbers(NamedTuple):
+    """What of a scene has a gradient and a tangent, in the shapes of `SceneArrays`."""
 
-    vertices: object  # (n, V, 3)
-    albedo: object  # (A, N, C)
-    uniforms: object  # as SceneArrays.uniforms
+    vertices: object
+    albedo: object
+    uniforms: object
 
 
 def loop_block() -> int:

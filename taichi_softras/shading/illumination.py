@@ -3,7 +3,14 @@
 import taichi as ti
 from taichi.math import vec3
 
-from taichi_softras.funcs.lighting import harmonics, harmonics_vjp, lambert, lambert_vjp
+from taichi_softras.funcs.lighting import (
+    harmonics,
+    harmonics_jvp,
+    harmonics_vjp,
+    lambert,
+    lambert_jvp,
+    lambert_vjp,
+)
 from taichi_softras.funcs.vectors import load_vec3, unit_normal, unit_normal_vjp
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
@@ -25,38 +32,61 @@ from taichi_softras.geometry.scene_arrays import (
 @ti.func
 def compute_lights(scene: ti.template(), tables: ti.template()):
     """Fills `tables.lights` of the rows that are lit."""
-    for i in range(tables.lights.shape[0] * num_lit_rows(scene)):
-        coloring = i // num_lit_rows(scene)
-        row = first_lit_row(scene) + i - coloring * num_lit_rows(scene)
-        normal = unit_normal(load_vector(tables.normals, coloring, row))
-        light = reflect(scene, CAMERA_SIZE * tables.matrices.shape[0], normal)
-        store_vector(tables.lights, coloring, row, light)
+    num_rows = tables.lights.shape[1]
+    for i in range(tables.lights.shape[0] * num_rows):
+        coloring = i // num_rows
+        row = i - coloring * num_rows
+        if is_lit(scene, row):
+            normal = unit_normal(load_vector(tables.normals, coloring, row))
+            light = reflect(scene, CAMERA_SIZE * tables.matrices.shape[0], normal)
+            store_vector(tables.lights, coloring, row, light)
 
 
 @ti.func
 def compute_lights_vjp(scene: ti.template(), tables: ti.template(), grad_tables: ti.template()):
     """From the lights of corners to normals; adds to those of vertices, writes those of faces."""
-    num_vertices = scene.vertices.shape[1]
-    for i in range(tables.lights.shape[0] * num_lit_rows(scene)):
-        coloring = i // num_lit_rows(scene)
-        row = first_lit_row(scene) + i - coloring * num_lit_rows(scene)
-        grad_light, earlier = vec3(0.0), vec3(0.0)
-        if scene.layout[LIT] == LIT_FACES:
-            for corner in range(3):
-                face = row - num_vertices
-                grad_light += load_light(grad_tables.corner_lights, coloring, face, corner)
-        else:
-            earlier = load_vector(grad_tables.normals, coloring, row)
-            for slot in range(scene.corner_starts[row], scene.corner_starts[row + 1]):
-                face = scene.corners_of_vertex[slot] // 3
-                corner = scene.corners_of_vertex[slot] - 3 * face
-                grad_light += load_light(grad_tables.corner_lights, coloring, face, corner)
-        normal = load_vector(tables.normals, coloring, row)
-        start = CAMERA_SIZE * tables.matrices.shape[0]
-        grad_unit = reflect_vjp(scene, start, unit_normal(normal), grad_light)
-        grad_normal = earlier + unit_normal_vjp(normal, grad_unit)
-        store_vector(grad_tables.lights, coloring, row, grad_light)
-        store_vector(grad_tables.normals, coloring, row, grad_normal)
+    num_rows = tables.lights.shape[1]
+    for i in range(tables.lights.shape[0] * num_rows):
+        coloring = i // num_rows
+        row = i - coloring * num_rows
+        if is_lit(scene, row):
+            grad_light, earlier = vec3(0.0), vec3(0.0)
+            if scene.layout[LIT] == LIT_FACES:
+                face = row - scene.vertices.shape[1]
+                for corner in range(3):
+                    grad_light += load_light(grad_tables.corner_lights, coloring, face, corner)
+            else:
+                earlier = load_vector(grad_tables.normals, coloring, row)
+                for slot in range(scene.corner_starts[row], scene.corner_starts[row + 1]):
+                    face = scene.corners_of_vertex[slot] // 3
+                    corner = scene.corners_of_vertex[slot] - 3 * face
+                    grad_light += load_light(grad_tables.corner_lights, coloring, face, corner)
+            normal = load_vector(tables.normals, coloring, row)
+            start = CAMERA_SIZE * tables.matrices.shape[0]
+            grad_unit = reflect_vjp(scene, start, unit_normal(normal), grad_light)
+            grad_normal = earlier + unit_normal_vjp(normal, grad_unit)
+            store_vector(grad_tables.lights, coloring, row, grad_light)
+            store_vector(grad_tables.normals, coloring, row, grad_normal)
+
+
+@ti.func
+def compute_lights_jvp(
+    scene: ti.template(),
+    tables: ti.template(),
+    tangent_uniforms: ti.template(),
+    tangent_tables: ti.template(),
+):
+    """Fills the tangent of the lights of the rows that are lit."""
+    num_rows = tables.lights.shape[1]
+    for i in range(tables.lights.shape[0] * num_rows):
+        coloring = i // num_rows
+        row = i - coloring * num_rows
+        if is_lit(scene, row):
+            normal = load_vector(tables.normals, coloring, row)
+            moved = unit_normal_vjp(normal, load_vector(tangent_tables.normals, coloring, row))
+            start = CAMERA_SIZE * tables.matrices.shape[0]
+            light = reflect_jvp(scene, tangent_uniforms, start, unit_normal(normal), moved)
+            store_vector(tangent_tables.lights, coloring, row, light)
 
 
 @ti.func
@@ -69,8 +99,8 @@ def pull_back_light_numbers(
     """
     num_shares = grad_tables.partials.shape[0]
     block = ti.static(loop_block())
-    for i in range(num_light_groups(scene) * num_shares * block):
-        if i % block == 0:
+    for i in range((1 + scene.layout[NUM_LIGHTS]) * num_shares * block):
+        if (i % block == 0) & (scene.layout[LIT] != NOTHING):
             group = i // block // num_shares
             share = i // block - group * num_shares
             column = 16 * num_cameras_drawn(tables, grad_tables)
@@ -167,14 +197,6 @@ def share_of_items(
 
 
 @ti.func
-def num_light_groups(scene: ti.template()) -> int:
-    """Into how many tasks the numbers of the lights part; none where nothing is lit."""
-    is_harmonic = scene.layout[LIGHT] == HARMONICS
-    groups = ti.select(is_harmonic, 1, 1 + scene.layout[NUM_LIGHTS])
-    return ti.select(scene.layout[LIT] == NOTHING, 0, groups)
-
-
-@ti.func
 def reflect(scene: ti.template(), start: int, normal: vec3) -> vec3:
     """The light that a matt white surface sends back; the lights' numbers begin at `start`."""
     light = load_vec3(scene.uniforms, start)
@@ -209,9 +231,43 @@ def reflect_vjp(scene: ti.template(), start: int, normal: vec3, grad_light: vec3
 
 
 @ti.func
+def reflect_jvp(
+    scene: ti.template(), tangent_uniforms: ti.template(), start: int, normal: vec3, moved: vec3
+) -> vec3:
+    """The tangent of the light where the normal moves by `moved`, and the lights as well."""
+    light = load_vec3(tangent_uniforms, start)
+    if scene.layout[LIGHT] == HARMONICS:
+        basis, moved_basis = harmonics(normal), harmonics_jvp(normal, moved)
+        light *= basis[0]
+        for k in ti.static(range(1, 9)):
+            light += basis[k] * load_vec3(tangent_uniforms, start + 3 * k)
+            light += moved_basis[k] * load_vec3(scene.uniforms, start + 3 * k)
+    else:
+        for index in range(scene.layout[NUM_LIGHTS]):
+            first = start + 3 + 6 * index
+            light += lambert_jvp(
+                normal,
+                load_vec3(scene.uniforms, first),
+                load_vec3(scene.uniforms, first + 3),
+                moved,
+                load_vec3(tangent_uniforms, first),
+                load_vec3(tangent_uniforms, first + 3),
+            )
+    return light
+
+
+@ti.func
 def load_light(corner_lights: ti.template(), coloring: int, face: int, corner: int) -> vec3:
     """The gradient at the light of a corner."""
     return load_columns(corner_lights, coloring, face, corner, 0)
+
+
+@ti.func
+def is_lit(scene: ti.template(), row: int) -> int:
+    """Whether light falls on a row of `Tables`: on that of a vertex, or of a face behind them."""
+    is_vertex = row < scene.vertices.shape[1]
+    is_lit_vertex = (scene.layout[LIT] == LIT_VERTICES) & is_vertex
+    return is_lit_vertex | ((scene.layout[LIT] == LIT_FACES) & (not is_vertex))
 
 
 @ti.func

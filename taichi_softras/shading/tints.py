@@ -37,47 +37,126 @@ def compute_varyings(
 ):
     """Fills `placed.varyings`: the colours of vertices, and what else has a column."""
     num_faces = scene.faces.shape[0]
-    has_any = scene.layout[NUM_VARYINGS] > 0
-    for i in range(ti.select(has_any, placed.varyings.shape[0] * num_faces, 0)):
-        view = i // num_faces
-        face = i - view * num_faces
-        for corner in range(3):
-            vertex = scene.faces[face, corner]
-            if scene.layout[COLORS] == VERTEX_COLORS:
-                for channel in range(scene.albedo.shape[2]):
-                    light = light_of_corner(scene, tables, view, face, corner, channel)
-                    albedo = scene.albedo[vertex, 0, channel]
-                    placed.varyings[view, face, corner, channel] = albedo * light
-            if scene.layout[NORMAL_COLUMN] >= 0:
-                coloring = view % tables.normals.shape[0]
-                normal = unit_normal(load_vector(tables.normals, coloring, vertex))
-                store_columns(
-                    placed.varyings, view, face, corner, scene.layout[NORMAL_COLUMN], normal
-                )
-            if scene.layout[POSITION_COLUMN] >= 0:
-                position = load_vector(scene.vertices, frame_of(scene, views, view), vertex)
-                store_columns(
-                    placed.varyings, view, face, corner, scene.layout[POSITION_COLUMN], position
-                )
-            if scene.layout[DEPTH_COLUMN] >= 0:
-                depth = placed.corners[view, face, corner, 2]
-                placed.varyings[view, face, corner, scene.layout[DEPTH_COLUMN]] = depth
+    for i in range(placed.varyings.shape[0] * num_faces):
+        if scene.layout[NUM_VARYINGS] > 0:
+            view = i // num_faces
+            face = i - view * num_faces
+            for corner in range(3):
+                vertex = scene.faces[face, corner]
+                if scene.layout[COLORS] == VERTEX_COLORS:
+                    for channel in range(scene.albedo.shape[2]):
+                        light = light_of_corner(
+                            scene, tables.lights, 1.0, view, face, corner, channel
+                        )
+                        albedo = scene.albedo[vertex, 0, channel]
+                        placed.varyings[view, face, corner, channel] = albedo * light
+                if scene.layout[NORMAL_COLUMN] >= 0:
+                    coloring = view % tables.normals.shape[0]
+                    normal = unit_normal(load_vector(tables.normals, coloring, vertex))
+                    store_columns(
+                        placed.varyings, view, face, corner, scene.layout[NORMAL_COLUMN], normal
+                    )
+                if scene.layout[POSITION_COLUMN] >= 0:
+                    position = load_vector(scene.vertices, frame_of(scene, views, view), vertex)
+                    store_columns(
+                        placed.varyings, view, face, corner, scene.layout[POSITION_COLUMN], position
+                    )
+                if scene.layout[DEPTH_COLUMN] >= 0:
+                    depth = placed.corners[view, face, corner, 2]
+                    placed.varyings[view, face, corner, scene.layout[DEPTH_COLUMN]] = depth
 
 
 @ti.func
 def compute_textures(scene: ti.template(), tables: ti.template(), placed: ti.template()):
     """Fills `placed.textures`."""
     num_faces, num_entries = placed.textures.shape[1], placed.textures.shape[2]
-    has_any = scene.layout[COLORS] > VERTEX_COLORS
-    for i in range(ti.select(has_any, placed.textures.shape[0] * num_faces * num_entries, 0)):
-        entry = i % num_entries
-        face = i // num_entries % num_faces
-        coloring = i // num_entries // num_faces
-        shares = corner_shares(scene, entry)
-        for channel in range(placed.textures.shape[3]):
-            light = light_of_entry(scene, tables, coloring, face, shares, channel)
-            albedo = scene.albedo[face, entry, channel]
-            placed.textures[coloring, face, entry, channel] = albedo * light
+    for i in range(placed.textures.shape[0] * num_faces * num_entries):
+        if scene.layout[COLORS] > VERTEX_COLORS:
+            entry = i % num_entries
+            face = i // num_entries % num_faces
+            coloring = i // num_entries // num_faces
+            shares = corner_shares(scene, entry)
+            for channel in range(placed.textures.shape[3]):
+                light = light_of_entry(scene, tables.lights, 1.0, coloring, face, shares, channel)
+                albedo = scene.albedo[face, entry, channel]
+                placed.textures[coloring, face, entry, channel] = albedo * light
+
+
+@ti.func
+def compute_varyings_jvp(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    tangent_scene: ti.template(),
+    tangent_tables: ti.template(),
+    tangent_placed: ti.template(),
+    slot: ti.template(),
+):
+    """Fills row `slot` of the varyings' tangents."""
+    num_faces = scene.faces.shape[0]
+    for i in range(tangent_placed.varyings.shape[1] * num_faces):
+        if scene.layout[NUM_VARYINGS] > 0:
+            view = i // num_faces
+            face = i - view * num_faces
+            for corner in range(3):
+                vertex = scene.faces[face, corner]
+                if scene.layout[COLORS] == VERTEX_COLORS:
+                    for channel in range(scene.albedo.shape[2]):
+                        moved = light_of_corner(
+                            scene, tables.lights, 1.0, view, face, corner, channel
+                        )
+                        moved *= tangent_scene.albedo[vertex, 0, channel]
+                        moved_light = light_of_corner(
+                            scene, tangent_tables.lights, 0.0, view, face, corner, channel
+                        )
+                        moved += scene.albedo[vertex, 0, channel] * moved_light
+                        tangent_placed.varyings[slot, view, face, corner, channel] = moved
+                if scene.layout[NORMAL_COLUMN] >= 0:
+                    coloring = view % tables.normals.shape[0]
+                    moved_normal = unit_normal_vjp(
+                        load_vector(tables.normals, coloring, vertex),
+                        load_vector(tangent_tables.normals, coloring, vertex),
+                    )
+                    for k in ti.static(range(3)):
+                        column = scene.layout[NORMAL_COLUMN] + k
+                        tangent_placed.varyings[slot, view, face, corner, column] = moved_normal[k]
+                if scene.layout[POSITION_COLUMN] >= 0:
+                    frame = frame_of(scene, views, view)
+                    for k in range(3):
+                        column = scene.layout[POSITION_COLUMN] + k
+                        moved = tangent_scene.vertices[frame, vertex, k]
+                        tangent_placed.varyings[slot, view, face, corner, column] = moved
+                if scene.layout[DEPTH_COLUMN] >= 0:
+                    column = scene.layout[DEPTH_COLUMN]
+                    moved = tangent_placed.corners[slot, view, face, corner, 2]
+                    tangent_placed.varyings[slot, view, face, corner, column] = moved
+
+
+@ti.func
+def compute_textures_jvp(
+    scene: ti.template(),
+    tables: ti.template(),
+    tangent_albedo: ti.template(),
+    tangent_tables: ti.template(),
+    tangent_placed: ti.template(),
+    slot: ti.template(),
+):
+    """Fills row `slot` of the textures' tangents."""
+    num_faces, num_entries = tangent_placed.textures.shape[2], tangent_placed.textures.shape[3]
+    for i in range(tangent_placed.textures.shape[1] * num_faces * num_entries):
+        if scene.layout[COLORS] > VERTEX_COLORS:
+            entry = i % num_entries
+            face = i // num_entries % num_faces
+            coloring = i // num_entries // num_faces
+            shares = corner_shares(scene, entry)
+            for channel in range(tangent_placed.textures.shape[4]):
+                moved = light_of_entry(scene, tables.lights, 1.0, coloring, face, shares, channel)
+                moved *= tangent_albedo[face, entry, channel]
+                moved_light = light_of_entry(
+                    scene, tangent_tables.lights, 0.0, coloring, face, shares, channel
+                )
+                moved += scene.albedo[face, entry, channel] * moved_light
+                tangent_placed.textures[slot, coloring, face, entry, channel] = moved
 
 
 @ti.func
@@ -90,25 +169,29 @@ def pull_back_albedo(
 ):
     """From corners or textures to the scene's colours; the first pass writes, the others add."""
     num_entries = scene.albedo.shape[1]
-    has_any = scene.layout[COLORS] != NOTHING
-    for i in range(ti.select(has_any, scene.albedo.shape[0] * num_entries, 0)):
-        owner = i // num_entries  # a vertex or a face
-        entry = i - owner * num_entries
-        for channel in range(scene.albedo.shape[2]):
-            total = ti.select(is_first, 0.0, grad_albedo[owner, entry, channel])
-            if scene.layout[COLORS] == VERTEX_COLORS:
-                for slot in range(scene.corner_starts[owner], scene.corner_starts[owner + 1]):
-                    face = scene.corners_of_vertex[slot] // 3
-                    corner = scene.corners_of_vertex[slot] - 3 * face
-                    for view in range(grad_placed.varyings.shape[0]):
-                        light = light_of_corner(scene, tables, view, face, corner, channel)
-                        total += light * grad_placed.varyings[view, face, corner, channel]
-            else:
-                shares = corner_shares(scene, entry)
-                for coloring in range(grad_placed.textures.shape[0]):
-                    light = light_of_entry(scene, tables, coloring, owner, shares, channel)
-                    total += light * grad_placed.textures[coloring, owner, entry, channel]
-            grad_albedo[owner, entry, channel] = total
+    for i in range(scene.albedo.shape[0] * num_entries):
+        if scene.layout[COLORS] != NOTHING:
+            owner = i // num_entries  # a vertex or a face
+            entry = i - owner * num_entries
+            for channel in range(scene.albedo.shape[2]):
+                total = ti.select(is_first, 0.0, grad_albedo[owner, entry, channel])
+                if scene.layout[COLORS] == VERTEX_COLORS:
+                    for slot in range(scene.corner_starts[owner], scene.corner_starts[owner + 1]):
+                        face = scene.corners_of_vertex[slot] // 3
+                        corner = scene.corners_of_vertex[slot] - 3 * face
+                        for view in range(grad_placed.varyings.shape[0]):
+                            light = light_of_corner(
+                                scene, tables.lights, 1.0, view, face, corner, channel
+                            )
+                            total += light * grad_placed.varyings[view, face, corner, channel]
+                else:
+                    shares = corner_shares(scene, entry)
+                    for coloring in range(grad_placed.textures.shape[0]):
+                        light = light_of_entry(
+                            scene, tables.lights, 1.0, coloring, owner, shares, channel
+                        )
+                        total += light * grad_placed.textures[coloring, owner, entry, channel]
+                grad_albedo[owner, entry, channel] = total
 
 
 @ti.func
@@ -120,26 +203,26 @@ def pull_back_corner_lights(
 ):
     """From corners or textures to the light of each corner."""
     num_faces, num_colorings = scene.faces.shape[0], tables.lights.shape[0]
-    is_lit = scene.layout[LIT] != NOTHING
-    for i in range(ti.select(is_lit, num_colorings * num_faces, 0)):
-        coloring = i // num_faces
-        face = i - coloring * num_faces
-        for channel in range(3):
-            grad = vec3(0.0)  # of the three corners
-            if scene.layout[COLORS] == VERTEX_COLORS:
-                for k in range(grad_placed.varyings.shape[0] // num_colorings):
+    for i in range(num_colorings * num_faces):
+        if scene.layout[LIT] != NOTHING:
+            coloring = i // num_faces
+            face = i - coloring * num_faces
+            for channel in range(3):
+                grad = vec3(0.0)  # of the three corners
+                if scene.layout[COLORS] == VERTEX_COLORS:
+                    for k in range(grad_placed.varyings.shape[0] // num_colorings):
+                        for corner in ti.static(range(3)):
+                            view = coloring + k * num_colorings
+                            grad[corner] += grad_placed.varyings[view, face, corner, channel]
                     for corner in ti.static(range(3)):
-                        view = coloring + k * num_colorings
-                        grad[corner] += grad_placed.varyings[view, face, corner, channel]
+                        grad[corner] *= scene.albedo[scene.faces[face, corner], 0, channel]
+                else:
+                    for entry in range(scene.albedo.shape[1]):
+                        grad_color = grad_placed.textures[coloring, face, entry, channel]
+                        grad_light = grad_color * scene.albedo[face, entry, channel]
+                        grad += grad_light * corner_shares(scene, entry)
                 for corner in ti.static(range(3)):
-                    grad[corner] *= scene.albedo[scene.faces[face, corner], 0, channel]
-            else:
-                for entry in range(scene.albedo.shape[1]):
-                    grad_color = grad_placed.textures[coloring, face, entry, channel]
-                    grad_light = grad_color * scene.albedo[face, entry, channel]
-                    grad += grad_light * corner_shares(scene, entry)
-            for corner in ti.static(range(3)):
-                grad_tables.corner_lights[coloring, face, corner, channel] = grad[corner]
+                    grad_tables.corner_lights[coloring, face, corner, channel] = grad[corner]
 
 
 @ti.func
@@ -157,24 +240,25 @@ def pull_back_attributes(
     """
     num_vertices, num_views = scene.vertices.shape[1], grad_varyings.shape[0]
     num_colorings = tables.normals.shape[0]
-    for i in range(ti.select(has_vertex_normals(scene), num_colorings * num_vertices, 0)):
-        coloring = i // num_vertices
-        vertex = i - coloring * num_vertices
-        grad = vec3(0.0)
-        if scene.layout[NORMAL_COLUMN] >= 0:
-            column = scene.layout[NORMAL_COLUMN]
-            grad = sum_columns(scene, grad_varyings, coloring, num_colorings, vertex, column)
-        normal = load_vector(tables.normals, coloring, vertex)
-        store_vector(grad_tables.normals, coloring, vertex, unit_normal_vjp(normal, grad))
+    for i in range(num_colorings * num_vertices):
+        if has_vertex_normals(scene):
+            coloring = i // num_vertices
+            vertex = i - coloring * num_vertices
+            grad = vec3(0.0)
+            if scene.layout[NORMAL_COLUMN] >= 0:
+                column = scene.layout[NORMAL_COLUMN]
+                grad = sum_columns(scene, grad_varyings, coloring, num_colorings, vertex, column)
+            normal = load_vector(tables.normals, coloring, vertex)
+            store_vector(grad_tables.normals, coloring, vertex, unit_normal_vjp(normal, grad))
     num_frames = ti.min(scene.vertices.shape[0], num_views)  # of the pass
-    has_positions = scene.layout[POSITION_COLUMN] >= 0
-    for i in range(ti.select(has_positions, num_frames * num_vertices, 0)):
-        view = i // num_vertices
-        vertex = i - view * num_vertices
-        column = scene.layout[POSITION_COLUMN]
-        step = ti.min(scene.vertices.shape[0], num_views)
-        grad = sum_columns(scene, grad_varyings, view, step, vertex, column)
-        add_vector(grad_vertices, frame_of(scene, views, view), vertex, grad)
+    for i in range(num_frames * num_vertices):
+        if scene.layout[POSITION_COLUMN] >= 0:
+            view = i // num_vertices
+            vertex = i - view * num_vertices
+            column = scene.layout[POSITION_COLUMN]
+            step = ti.min(scene.vertices.shape[0], num_views)
+            grad = sum_columns(scene, grad_varyings, view, step, vertex, column)
+            add_vector(grad_vertices, frame_of(scene, views, view), vertex, grad)
 
 
 @ti.func
@@ -198,32 +282,39 @@ def sum_columns(
 
 @ti.func
 def light_of_corner(
-    scene: ti.template(), tables: ti.template(), view: int, face: int, corner: int, channel: int
+    scene: ti.template(),
+    lights: ti.template(),
+    unlit: ti.template(),
+    view: int,
+    face: int,
+    corner: int,
+    channel: int,
 ) -> float:
-    """What tints one channel of a corner's colour; 1 where nothing is lit."""
-    light = 1.0
+    """What tints one channel of a corner's colour; `unlit` where nothing is lit."""
+    light = unlit
     if scene.layout[LIT] != NOTHING:
-        coloring = view % tables.lights.shape[0]
-        light = tables.lights[coloring, corner_row(scene, face, corner), channel]
+        coloring = view % lights.shape[0]
+        light = lights[coloring, corner_row(scene, face, corner), channel]
     return light
 
 
 @ti.func
 def light_of_entry(
     scene: ti.template(),
-    tables: ti.template(),
+    lights: ti.template(),
+    unlit: ti.template(),
     coloring: int,
     face: int,
     shares: vec3,
     channel: int,
 ) -> float:
-    """What tints one channel of a texture's entry; 1 where nothing is lit."""
-    light = 1.0
+    """What tints one channel of a texture's entry; `unlit` where nothing is lit."""
+    light = unlit
     if scene.layout[LIT] != NOTHING:
         light = 0.0
         for corner in ti.static(range(3)):
             row = corner_row(scene, face, corner)
-            light += shares[corner] * tables.lights[coloring, row, channel]
+            light += shares[corner] * lights[coloring, row, channel]
     return light
 
 

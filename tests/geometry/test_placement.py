@@ -26,10 +26,11 @@ from taichi_softras.geometry.scene_arrays import (
     PROJECTION_START,
     TEXELS,
     VERTEX_COLORS,
-    GradScene,
     Layout,
     Placed,
     SceneArrays,
+    SceneNumbers,
+    Tables,
     Views,
 )
 from taichi_softras.placement import (
@@ -37,6 +38,7 @@ from taichi_softras.placement import (
     allocate_placement,
     place_scene,
     place_scene_backward,
+    place_scene_tangent,
 )
 from taichi_softras.workspace import Workspace
 from taichi_softras.scene import primitives
@@ -44,7 +46,6 @@ from tests import tolerances
 from tests.reference.placement import place
 
 STEP = 1e-6
-UPSIDE = (LOOK_AT, PERSPECTIVE)
 POLE_RIGHT = slice(9, 12)  # of a camera's numbers: constant
 
 
@@ -194,43 +195,94 @@ def used(case):
     return [True, layout.num_varyings > 0, layout.colors > VERTEX_COLORS]
 
 
-def check_placement(case, tolerance):
-    """Values of every pass, and gradients summed over them, for random cotangents."""
-    scene, faces = make_scene(case)
-    arrays = scene_arrays(scene, faces, case.layout)
-    generator = np.random.default_rng(0)
-    grad_scene = GradScene(*[to_array(np.full_like(scene[name], np.nan)) for name in scene])
-    workspace, losses = Workspace(), []
-    for index, (first, num_views) in enumerate(case.passes):
-        views = Views(first, 1.5, 1.0)
-        tables, placed = allocate_placement(
+def relative_error(values, expected):
+    return np.abs(values - expected).max() / np.abs(expected).max()
+
+
+class Pass:
+    """Places the views of one pass; what it needs to go on from there."""
+
+    def __init__(self, case, arrays, workspace, first, num_views):
+        self.case, self.arrays, self.workspace = case, arrays, workspace
+        self.views, self.num_views = Views(first, 1.5, 1.0), num_views
+        self.tables, self.placed = allocate_placement(
             workspace, arrays, case.layout, case.num_cameras, num_views
         )
-        place_scene(*arrays, *views, *tables, *placed)
-        shapes = [array.shape for array in placed]
-        expected = place_with_twin(scene, faces, case, views, num_views, shapes)
-        cotangents = [generator.normal(size=shape) for shape in shapes]
-        for array, values, is_used in zip(placed, expected, used(case)):
-            if is_used:
-                error = np.abs(array.to_numpy() - values).max() / np.abs(values).max()
-                assert error < tolerance, f"pass {index}: relative error {error:.1e}"
+        self.shapes = [array.shape for array in self.placed]
+        place_scene(*arrays, *self.views, *self.tables, *self.placed)
+
+    def twin(self, scene, faces):
+        """Of views that are alike the first; None for what the case does not have."""
+        layout = self.case.layout
+        is_used = [True, layout.num_varyings > 0, layout.colors > VERTEX_COLORS]
+        every_view = place(scene, faces, layout, self.views, self.num_views, self.case.num_cameras)
+        return [
+            values[: shape[0]] if used else None
+            for values, shape, used in zip(every_view, self.shapes, is_used)
+        ]
+
+    def pull_back(self, is_first, cotangents, grad_scene):
         grad_placed = Placed(*[to_array(values) for values in cotangents])
-        grad_tables = allocate_grad_tables(workspace, arrays, tables, placed)
-        is_first = int(index == 0)
+        grad_tables = allocate_grad_tables(self.workspace, self.arrays, self.tables, self.placed)
         place_scene_backward(
-            *arrays, *views, is_first, *tables, *grad_placed, *grad_tables, *grad_scene
+            *self.arrays,
+            *self.views,
+            is_first,
+            *self.tables,
+            *grad_placed,
+            *grad_tables,
+            *grad_scene,
         )
-        losses.append((views, num_views, shapes, cotangents))
 
-    def loss(scene):
-        total = 0.0
-        for views, num_views, shapes, cotangents in losses:
-            values = place_with_twin(scene, faces, case, views, num_views, shapes)
-            products = [(a * b).sum() for a, b in zip(values, cotangents)]
-            total += sum(np.array(products)[used(case)])
-        return total
+    def push_forward(self, directions):
+        """Arrays (P, ...) of the placed arrays' tangents, of scenes that move in P directions."""
+        stacked = Placed(*[to_array(np.zeros((len(directions), *shape))) for shape in self.shapes])
+        moved_tables = Tables(*[to_array(np.zeros(table.shape)) for table in self.tables])
+        for slot, direction in enumerate(directions):
+            moved_scene = SceneNumbers(*[to_array(direction[name]) for name in direction])
+            place_scene_tangent(
+                *self.arrays,
+                *self.views,
+                *self.tables,
+                *moved_scene,
+                *moved_tables,
+                slot,
+                *stacked,
+            )
+        return [array.to_numpy() for array in stacked]
 
-    return scene, grad_scene, loss
+
+def check_values(run, scene, faces, tolerance):
+    for name, array, expected in zip(Placed._fields, run.placed, run.twin(scene, faces)):
+        if expected is not None:
+            error = relative_error(array.to_numpy(), expected)
+            assert error < tolerance, f"{name}: relative error {error:.1e}"
+
+
+def check_tangents(run, scene, faces, generator, tolerance):
+    directions = []
+    for _ in range(2):
+        direction = {name: generator.normal(size=values.shape) for name, values in scene.items()}
+        hold_pole_right(run.case, direction["uniforms"])
+        directions.append(direction)
+    stacked = run.push_forward(directions)
+    for slot, direction in enumerate(directions):
+        twins = [
+            run.twin({name: scene[name] + step * direction[name] for name in scene}, faces)
+            for step in (STEP, -STEP)
+        ]
+        for name, values, later, earlier in zip(Placed._fields, stacked, *twins):
+            if later is not None:
+                error = relative_error(values[slot], (later - earlier) / (2 * STEP))
+                print(f"tangent of {name}: largest relative error {error:.1e}")
+                assert error < tolerance, f"tangent of {name}: relative error {error:.1e}"
+
+
+def hold_pole_right(case, numbers):
+    """Clears what is a constant of the cameras."""
+    if case.layout.pose == LOOK_AT:
+        for camera in range(case.num_cameras):
+            numbers[CAMERA_SIZE * camera :][POLE_RIGHT] = 0
 
 
 def differentiate(loss, scene, name):
@@ -245,19 +297,39 @@ def differentiate(loss, scene, name):
     return gradient
 
 
-def check_gradients(case, value_tolerance, gradient_tolerance):
-    scene, grad_scene, loss = check_placement(case, value_tolerance)
+def check_placement(case, value_tolerance, slope_tolerance):
+    """Values and tangents of every pass, and gradients summed over them."""
+    scene, faces = make_scene(case)
+    arrays, workspace = scene_arrays(scene, faces, case.layout), Workspace()
+    generator = np.random.default_rng(0)
+    grad_scene = SceneNumbers(*[to_array(np.full_like(scene[name], np.nan)) for name in scene])
+    runs = []
+    for index, (first, num_views) in enumerate(case.passes):
+        run = Pass(case, arrays, workspace, first, num_views)
+        check_values(run, scene, faces, value_tolerance)
+        check_tangents(run, scene, faces, generator, slope_tolerance)
+        cotangents = [generator.normal(size=shape) for shape in run.shapes]
+        run.pull_back(int(index == 0), cotangents, grad_scene)
+        runs.append((run, cotangents))
+
+    def loss(scene):
+        return sum(
+            (values * cotangent).sum()
+            for run, cotangents in runs
+            for values, cotangent in zip(run.twin(scene, faces), cotangents)
+            if values is not None
+        )
+
     for name, array in zip(scene, grad_scene):
-        if name == "albedo" and not case.layout.colors:
+        if name == "albedo" and case.layout.colors == NOTHING:
             continue
         expected, gradient = differentiate(loss, scene, name), array.to_numpy()
-        if name == "uniforms" and case.layout.pose == LOOK_AT:
-            for camera in range(case.num_cameras):
-                expected[CAMERA_SIZE * camera :][POLE_RIGHT] = 0
-        for part in (slice(None),) if name != "uniforms" else parts(case):
-            error = np.abs(gradient[part] - expected[part]).max() / np.abs(expected[part]).max()
-            print(f"{name}: largest relative error {error:.1e}")
-            assert error < gradient_tolerance, f"gradient of {name}: relative error {error:.1e}"
+        if name == "uniforms":
+            hold_pole_right(case, expected)
+        for part in parts(case) if name == "uniforms" else [slice(None)]:
+            error = relative_error(gradient[part], expected[part])
+            print(f"gradient of {name}: largest relative error {error:.1e}")
+            assert error < slope_tolerance, f"gradient of {name}: relative error {error:.1e}"
 
 
 def parts(case):
@@ -272,11 +344,11 @@ def parts(case):
 
 @pytest.mark.f64
 @pytest.mark.parametrize("case", CASES)
-def test_placement_and_gradient_in_double_precision(backend, case):
-    check_gradients(CASES[case], tolerances.TWIN_DOUBLE, tolerances.FINITE_DIFFERENCE_RELATIVE)
+def test_values_and_derivatives_in_double_precision(backend, case):
+    check_placement(CASES[case], tolerances.TWIN_DOUBLE, tolerances.FINITE_DIFFERENCE_RELATIVE)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_placement_and_gradient_in_single_precision(backend, case):
+def test_values_and_derivatives_in_single_precision(backend, case):
     tolerance = tolerances.SINGLE_PRECISION_RELATIVE
-    check_gradients(CASES[case], tolerance, tolerance)
+    check_placement(CASES[case], tolerance, tolerance)
