@@ -9,7 +9,6 @@ Python. The stages are in `geometry/` and `shading/`, what the arrays hold in
 
 import taichi as ti
 
-from taichi_softras.runtime import is_cpu
 from taichi_softras.geometry.cameras import (
     compute_matrices,
     compute_matrices_jvp,
@@ -39,7 +38,7 @@ from taichi_softras.geometry.surface_normals import (
     compute_normals_jvp,
     compute_normals_vjp,
 )
-from taichi_softras.workspace import Workspace, array
+from taichi_softras.runtime import is_cpu
 from taichi_softras.shading.illumination import (
     compute_lights,
     compute_lights_jvp,
@@ -56,6 +55,7 @@ from taichi_softras.shading.tints import (
     pull_back_attributes,
     pull_back_corner_lights,
 )
+from taichi_softras.workspace import Workspace, array
 
 MOST_SHARES = {True: 16, False: 256}  # of vertices, on a CPU or not: tasks of a sum over all
 

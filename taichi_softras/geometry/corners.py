@@ -7,7 +7,6 @@ distance along the view axis whatever the projection, and w_clip. Nothing is div
 import taichi as ti
 from taichi.math import vec3, vec4
 
-from taichi_softras.runtime import is_cpu
 from taichi_softras.geometry.cameras import load_row
 from taichi_softras.geometry.scene_arrays import (
     DEPTH_COLUMN,
@@ -18,6 +17,7 @@ from taichi_softras.geometry.scene_arrays import (
     num_cameras_drawn,
     store_vector,
 )
+from taichi_softras.runtime import is_cpu
 
 
 @ti.func
