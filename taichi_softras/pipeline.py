@@ -191,8 +191,8 @@ class Pipeline:
         """(P, B, C + 1, H, W): derivatives of the image by P numbers, of all views in one pass.
 
         Args:
-            tangents: an iterable of (index, P) that fills `tangent_scene` and `tangent_fragment_uniforms` with
-                the derivatives by one number after another.
+            tangents: an iterable of (index, P) that fills `tangent_scene` and
+                `tangent_fragment_uniforms` with the derivatives by one number after another.
         """
         _, first, num_views = self._drawn
         tables, placed = self._allocate(num_views)

@@ -1,4 +1,4 @@
-"""What the placement of a scene goes through, for those who want to see it; drawing needs it not."""
+"""What the placement of a scene goes through, for those who want to see it; nothing is drawn."""
 
 import taichi as ti
 from taichi.math import vec3, vec4
