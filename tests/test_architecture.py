@@ -10,7 +10,7 @@ FLOORS = [
     {"fields", "funcs", "io", "tape"},
     {"scene", "geometry", "rasterizers", "losses", "optim", "forward_mode"},
     {"shading", "gauss_newton"},
-    {"functional"},
+    {"functional", "placement"},
     {"renderer"},
     {"cli"},
     {"__init__", "__main__"},
