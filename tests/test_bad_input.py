@@ -144,7 +144,7 @@ def describe(value):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"corners": CORNERS[0]}, r"corners must have shape \(B, F, 3, 3\), got \(2, 3, 3\)"),
+        ({"corners": CORNERS[0]}, r"corners .* \(B, F, 3, 3\) or \(B, F, 3, 4\), got \(2, 3, 3\)"),
         ({"corners": CORNERS[..., :2]}, r"got \(1, 2, 3, 2\)"),
         ({"corners": CORNERS[:0]}, r"got \(0, 2, 3, 3\)"),
         ({"corners": "corners"}, "corners must be an array of numbers"),
