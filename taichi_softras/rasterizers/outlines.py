@@ -33,32 +33,47 @@ SLACK_PIXELS = 10.0  # a line is hidden if a face is nearer by its slope over so
 def draw_outlines(workspace: Workspace, corners: ti.Ndarray, z_buffer: ZBuffer) -> ti.Ndarray:
     """Draws into the z-buffer; returns (B, H, W), 1 on outlines.
 
-    An edge is on the silhouette if it has one face, or two that face opposite ways. Two faces
-    share an edge if its ends have the same positions in the first view.
+    An edge is on the silhouette if it has one face, or two that face opposite ways.
     """
-    views, faces = corners.shape[:2]
     get, bins, seen = workspace.get, z_buffer.bins, z_buffer.seen
-    neighbours = get("face_neighbours", (faces, 3), int)
-    find_neighbours(
-        corners,
-        3 * faces,
-        get("edge_starts", (3 * faces + 1,), int),
-        get("edge_cursors", (3 * faces,), int),
-        get("edge_chunks", (-(-3 * faces // SCAN_CHUNK) + 1,), int),
-        get("edge_status", (2,), int),
-        get("sorted_edges", (3 * faces,), int),
-        neighbours,
-    )
-    boundary = get("boundary", tuple(seen.faces.shape), int)
-    is_seen = get("is_face_seen", (views, faces), int)
     lines = Seen(
         get("line_faces", tuple(seen.faces.shape), int),
         get("line_weights", tuple(seen.weights.shape)),
         get("line_depths", tuple(seen.depths.shape)),
     )
-    side = TILE if is_cpu() else 1
-    overdraw(*bins.of_faces, *bins.of_tiles, neighbours, is_seen, *lines, *seen, boundary, side)
+    boundary = get("boundary", tuple(seen.faces.shape), int)
+    overdraw(
+        *bins.of_faces,
+        *bins.of_tiles,
+        connect_faces(workspace, corners),
+        get("is_face_seen", tuple(corners.shape[:2]), int),
+        *lines,
+        *seen,
+        boundary,
+        TILE if is_cpu() else 1,
+    )
     return boundary
+
+
+def connect_faces(workspace: Workspace, corners: ti.Ndarray) -> ti.Ndarray:
+    """(F, 3) the face across edge k, from corner k to k + 1, or NO_FACE.
+
+    Two faces share an edge if its ends have the same positions in the first view. Of several
+    that do, an edge has the next; the last has the one before.
+    """
+    num_edges = 3 * corners.shape[1]
+    neighbours = workspace.get("face_neighbours", (corners.shape[1], 3), int)
+    find_neighbours(
+        corners,
+        num_edges,
+        workspace.get("edge_starts", (num_edges + 1,), int),
+        workspace.get("edge_cursors", (num_edges,), int),
+        workspace.get("edge_chunks", (-(-num_edges // SCAN_CHUNK) + 1,), int),
+        workspace.get("edge_status", (2,), int),
+        workspace.get("sorted_edges", (num_edges,), int),
+        neighbours,
+    )
+    return neighbours
 
 
 @ti.kernel
@@ -70,7 +85,7 @@ def find_neighbours(
     chunks: array(int, 1),  # (chunks + 1,)
     status: array(int, 1),  # (2,)
     edges: array(int, 1),  # (3 F,) sorted by their code
-    neighbours: array(int, 2),  # (F, 3) the face across edge k, from corner k to k + 1, or NO_FACE
+    neighbours: array(int, 2),  # (F, 3)
 ):
     """Edges are counted, scanned and sorted by a code of their ends; those of one code compared."""
     for slot in range(num_edges + 1):

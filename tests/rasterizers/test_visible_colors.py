@@ -93,16 +93,21 @@ class Scene:
         )
 
     def differences(self, name, cotangent, step=1e-6):
-        """The derivative of sum(cotangent * image) by each entry of an array."""
+        """The derivative of sum(cotangent * image) by each entry of an array.
+
+        Every moved scene is two views of its own, and all are drawn in one call.
+        """
         values = getattr(self, name)
-        result = np.zeros(values.shape)
-        for index in np.ndindex(*values.shape):
-            for sign in (1, -1):
-                moved = values.copy()
-                moved[index] += sign * step
-                image = self.draw(**{name: moved}).image.to_numpy()
-                result[index] += sign * (image * cotangent).sum() / (2 * step)
-        return result
+        moves = step * np.eye(values.size).reshape(-1, *values.shape)
+        copies = 2 * values.size
+        arrays = {name: values + np.concatenate([moves, -moves])}
+        for other in ("corners", "varyings", "textures", "uniforms"):
+            tables = arrays.get(other, np.stack([getattr(self, other)] * copies))
+            both_views = np.broadcast_to(tables, (copies, 2, *tables.shape[2:]))
+            arrays[other] = both_views.reshape(2 * copies, *tables.shape[2:])
+        images = self.draw(**arrays).image.to_numpy().reshape(copies, *cotangent.shape)
+        sums = (images * cotangent).sum(axis=(1, 2, 3, 4))
+        return ((sums[: values.size] - sums[values.size :]) / (2 * step)).reshape(values.shape)
 
 
 def make_scene(rasterizer, shadings, rows=(1, 1, 1), num_faces=5):
