@@ -70,6 +70,28 @@ class StillGlow(Glow):
     moves_edges = False
 
 
+@ti.func
+def tint(varyings, uniforms):
+    return varyings * uniforms
+
+
+@ti.func
+def tint_vjp(varyings, uniforms, grad):
+    return ti.Struct(varyings=grad * uniforms, uniforms=grad * varyings)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tint(Shading):
+    """Colour times a uniform."""
+
+    varyings = {"color": 3}
+    uniforms = {"tint": 3}
+    channels = 3
+    background = 0.0
+    fragment = tint
+    fragment_vjp = tint_vjp
+
+
 @dataclasses.dataclass(frozen=True)
 class Scene:
     """What is drawn, as NumPy arrays."""
@@ -139,7 +161,7 @@ NAMES = ["approximate", "approximate-aa", "filtered"]
 
 
 @pytest.mark.f64
-@pytest.mark.parametrize("rows", [(1, 1, 1), (2, 1, 2), (2, 2, 2)])
+@pytest.mark.parametrize("rows", [(1, 1, 1), (2, 1, 2), (2, 2, 1), (2, 2, 2)])
 @pytest.mark.parametrize("rasterizer", RASTERIZERS, ids=NAMES)
 def test_gradient_of_the_surface(backend, rasterizer, rows):
     scene = make_scene(rasterizer, [Glow(), StillGlow()], rows)
@@ -149,6 +171,37 @@ def test_gradient_of_the_surface(backend, rasterizer, rows):
     for name in ("varyings", "textures", "uniforms"):
         expected = scene.differences(name, cotangent)
         assert_close(name, grads[name], expected, tolerances.FRAGMENTS_BY_DIFFERENCES)
+
+
+@pytest.mark.parametrize("lookup", [None, CUBES], ids=["corners", "cubes"])
+@pytest.mark.parametrize("rasterizer", RASTERIZERS, ids=NAMES)
+def test_gradient_of_what_is_multiplied(backend, rasterizer, lookup):
+    """On every device, of more faces than one thread adds up: the image knows its gradients."""
+    generator = np.random.default_rng(0)
+    corners = generator.uniform(-1, 1, (2, 300, 1, 3)) + [0, 0, 3]
+    corners = corners + generator.uniform(-0.3, 0.3, (2, 300, 3, 3))
+    colors = generator.uniform(0.5, 1.5, (1, 300, 3 if lookup is None else 8, 3))
+    tints = generator.uniform(0.5, 1.5, (1, 3))
+    shader = compose([Tint()], 3, lookup).shader
+    nothing = np.zeros((1, 1, 1, 1))
+    tables = (colors, nothing, tints) if lookup is None else (nothing, colors, tints)
+    drawn = rasterizer.forward(
+        Workspace(),
+        upload(corners, backend.numpy_float),
+        shader,
+        Surface(*(upload(table, backend.numpy_float) for table in tables)),
+        (20, 33),
+    )
+    image = drawn.image.to_numpy()
+    cotangent = np.abs(generator.normal(size=image.shape)).astype(backend.numpy_float)
+    drawn.grad_image.from_numpy(cotangent)
+    drawn.backward()
+    grads = drawn.grad_surface
+    grad_colors = (grads.varyings if lookup is None else grads.textures).to_numpy()
+    expected = (image * cotangent)[:, :3].sum(axis=(0, 2, 3))
+    tolerance = tolerances.SINGLE_PRECISION_RELATIVE
+    assert_close("tints", grads.uniforms.to_numpy()[0] * tints[0], expected, tolerance)
+    assert_close("colours", (grad_colors * colors).sum(axis=(0, 1, 2)), expected, tolerance)
 
 
 @pytest.mark.f64
