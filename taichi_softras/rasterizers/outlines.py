@@ -10,11 +10,12 @@ from taichi.math import mix, vec2, vec3
 from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.triangle import barycentric_vjp, cross
 from taichi_softras.rasterizers.base import NO_FACE
-from taichi_softras.rasterizers.binning import ATOMIC_BLOCK_DIM, SCAN_CHUNK, TILE, scan
+from taichi_softras.rasterizers.binning import ATOMIC_BLOCK_DIM, SCAN_CHUNK, TILE, FaceArrays, scan
 from taichi_softras.rasterizers.faces import (
+    DEPTH_OVER_W,
     INVERSE_AREA,
+    INVERSE_W,
     load_corner,
-    load_planes,
     load_triangle,
 )
 from taichi_softras.rasterizers.z_buffer import (
@@ -170,51 +171,35 @@ def overdraw(  # more than 12 parameters: groups of arrays
     for index in range((starts.shape[0] - 1) * TILE * TILE):
         seen = ti.static(Seen(faces, weights, depths))
         lines = ti.static(Seen(line_faces, line_weights, line_depths))
-        height = faces.shape[1]
-        width = faces.shape[2]
-        num_faces = neighbours.shape[0]
-        block = block_of(index, height, width, side)
-        view = block.view
+        block = block_of(index, faces.shape[1], faces.shape[2], side)
         if block.is_own:
             clear_block(lines, block, 0.0, side)
             for k in range(side * side):
                 row, column = block.row + k // side, block.column + k % side
-                if (row < height) & (column < width):
-                    boundary[view, row, column] = 0
+                if (row < faces.shape[1]) & (column < faces.shape[2]):
+                    boundary[block.view, row, column] = 0
             for slot in range(starts[block.tile], starts[block.tile + 1]):
-                face = tile_faces[slot]
-                i = view * num_faces + face
-                if is_in_block(boxes, i, block, side):
-                    for edge in ti.static(range(3)):
-                        line = load_line(records, i, edge, height, width)
-                        start = ti.select(line.is_steep, block.row, block.column)
-                        for step in range(
-                            ti.max(line.start, start), ti.min(line.end, start + side - 1) + 1
-                        ):
-                            here = walk_line(line, step)
-                            row, column = here.row, here.column
-                            is_met = here.is_met & (row < height) & (column < width)
-                            is_met &= (row >= block.row) & (row < block.row + side)
-                            is_met &= (column >= block.column) & (column < block.column + side)
-                            if is_met:
-                                if boundary[view, row, column] == 0:
-                                    if is_silhouette(records, boxes, neighbours, i, edge):
-                                        limit = depth_limit(records, seen, view, row, column)
-                                        is_shown = ti.cast(here.depth <= limit, ti.i32)
-                                        boundary[view, row, column] = is_shown
-                                if is_seen[view, face] != 0:
-                                    keep_nearer(records, lines, view, face, edge, here)
+                draw_edges(
+                    ti.static(FaceArrays(records, boxes)),
+                    neighbours,
+                    is_seen,
+                    seen,
+                    block,
+                    tile_faces[slot],
+                    lines,
+                    boundary,
+                    side,
+                )
             for k in range(side * side):
                 row, column = block.row + k // side, block.column + k % side
-                if (row < height) & (column < width):
-                    if (boundary[view, row, column] != 0) & (
-                        lines.faces[view, row, column] != NO_FACE
-                    ):
-                        seen.faces[view, row, column] = lines.faces[view, row, column]
-                        seen.depths[view, row, column] = lines.depths[view, row, column]
+                if (row < faces.shape[1]) & (column < faces.shape[2]):
+                    face = line_faces[block.view, row, column]
+                    if (boundary[block.view, row, column] != 0) & (face != NO_FACE):
+                        faces[block.view, row, column] = face
+                        depths[block.view, row, column] = line_depths[block.view, row, column]
                         for corner in ti.static(range(3)):
-                            weight = lines.weights[view, corner, row, column]
-                            seen.weights[view, corner, row, column] = weight
+                            weight = line_weights[block.view, corner, row, column]
+                            weights[block.view, corner, row, column] = weight
 
 
 @ti.func
@@ -231,22 +216,49 @@ def find_seen_faces(
 
 
 @ti.func
-def is_silhouette(
-    records: ti.template(),
-    boxes: ti.template(),
-    neighbours: ti.template(),
-    i: int,
-    edge: ti.template(),
-) -> int:
+def draw_edges(
+    of_faces: ti.template(),  # `FaceArrays`
+    neighbours: ti.template(),  # (F, 3)
+    is_seen: ti.template(),  # (B, F)
+    seen: ti.template(),  # `Seen`
+    block: ti.template(),
+    face: int,
+    lines: ti.template(),  # `Seen`: the nearest edge
+    boundary: ti.template(),  # (B, H, W)
+    side: ti.template(),
+):
+    """Of one face, where they are in the block."""
+    view, height, width = block.view, boundary.shape[1], boundary.shape[2]
+    i = view * neighbours.shape[0] + face
+    for edge in range(ti.select(is_in_block(of_faces.boxes, i, block, side), 3, 0)):
+        line = load_line(of_faces.records, i, edge, height, width)
+        start = ti.select(line.is_steep, block.row, block.column)
+        for step in range(ti.max(line.start, start), ti.min(line.end, start + side - 1) + 1):
+            here = walk_line(line, step)
+            row, column = here.row, here.column
+            is_met = here.is_met & (row < height) & (column < width)
+            is_met &= (row >= block.row) & (row < block.row + side)
+            is_met &= (column >= block.column) & (column < block.column + side)
+            if is_met:
+                if boundary[view, row, column] == 0:
+                    if is_silhouette(of_faces, neighbours, i, edge):
+                        limit = depth_limit(of_faces.records, seen, view, row, column)
+                        boundary[view, row, column] = ti.cast(here.depth <= limit, ti.i32)
+                if is_seen[view, face] != 0:
+                    keep_nearer(of_faces.records, lines, view, face, edge, here)
+
+
+@ti.func
+def is_silhouette(of_faces: ti.template(), neighbours: ti.template(), i: int, edge: int) -> int:
     """Whether an edge of face i has no other face, or one that is not drawn or faces away."""
     num_faces = neighbours.shape[0]
     neighbour = neighbours[i % num_faces, edge]
     result = True
     if neighbour != NO_FACE:
         across = i - i % num_faces + neighbour
-        is_drawn = boxes[across, 0] <= boxes[across, 1]
-        has_turned = records[i, INVERSE_AREA] * records[across, INVERSE_AREA] <= 0.0
-        result = has_turned | (not is_drawn)
+        is_drawn = of_faces.boxes[across, 0] <= of_faces.boxes[across, 1]
+        areas = of_faces.records[i, INVERSE_AREA] * of_faces.records[across, INVERSE_AREA]
+        result = (areas <= 0.0) | (not is_drawn)
     return result
 
 
@@ -272,7 +284,7 @@ def keep_nearer(
     lines: ti.template(),  # `Seen`
     view: int,
     face: int,
-    edge: ti.template(),
+    edge: int,
     here: ti.template(),  # of `walk_line`
 ):
     """Of equal depths the larger face, whatever the order of faces; the first of equals."""
@@ -288,11 +300,8 @@ def keep_nearer(
         lines.faces[view, here.row, here.column] = face
         lines.depths[view, here.row, here.column] = here.depth
         for corner in ti.static(range(3)):
-            weight = 0.0
-            if ti.static(corner == edge):
-                weight = here.at_corner
-            elif ti.static(corner == (edge + 1) % 3):
-                weight = 1.0 - here.at_corner
+            at_end = ti.select(corner == (edge + 1) % 3, 1.0 - here.at_corner, 0.0)
+            weight = ti.select(corner == edge, here.at_corner, at_end)
             lines.weights[view, corner, here.row, here.column] = weight
 
 
@@ -312,7 +321,7 @@ def is_in_block(boxes: ti.template(), i: int, block: ti.template(), side: ti.tem
 
 
 @ti.func
-def load_line(records: ti.template(), i: int, edge: ti.template(), height: int, width: int):
+def load_line(records: ti.template(), i: int, edge: int, height: int, width: int):
     """An edge of a face as a line of pixels: one in each column, or in each row if it is steep.
 
     It goes from the pixel nearest to one end to that nearest to the other. Both faces of an edge
@@ -324,7 +333,7 @@ def load_line(records: ti.template(), i: int, edge: ti.template(), height: int, 
         ends (`at_first`, `at_second`); and whether it `is_turned`: its first end is the edge's
         second.
     """
-    other = ti.static((edge + 1) % 3)
+    other = (edge + 1) % 3
     shorter = ti.cast(ti.min(height, width), float)
     shift = vec2(ti.cast(width - 1, float), ti.cast(height - 1, float)) * 0.5
     a = load_corner(records, i, edge) * vec2(1.0, -1.0)
@@ -336,9 +345,8 @@ def load_line(records: ti.template(), i: int, edge: ti.template(), height: int, 
     is_steep = ti.abs(offset.y) > ti.abs(offset.x)
     ends = ti.select(is_steep, vec2(first.y, second.y), vec2(first.x, second.x))
     limits = ti.min(ti.max(ti.floor(ends + 0.5), -1.0), ti.cast(ti.max(height, width), float))
-    planes = load_planes(records, i)
-    at_a = vec2(planes.inverse_w[edge], planes.depth_over_w[edge])
-    at_b = vec2(planes.inverse_w[other], planes.depth_over_w[other])
+    at_a = vec2(records[i, INVERSE_W + edge], records[i, DEPTH_OVER_W + edge])
+    at_b = vec2(records[i, INVERSE_W + other], records[i, DEPTH_OVER_W + other])
     return ti.Struct(
         first=first,
         offset=offset,
