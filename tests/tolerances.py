@@ -157,3 +157,7 @@ MEGABYTES_OF_500_TAPES = 10
 # The same f64 derivative by hand and by Taichi's reverse mode, relative to the largest entry: some
 # tens of roundings of 1e-16. Largest difference seen: 7e-16.
 BY_HAND_AND_BY_TAICHI = 1e-13
+
+# f64 gradients of fragments against central differences of step 1e-6, relative to the largest
+# entry: errors of the differences themselves. Largest seen: 3e-8.
+FRAGMENTS_BY_DIFFERENCES = 1e-7

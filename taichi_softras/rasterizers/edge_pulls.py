@@ -20,7 +20,7 @@ class Lines(NamedTuple):
     """An image as lines of places: its rows, or its columns."""
 
     faces: ti.Ndarray  # (B, lines, places) what is seen
-    image: ti.Ndarray  # (B, planes, lines, places) those that pull, alpha last
+    image: ti.Ndarray  # (B, >= planes, lines, places) those that pull, any others, alpha
     grad_image: ti.Ndarray  # likewise
 
 
@@ -62,8 +62,8 @@ def pull_edges(
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
     faces: array(int, 3),  # (B, lines, places)
-    image: array(float, 4),  # (B, planes, lines, places)
-    grad_image: array(float, 4),  # (B, planes, lines, places)
+    image: array(float, 4),  # (B, >= planes, lines, places)
+    grad_image: array(float, 4),  # (B, >= planes, lines, places)
     ranges: array(int, 3),  # (B, lines, 2) scratch: first and last place with a gradient
     eps: float,  # NDC
     is_column: int,  # 0: lines are rows, x moves; 1: lines are columns, y moves
@@ -94,7 +94,7 @@ def pull_edges(
 
 @ti.func
 def find_ranges(
-    grad_image: ti.template(),  # (B, planes, lines, places)
+    grad_image: ti.template(),  # (B, >= planes, lines, places)
     ranges: ti.template(),  # (B, lines, 2) first and last place with a gradient
     planes: ti.template(),
 ):

@@ -8,7 +8,7 @@ import dataclasses
 from typing import ClassVar, Union
 
 import taichi as ti
-from taichi.math import vec2
+from taichi.math import vec2, vec3
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.values import value
@@ -302,7 +302,7 @@ def find_flow(
 
 
 @ti.kernel
-def move_image(  # more than 12 parameters: four groups of arrays
+def move_image(  # more than 12 parameters, many lines: four groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
     faces: array(int, 3),  # (B, H, W)
@@ -332,60 +332,58 @@ def move_image(  # more than 12 parameters: four groups of arrays
             source = boxes[i, SOURCE_FACE]
             planes = load_planes(records, i)
             used = PERSPECTIVE.place(load_weights(weights, view, row, column), planes).used
-            pixels = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float) * 0.5  # in one NDC
             right = find_stencil(boundary, view, row, column, 0, rule)
             down = find_stencil(boundary, view, row, column, 1, rule)
+            pixels = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float) * 0.5  # in one NDC
             for channel in range(image.shape[1]):
-                slope = vec2(
-                    image_slope(image, right, view, channel, row, column),
-                    -image_slope(image, down, view, channel, row, column),
+                slope_x = pixels * image_slope(image, right, view, channel, row, column)
+                slope_y = -pixels * image_slope(image, down, view, channel, row, column)
+                grads = corner_grads(
+                    records, i, used, vec2(-slope_x, -slope_y), tangent_corners.shape[4]
                 )
-                by_corners = ti.Matrix.zero(float, 3, 4)
-                for corner in ti.static(range(3)):
-                    by_corner = clip_corner_vjp(
-                        records,
-                        i,
-                        corner,
-                        tangent_corners.shape[4],
-                        -used[corner] * pixels * slope,
-                        0.0,
-                        0.0,
-                    )
-                    for k in ti.static(range(4)):
-                        by_corners[corner, k] = by_corner[k]
                 for parameter in range(tangent_image.shape[0]):
                     change = 0.0
                     for corner, k in ti.static(ti.ndrange(3, 4)):
                         if k < tangent_corners.shape[4]:
                             moved = tangent_corners[parameter, view, face, corner, k]
-                            change += by_corners[corner, k] * moved
+                            change += grads[corner, k] * moved
                     tangent_image[parameter, view, channel, row, column] = change
-            if ti.static(shader.num_channels > 0):
-                at_corners = load_corner_varyings(shader, varyings, view, source)
-                samples = look_up(shader, textures, view, source, used, resolution)
-                of_view = load_uniforms(shader, uniforms, view)
-                varyings_here = interpolate(shader, used, at_corners)
-                for channel in range(shader.num_channels):
-                    grads = shade_vjp(
-                        shader, varyings_here, samples, of_view, unit(shader.num_channels, channel)
+            at_corners = load_corner_varyings(shader, varyings, view, source)
+            at = interpolate(shader, used, at_corners)
+            samples = look_up(shader, textures, view, source, used, resolution)
+            of_view = load_uniforms(shader, uniforms, view)
+            for channel in range(shader.num_channels):
+                grads = shade_vjp(shader, at, samples, of_view, unit(shader.num_channels, channel))
+                for parameter in range(tangent_image.shape[0]):
+                    tangent_image[parameter, view, channel, row, column] += move_fragment(
+                        shader,
+                        ti.static(Surface(tangent_varyings, tangent_textures, tangent_uniforms)),
+                        ti.Vector([parameter, view, source]),
+                        used,
+                        resolution,
+                        grads,
                     )
-                    for parameter in range(tangent_image.shape[0]):
-                        tangent_image[parameter, view, channel, row, column] += move_fragment(
-                            shader,
-                            ti.static(
-                                Surface(tangent_varyings, tangent_textures, tangent_uniforms)
-                            ),
-                            ti.Vector([parameter, view, source]),
-                            used,
-                            resolution,
-                            grads,
-                        )
+
+
+@ti.func
+def corner_grads(
+    records: ti.template(), i: int, used: vec3, grad_position: vec2, num_components: int
+):
+    """(3, 4) at the components of a face's corners, of a pixel that moves with the face."""
+    grads = ti.Matrix.zero(float, 3, 4)
+    for corner in ti.static(range(3)):
+        of_corner = clip_corner_vjp(
+            records, i, corner, num_components, used[corner] * grad_position, 0.0, 0.0
+        )
+        for k in ti.static(range(4)):
+            grads[corner, k] = of_corner[k]
+    return grads
 
 
 @ti.func
 def unit(count: ti.template(), index: int):
     """(count,) 1 at the index, else 0."""
-    return ti.Vector([ti.select(index == k, 1.0, 0.0) for k in ti.static(range(count))])
+    return ti.Vector([ti.select(index == k, 1.0, 0.0) for k in ti.static(range(max(count, 1)))])
 
 
 @ti.func
@@ -393,7 +391,7 @@ def move_fragment(
     shader: ti.template(),
     tangents: ti.template(),  # `Surface`, with a first axis of parameters
     where: ti.math.ivec3,  # parameter, view, face
-    used: ti.math.vec3,
+    used: vec3,
     resolution: int,
     grads: ti.template(),  # of `shade_vjp`
 ) -> float:

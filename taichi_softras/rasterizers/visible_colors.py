@@ -72,13 +72,15 @@ class ZBufferRasterization(Rasterization):
 
     def pull_back_surface(self, grad_drawn: ti.Ndarray) -> None:
         """Fills `grad_surface` from the gradient at `drawn`."""
-        shader, surface, get = self.shader, self.surface, self.workspace.get
+        shader, surface = self.shader, self.surface
         if not shader.num_channels:
             return
-        is_read = shader.num_varyings, shader.num_samples, shader.num_uniforms
         views, num_faces = self.corners_shape[:2]
-        owners = min(array.shape[0] if count else views for array, count in zip(surface, is_read))
-        shares = (surface.uniforms.shape[0], num_faces) if shader.num_uniforms else (1, 1)
+        owners = min(
+            surface.varyings.shape[0] if shader.num_varyings else views,
+            surface.textures.shape[0] if shader.has_textures else views,
+        )
+        by_face = max(owners, surface.uniforms.shape[0]), num_faces, shader.num_uniforms
         paint_backward(
             *self.z_buffer.bins.of_faces,
             *self.z_buffer.seen,
@@ -86,7 +88,7 @@ class ZBufferRasterization(Rasterization):
             self.resolution,
             grad_drawn,
             owners,
-            get("grad_uniforms_by_face", (*shares, max(shader.num_uniforms, 1))),
+            self.workspace.get("grad_uniforms_by_face", by_face if by_face[2] else (1, 1, 1)),
             *self.grad_surface,
             shader,
         )
@@ -140,7 +142,7 @@ def paint_backward(  # more than 12 parameters: four groups of arrays
     uniforms: array(float, 2),  # (B or 1, N)
     resolution: int,  # of textures
     grad_image: array(float, 4),  # (B, C + 1, H, W)
-    owners: int,  # 1 if views share any of the surface, else B
+    owners: int,  # 1 if views share varyings or textures, else B
     grad_uniforms_by_face: array(float, 3),  # (B or 1, F, N) scratch
     grad_varyings: array(float, 4),  # (B or 1, F, 3, K)
     grad_textures: array(float, 4),  # (B or 1, F, entries, samples)
@@ -263,20 +265,18 @@ def sum_faces(
     by_face: ti.template(),  # (B or 1, F, N), changed
     sums: ti.template(),  # (B or 1, N)
 ):
-    """In two steps, so that no thread adds up many."""
+    """In two steps, so that no thread adds up many. A row of `sums` may be that of all views."""
     num_chunks = (by_face.shape[1] + SUM_CHUNK - 1) // SUM_CHUNK
-    for index in range(by_face.shape[0] * num_chunks * by_face.shape[2]):
-        k = index % by_face.shape[2]
-        chunk = index // by_face.shape[2] % num_chunks
-        view = index // by_face.shape[2] // num_chunks
+    for view, chunk, k in ti.ndrange(by_face.shape[0], num_chunks, by_face.shape[2]):
         total = 0.0
         for step in range(SUM_CHUNK):
             face = chunk * SUM_CHUNK + step
             if face < by_face.shape[1]:
                 total += by_face[view, face, k]
         by_face[view, chunk * SUM_CHUNK, k] = total
-    for view, k in ti.ndrange(by_face.shape[0], by_face.shape[2]):
+    for row, k in ti.ndrange(sums.shape[0], sums.shape[1]):
         total = 0.0
-        for chunk in range(num_chunks):
-            total += by_face[view, chunk * SUM_CHUNK, k]
-        sums[view, k] = total
+        for part in range(by_face.shape[0] // sums.shape[0]):
+            for chunk in range(num_chunks):
+                total += by_face[row + part * sums.shape[0], chunk * SUM_CHUNK, k]
+        sums[row, k] = total

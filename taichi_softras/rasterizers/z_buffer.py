@@ -13,7 +13,8 @@ from taichi_softras.funcs.interpolation import PERSPECTIVE, clip_weights
 from taichi_softras.funcs.triangle import barycentric, cross
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE, Bins
-from taichi_softras.rasterizers.faces import is_in_box, load_triangle, pixel_centre
+from taichi_softras.rasterizers.faces import load_triangle, pixel_centre
+from taichi_softras.runtime import is_cpu
 from taichi_softras.workspace import Workspace, array
 
 PADDING_PIXELS = 1  # of a face's box: rounding must not take away a pixel on its outline
@@ -65,7 +66,8 @@ class ZBuffer:
             workspace.get("seen_depths", shape),
         )
         limits = workspace.constants("z_buffer_limits", (near, far, float(double_sided)))
-        find_nearest_faces(*self.bins.of_faces, *self.bins.of_tiles, limits, *self.seen)
+        side = TILE if is_cpu() else 1
+        find_nearest_faces(*self.bins.of_faces, *self.bins.of_tiles, limits, *self.seen, side)
 
 
 @ti.func
@@ -93,11 +95,24 @@ def contains(triangle: ti.template(), pixel: vec2, is_double_sided: int) -> int:
 
 
 @ti.func
-def tile_of(view: int, row: int, column: int, height: int, width: int) -> int:
-    """The index of the tile that a pixel is in, of all views' tiles."""
+def block_of(index: int, height: int, width: int, side: ti.template()):
+    """The block of pixels that one thread owns: side x side, in the order of their tiles.
+
+    Returns:
+        A struct: whether the index begins a block (`is_own`); its `view`, first `row` and
+        `column`; the `tile` that holds it, of all views' tiles.
+    """
     tile_rows = (height + TILE - 1) // TILE
     tile_columns = (width + TILE - 1) // TILE
-    return (view * tile_rows + row // TILE) * tile_columns + column // TILE
+    tile = index // (TILE * TILE)
+    within = index % (TILE * TILE)
+    return ti.Struct(
+        is_own=within % (side * side) == 0,
+        view=tile // (tile_rows * tile_columns),
+        row=(tile // tile_columns % tile_rows) * TILE + within // TILE,
+        column=tile % tile_columns * TILE + within % TILE,
+        tile=tile,
+    )
 
 
 @ti.kernel
@@ -110,40 +125,53 @@ def find_nearest_faces(
     faces: array(int, 3),  # (B, H, W)
     weights: array(float, 4),  # (B, 3, H, W)
     depths: array(float, 3),  # (B, H, W)
+    side: ti.template(),  # of the blocks that threads own: 1 or TILE
 ):
-    """A thread owns a pixel and walks its tile's faces."""
-    for index in range(faces.shape[0] * faces.shape[1] * faces.shape[2]):
+    """A thread owns a block of pixels and walks its tile's faces."""
+    for index in range((starts.shape[0] - 1) * TILE * TILE):
         height = faces.shape[1]
         width = faces.shape[2]
-        num_faces = records.shape[0] // faces.shape[0]
-        view = index // (height * width)
-        row = index // width % height
-        column = index % width
-        inverse_shorter = 1.0 / ti.cast(ti.min(height, width), float)
-        pixel = pixel_centre(column, row, height, width, inverse_shorter)
-        near = limits[0]
-        is_double_sided = ti.cast(limits[2], ti.i32)
-        nearest = limits[1]
-        front = NO_FACE
-        front_weights = vec3(0.0)
-        tile = tile_of(view, row, column, height, width)
-        for slot in range(starts[tile], starts[tile + 1]):
-            face = tile_faces[slot]
-            i = view * num_faces + face
-            if is_in_box(boxes, i, row, column):
+        block = block_of(index, height, width, side)
+        if block.is_own:
+            clear_block(ti.static(Seen(faces, weights, depths)), block, limits[1], side)
+            num_faces = records.shape[0] // faces.shape[0]
+            view = block.view
+            inverse_shorter = 1.0 / ti.cast(ti.min(height, width), float)
+            for slot in range(starts[block.tile], starts[block.tile + 1]):
+                face = tile_faces[slot]
+                i = view * num_faces + face
+                first_row = ti.max(boxes[i, 2], block.row)
+                last_row = ti.min(boxes[i, 3], block.row + side - 1)
+                first_column = ti.max(boxes[i, 0], block.column)
+                last_column = ti.min(boxes[i, 1], block.column + side - 1)
                 triangle = load_triangle(records, i)
-                if contains(triangle, pixel, is_double_sided):
-                    clipped = clip_weights(barycentric(pixel, triangle))
-                    depth = PERSPECTIVE.place(clipped, triangle).depth
-                    is_first = (depth == nearest) & (front != NO_FACE) & (face < front)
-                    if (depth > near) & ((depth < nearest) | is_first):
-                        nearest = depth
-                        front = face
-                        front_weights = clipped
-        faces[view, row, column] = front
-        depths[view, row, column] = nearest
-        for corner in ti.static(range(3)):
-            weights[view, corner, row, column] = front_weights[corner]
+                for row in range(first_row, last_row + 1):
+                    for column in range(first_column, last_column + 1):
+                        pixel = pixel_centre(column, row, height, width, inverse_shorter)
+                        if contains(triangle, pixel, ti.cast(limits[2], ti.i32)):
+                            clipped = clip_weights(barycentric(pixel, triangle))
+                            depth = PERSPECTIVE.place(clipped, triangle).depth
+                            nearest = depths[view, row, column]
+                            front = faces[view, row, column]
+                            is_first = (depth == nearest) & (front != NO_FACE) & (face < front)
+                            if (depth > limits[0]) & ((depth < nearest) | is_first):
+                                faces[view, row, column] = face
+                                depths[view, row, column] = depth
+                                for corner in ti.static(range(3)):
+                                    weights[view, corner, row, column] = clipped[corner]
+
+
+@ti.func
+def clear_block(seen: ti.template(), block: ti.template(), far: float, side: ti.template()):
+    """No face is seen in the block."""
+    for k in range(side * side):
+        row = block.row + k // side
+        column = block.column + k % side
+        if (row < seen.faces.shape[1]) & (column < seen.faces.shape[2]):
+            seen.faces[block.view, row, column] = NO_FACE
+            seen.depths[block.view, row, column] = far
+            for corner in ti.static(range(3)):
+                seen.weights[block.view, corner, row, column] = 0.0
 
 
 @ti.func
