@@ -37,9 +37,7 @@ class Method(Ours):
     def step(self):
         """Seconds of forward and backward."""
         times = [clock()]
-        rasterization = self.rasterizer.forward(
-            self.workspace, self.corners, self.colors, 0, self.image_size
-        )
+        rasterization = self.rasterizer.forward(self.workspace, *self.inputs)
         times.append(clock())
         rasterization.backward()
         times.append(clock())

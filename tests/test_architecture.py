@@ -21,6 +21,7 @@ FLOOR_OF_ROOM = {room: floor for floor, rooms in enumerate(FLOORS) for room in r
 CORE = {"funcs", "workspace", "geometry", "rasterizers", "shading", "placement", "pipeline"}
 DOORS_INTO_THE_TAPE = {"renderer", "losses"}
 PRIVATE_NAMES = {"lang", "impl", "get_runtime", "current_cfg", "snode", "ptr", "prog"}
+MOST_LINES, MOST_PARAMETERS = 60, 12  # of a function, without its docstring
 PRIVATE_MODULES = ("taichi._", "taichi.lang", "taichi.ad")
 
 
@@ -187,6 +188,20 @@ def test_what_is_compiled_in_is_a_plain_object():
     for name, node in classes.items():
         if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
             assert ancestors(name) & {"Rasterizer", "Shading"}, f"{name} needs @value"
+
+
+@each_file
+def test_long_functions_say_why(path):
+    """More than 60 lines or 12 parameters: with a reason, a comment where the function begins."""
+    lines = path.read_text().splitlines()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef):
+            docstring = ast.get_docstring(node, clean=False) or ""
+            length = node.end_lineno - node.lineno - docstring.count("\n")
+            parameters = len(node.args.args) + len(node.args.kwonlyargs)
+            is_long = length > MOST_LINES or parameters > MOST_PARAMETERS
+            first = lines[node.lineno - 1]
+            assert not is_long or "#" in first, f"{node.name}: {length} lines, {parameters} inputs"
 
 
 def test_the_library_never_calls_ti_init():
