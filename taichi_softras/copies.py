@@ -22,7 +22,7 @@ def gather(
     uniforms: array(float, 1),  # cameras, then lights
     fragment_uniforms: array(float, 2),  # (1 or B, N)
     vertices: ti.template(),  # (V,) or (T, V) vec3 world
-    colors: ti.template(),  # (A,) or (A, R, ...) of C-vectors, or None
+    colors: ti.template(),  # none or one: (A,) or (A, R, ...) of C-vectors
     uniform_fields: ti.template(),  # (field, where its numbers begin, stride of its elements)
     fragment_fields: ti.template(),  # (field, its first column)
 ):
@@ -33,11 +33,11 @@ def gather(
                 vertex = vertices[vertex_element(vertices, frames[view], index)]
                 for k in ti.static(range(3)):
                     vertices_array[view, index, k] = vertex[k]
-        if ti.static(colors is not None):
-            if index < ti.static(num_elements(colors)):
-                color = colors[element_at(colors, index)]
+        for field in ti.static(colors):
+            if index < ti.static(num_elements(field)):
+                color = field[element_at(field, index)]
                 entry = index % albedo.shape[1]
-                for k in ti.static(range(colors.n)):
+                for k in ti.static(range(field.n)):
                     albedo[index // albedo.shape[1], entry, k] = color[k]
         for field, start, stride in ti.static(uniform_fields):
             if index < ti.static(num_elements(field)):
@@ -73,13 +73,13 @@ def scatter(
                 element = vertex_element(vertices, frames[view], index)
                 grad = ti.Vector([grad_vertices[view, index, k] for k in ti.static(range(3))])
                 vertices.grad[element] = vertices.grad[element] + grad
-        if ti.static(colors is not None):
-            if index < ti.static(num_elements(colors)):
-                element = element_at(colors, index)
+        for field in ti.static(colors):
+            if index < ti.static(num_elements(field)):
+                element = element_at(field, index)
                 entry = index % grad_albedo.shape[1]
-                for k in ti.static(range(colors.n)):
+                for k in ti.static(range(field.n)):
                     grad = grad_albedo[index // grad_albedo.shape[1], entry, k]
-                    colors.grad[element][k] = colors.grad[element][k] + grad
+                    field.grad[element][k] = field.grad[element][k] + grad
         for field, start, stride in ti.static(uniform_fields):
             if index < ti.static(num_elements(field)):
                 element = element_at(field, index)
@@ -158,10 +158,9 @@ def load_grads(
         for image, channels in ti.static(images):
             for lane in range(ti.min(lanes, width - left)):
                 pixel = ti.Vector([start + view, row, left + lane])
-                grad = image.grad[pixel]
                 for k, channel in ti.static(list(enumerate(channels))):
-                    value = grad[k] if ti.static(isinstance(image, ti.MatrixField)) else grad
-                    planes[view, channel, row, left + lane] = share * value
+                    grad = get_number(image.grad, pixel, k)
+                    planes[view, channel, row, left + lane] = share * grad
 
 
 @ti.kernel

@@ -9,6 +9,7 @@ from typing import NamedTuple, Optional
 
 import taichi as ti
 
+from taichi_softras.geometry.inspection import project_vertices
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     CUBES,
@@ -17,23 +18,25 @@ from taichi_softras.geometry.scene_arrays import (
     NOTHING,
     TEXELS,
     VERTEX_COLORS,
-    GradScene,
-    GradTables,
     Layout,
     Placed,
     SceneArrays,
-    Tables,
+    SceneNumbers,
     Views,
 )
-from taichi_softras.placement import place_scene, place_scene_backward, place_scene_tangent
+from taichi_softras.placement import (
+    allocate_grad_tables,
+    allocate_placement,
+    place_scene,
+    place_scene_backward,
+    place_scene_tangent,
+)
 from taichi_softras.rasterizers.base import Rasterization, Rasterizer
 from taichi_softras.rasterizers.fragments import Surface
-from taichi_softras.runtime import is_cpu
-from taichi_softras.shading.base import BY_FACE, BY_VERTEX, COLOR, Composition
+from taichi_softras.shading.base import BY_FACE, BY_VERTEX, Composition
 from taichi_softras.workspace import Workspace, array
 
 LIT = {None: NOTHING, BY_FACE: LIT_FACES, BY_VERTEX: LIT_VERTICES}
-CPU_SHARES, GPU_SHARES = 16, 256  # tasks that vertices are dealt to where they sum for a camera
 
 
 class Topology(NamedTuple):
@@ -92,17 +95,17 @@ class Pipeline:
             is_moving: whether every view has vertices of its own.
         """
         self.workspace, self.composition = workspace, composition
+        self._of_rasterizer = Workspace()  # names of its own
         self.image_size, self.num_views = image_size, num_views
-        self.is_moving = is_moving
-        self.num_faces = topology.faces.shape[0]
-        self.num_vertices = topology.corner_starts.shape[0] - 1
-        self._num_cameras, self._num_light_numbers = num_cameras, num_light_numbers
+        self.num_cameras = num_cameras
+        num_vertices = topology.corner_starts.shape[0] - 1
+        self.layout = self._make_layout(kinds, albedo_shape[1])
         self.scene = SceneArrays(
-            workspace.get("vertices", (num_views if is_moving else 1, self.num_vertices, 3)),
+            workspace.get("vertices", (num_views if is_moving else 1, num_vertices, 3)),
             *topology,
             workspace.get("albedo", albedo_shape),
             workspace.get("uniforms", (CAMERA_SIZE * num_cameras + num_light_numbers,)),
-            workspace.constants("layout", self._layout(kinds, albedo_shape[1]), int),
+            workspace.constants("layout", self.layout, int),
         )
         num_uniforms = composition.shader.num_uniforms
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
@@ -110,7 +113,7 @@ class Pipeline:
         self.rasterization: Optional[Rasterization] = None
         self._drawn = None  # the rasterizer, first view and number of views of `rasterization`
 
-    def _layout(self, kinds: Kinds, num_entries: int) -> tuple:
+    def _make_layout(self, kinds: Kinds, num_entries: int) -> Layout:
         composition, columns = self.composition, self.composition.columns
         lookup = composition.shader.lookup
         colors = NOTHING
@@ -138,16 +141,25 @@ class Pipeline:
             copy_rows(self.fragment_uniforms, first, uniforms)
         surface = Surface(placed.varyings, placed.textures, uniforms)
         self.rasterization = rasterizer.forward(
-            self.workspace, placed.corners, self.composition.shader, surface, self.image_size
+            self._of_rasterizer, placed.corners, self.composition.shader, surface, self.image_size
         )
         self._drawn = rasterizer, first, num_views
 
     def place(self, first: int, num_views: int) -> Placed:
         """What a rasterizer reads of some views."""
         self.forget()
-        placed = self._placed(num_views)
-        place_scene(*self.scene, *self._views(first), *self._tables(num_views), *placed)
+        tables, placed = self._allocate(num_views)
+        place_scene(*self.scene, *self._views(first), *tables, *placed)
         return placed
+
+    def project_vertices(self) -> ti.Ndarray:
+        """(B, V, 3): x_ndc, y_ndc and depth of all vertices."""
+        shape = (self.num_views, self.scene.vertices.shape[1], 3)
+        vertices_ndc = ti.ndarray(float, shape)
+        self.place(0, self.num_views)
+        matrices = self._allocate(self.num_views)[0].matrices
+        project_vertices(self.scene.vertices, matrices, vertices_ndc)
+        return vertices_ndc
 
     def forget(self) -> None:
         """The scene has changed: what was drawn must be drawn again."""
@@ -162,16 +174,14 @@ class Pipeline:
         _, first, num_views = self._drawn
         self.rasterization.backward()
         grad_surface = self.rasterization.grad_surface
-        grad_placed = Placed(
-            self.rasterization.grad_corners, grad_surface.varyings, grad_surface.textures
-        )
+        tables, placed = self._allocate(num_views)
         place_scene_backward(
             *self.scene,
             *self._views(first),
             is_first,
-            *self._tables(num_views),
-            *grad_placed,
-            *self._grad_tables(num_views),
+            *tables,
+            *Placed(self.rasterization.grad_corners, grad_surface.varyings, grad_surface.textures),
+            *allocate_grad_tables(self.workspace, self.scene, tables, placed),
             *self.grad_scene,
         )
         if self.composition.shader.num_uniforms:
@@ -181,25 +191,22 @@ class Pipeline:
         """(P, B, C + 1, H, W): derivatives of the image by P numbers, of all views in one pass.
 
         Args:
-            tangents: an iterable that fills `tangent_scene` and `tangent_fragment_uniforms` with
-                the derivatives by one number after another.
+            tangents: an iterable of (index, P) that fills `tangent_scene` and
+                `tangent_fragment_uniforms` with the derivatives by one number after another.
         """
         _, first, num_views = self._drawn
-        placed = self._placed(num_views)
-        stacked, of_uniforms = None, None
+        tables, placed = self._allocate(num_views)
+        tangent_tables = self._like("tangent", tables)
+        stacked, of_uniforms = placed, self.fragment_uniforms
         for index, count in tangents:
-            if stacked is None:
-                shapes = ((count, *array.shape) for array in placed)
-                names = ("tangent_corners", "tangent_varyings", "tangent_textures")
-                stacked = Placed(*map(self.workspace.get, names, shapes))
-                shape = (count, *self.fragment_uniforms.shape)
-                of_uniforms = self.workspace.get("tangent_uniforms", shape)
+            stacked = self._like("tangent", placed, count)
+            of_uniforms = self._get_like("tangent_uniforms_of", self.fragment_uniforms, count)
             place_scene_tangent(
                 *self.scene,
                 *self._views(first),
-                *self._tables(num_views),
+                *tables,
                 *self.tangent_scene,
-                *self._tangent_tables(num_views),
+                *tangent_tables,
                 index,
                 *stacked,
             )
@@ -216,97 +223,45 @@ class Pipeline:
         return self.workspace.get(name, (num_views, columns))
 
     @property
-    def grad_scene(self) -> GradScene:
+    def grad_scene(self) -> SceneNumbers:
         """Of vertices, albedo and uniforms."""
-        return self._like_scene("grad")
+        return self._like("grad", self._scene_numbers)
+
+    @property
+    def tangent_scene(self) -> SceneNumbers:
+        """Of vertices, albedo and uniforms."""
+        return self._like("tangent", self._scene_numbers)
 
     @property
     def grad_fragment_uniforms(self) -> ti.Ndarray:
         """The shape of `fragment_uniforms`."""
-        return self.workspace.get("grad_fragment", tuple(self.fragment_uniforms.shape))
-
-    @property
-    def tangent_scene(self) -> GradScene:
-        """Of vertices, albedo and uniforms."""
-        return self._like_scene("tangent")
+        return self._get_like("grad_fragment_uniforms", self.fragment_uniforms)
 
     @property
     def tangent_fragment_uniforms(self) -> ti.Ndarray:
         """The shape of `fragment_uniforms`."""
-        return self.workspace.get("tangent_fragment", tuple(self.fragment_uniforms.shape))
+        return self._get_like("tangent_fragment_uniforms", self.fragment_uniforms)
 
-    def _like_scene(self, kind: str) -> GradScene:
-        sources = self.scene.vertices, self.scene.albedo, self.scene.uniforms
-        return GradScene(
-            *(
-                self.workspace.get(f"{kind}_{name}", tuple(source.shape))
-                for name, source in zip(GradScene._fields, sources)
-            )
-        )
+    @property
+    def _scene_numbers(self) -> SceneNumbers:
+        return SceneNumbers(self.scene.vertices, self.scene.albedo, self.scene.uniforms)
+
+    def _like(self, kind: str, arrays: tuple, *before: int) -> tuple:
+        """Arrays of the same shapes in a named tuple of the same type, with axes before them."""
+        names = (f"{kind}_{name}" for name in arrays._fields)
+        return type(arrays)(*(self._get_like(*pair, *before) for pair in zip(names, arrays)))
+
+    def _get_like(self, name: str, array: ti.Ndarray, *before: int) -> ti.Ndarray:
+        return self.workspace.get(name, (*before, *array.shape))
 
     def _views(self, first: int) -> Views:
         height, width = self.image_size
         return Views(first, width / min(self.image_size), height / min(self.image_size))
 
-    @property
-    def _reads_normals(self) -> bool:
-        return self.composition.light is not None or "normal_world" in self.composition.columns
-
-    def _num_shadings(self, num_views: int) -> int:
-        """S: how often normals, lights and colours differ within a pass."""
-        return num_views if self.is_moving and self._reads_normals else 1
-
-    def _tables(self, num_views: int) -> Tables:
-        return Tables(
-            self.workspace.get("matrices", (self._num_cameras, 4, 4)),
-            self.workspace.get("normals", self._rows_shape(num_views)),
-            self.workspace.get("lights", self._rows_shape(num_views)),
-        )
-
-    def _rows_shape(self, num_views: int) -> tuple:
-        if not self._reads_normals:
-            return 1, 1, 3
-        return self._num_shadings(num_views), self.num_vertices + self.num_faces, 3
-
-    def _grad_tables(self, num_views: int) -> GradTables:
-        get, shadings = self.workspace.get, self._num_shadings(num_views)
-        shares = CPU_SHARES if is_cpu() else GPU_SHARES
-        numbers = 16 * min(self._num_cameras, num_views) + self._num_light_numbers
-        is_lit = self.composition.light is not None
-        return GradTables(
-            get("grad_vertices_clip", (num_views, self.num_vertices, 4)),
-            get("grad_normals", self._rows_shape(num_views)),
-            get("grad_corner_lights", (shadings, self.num_faces, 3, 3) if is_lit else (1, 1, 1, 3)),
-            get("grad_lights", self._rows_shape(num_views)),
-            get("partials", (shares, numbers)),
-        )
-
-    def _tangent_tables(self, num_views: int) -> Tables:
-        tables = self._tables(num_views)
-        return Tables(
-            *(
-                self.workspace.get(f"tangent_table_{name}", tuple(table.shape))
-                for name, table in zip(Tables._fields, tables)
-            )
-        )
-
-    def _placed(self, num_views: int) -> Placed:
-        get, shader = self.workspace.get, self.composition.shader
-        varyings = textures = (1, 1, 1, 1)
-        shadings = num_views if self.is_moving and self.composition.light is not None else 1
-        if shader.num_varyings:
-            follows_view = self.is_moving and self.composition.columns.keys() != {COLOR}
-            follows_view |= "depth" in self.composition.columns
-            copies = num_views if follows_view else shadings
-            varyings = (copies, self.num_faces, 3, shader.num_varyings)
-        if shader.lookup is not None:
-            _, entries, channels = self.scene.albedo.shape
-            textures = (shadings, self.num_faces, entries, channels)
-        return Placed(
-            get("corners", (num_views, self.num_faces, 3, 4)),
-            get("varyings", varyings),
-            get("textures", textures),
-        )
+    def _allocate(self, num_views: int) -> tuple:
+        """The `Tables` and `Placed` of a pass."""
+        scene, layout = self.scene, self.layout
+        return allocate_placement(self.workspace, scene, layout, self.num_cameras, num_views)
 
 
 @ti.kernel

@@ -273,20 +273,30 @@ class Renderer:
             ValueError: for K < 1; for a rasterizer without fragments.
         """
         check_rasterizer(self.rasterizer)
-        found = []
-        self._place_alone(
-            lambda corners: found.append(
-                self.rasterizer.fragments(Workspace(), corners, self.image_size, faces_per_pixel)
-            )
-        )
-        return found[0]
+        return self._without_tape(self._find_fragments, faces_per_pixel)
+
+    def _find_fragments(self, faces_per_pixel: Optional[int]) -> Fragments:
+        corners = self._pipeline.place(0, self.num_views).corners
+        size = self.image_size
+        return self.rasterizer.fragments(Workspace(), corners, size, faces_per_pixel)
 
     @property
     def vertices_ndc(self) -> ti.Ndarray:
-        """(B, V) vec3 array: x_ndc, y_ndc, depth; x = y = 0 where not in front of the camera."""
-        result = ti.Vector.ndarray(3, float, (self.num_views, self.mesh.num_vertices))
-        self._place_alone(lambda _: self._pipeline.project_vertices(result))
-        return result
+        """(B, V, 3) array: x_ndc, y_ndc, depth; x = y = 0 where not in front of the camera."""
+        return self._without_tape(self._pipeline.project_vertices)
+
+    def _without_tape(self, look: Callable, *arguments) -> object:
+        """What `look` finds in the scene as it is; a tape does not record it."""
+        found = []  # Taichi drops what a function without gradient returns
+
+        @ti.ad.no_grad
+        def run():
+            self._workspace.check_runtime()
+            self._gather(0, self.num_views)
+            found.append(look(*arguments))
+
+        run()
+        return found[0]
 
     @ti.ad.grad_replaced
     def _draw_recorded(self, first: int, end: int) -> None:
@@ -327,12 +337,6 @@ class Renderer:
             needs_grad=True,
         )
 
-    @ti.ad.no_grad
-    def _place_alone(self, use: Callable) -> None:
-        """Places all views, without drawing them, for what `use` makes of the corners."""
-        self._gather(0, self.num_views)
-        use(self._pipeline.place(0, self.num_views).corners)
-
     def _gather(self, first: int, end: int) -> None:
         """The fields of the scene, into the arrays of the core."""
         self.cameras.update(self.image_size[1] / self.image_size[0])
@@ -366,13 +370,12 @@ class Renderer:
             for group in (self._uniform_fields, self._fragment_fields)
         ]
         reads_color = self._pipeline.composition.reads_color
-        colors = chosen(self._colors) if reads_color else None
+        colors = (chosen(self._colors),) if reads_color else ()
         with quick_compilation():
             copy(
                 self._num_copied,
                 self._frames,
-                first,
-                end,
+                *self._vertices_range(first, end),
                 *arrays,
                 chosen(self.mesh.vertices),
                 colors,
@@ -468,13 +471,16 @@ class Renderer:
             )
         drawn.update(range(*views))
 
+    def _vertices_range(self, first: int, end: int) -> tuple:
+        """Which vertices views have: a still mesh has one set for all of them."""
+        return (first, end) if self.mesh.is_moving else (0, 1)
+
     def _refuse_changed_vertices(self, first: int, end: int) -> None:
         is_changed = self._workspace.get("are_vertices_changed", (1,), int)
-        views = (first, end) if self.mesh.is_moving else (0, 1)
         with quick_compilation():
             compare_vertices(
                 self._frames,
-                *views,
+                *self._vertices_range(first, end),
                 self._pipeline.scene.vertices,
                 is_changed,
                 body(self.mesh.vertices),

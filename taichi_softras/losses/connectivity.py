@@ -5,7 +5,8 @@ import weakref
 import numpy as np
 import taichi as ti
 
-_connectivities = weakref.WeakKeyDictionary()  # of each mesh that a loss has seen
+# `Connectivity` of each mesh that a loss has seen
+_connectivities: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 class Hinges:

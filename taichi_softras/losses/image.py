@@ -25,7 +25,8 @@ SMALLEST_UNION = 1e-12  # pixels; below it image and target are both empty
 CPU_RUN, GPU_RUN, GPU_RUN_BACKWARD = 256, 32, 1
 TARGETS_ON_DEVICE = 4  # NumPy arrays that stay there, for each image
 
-_scratch_of_image = weakref.WeakKeyDictionary()  # `_Scratch` of each image that a loss has seen
+# `_Scratch` of each image that a loss has seen
+_scratch_of_image: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 class _Scratch:
@@ -187,7 +188,7 @@ def _as_array(image, target, shapes: list):
         raise ValueError(f"target must have shape {wanted} as the image has, got {shape}")
     if is_field:
         array = ti.ndarray(float, shape)  # a new one: it stays as it is until the tape ends
-        _download(body(target), array)
+        _copy_on_device(body(target), array)
         return array
     if isinstance(target, np.ndarray) and not is_cpu():
         return _uploaded(_scratch(image).targets, target)
@@ -213,7 +214,7 @@ def _upload(target, array):
 
 
 @ti.ad.no_grad
-def _download(target, array):
+def _copy_on_device(target, array):
     copy_field(target, array)
 
 

@@ -68,6 +68,16 @@ class Shader:
         """Of the parts that move edges: they come first."""
         return sum(part.num_channels for part in self.parts if part.moves_edges)
 
+    @property
+    def has_textures(self) -> bool:
+        """Whether faces have textures."""
+        return self.lookup is not None
+
+    @property
+    def has_slopes(self) -> bool:
+        """Whether what textures show moves with the point on the face."""
+        return self.lookup is not None and self.lookup.is_smooth
+
 
 SILHOUETTE = Shader((), 0, None, 0, 0, 0)
 
@@ -177,7 +187,7 @@ def look_up(
 ):
     """(num_samples,) of a face's texture at the point with the weights `used`."""
     samples = no_samples(shader)
-    if ti.static(shader.lookup is not None):
+    if ti.static(shader.has_textures):
         entries, shares = shader.lookup.entries(used, resolution)
         for k in ti.static(range(shader.lookup.count)):
             for channel in ti.static(range(shader.num_samples)):
@@ -197,7 +207,7 @@ def look_up_slopes(
 ):
     """(num_samples, 3) the derivatives of `look_up` by the weights."""
     slopes = ti.Matrix.zero(float, ti.static(max(shader.num_samples, 1)), 3)
-    if ti.static(shader.lookup is not None and shader.lookup.is_smooth):
+    if ti.static(shader.has_slopes):
         entries, _ = shader.lookup.entries(used, resolution)
         by_weights = shader.lookup.slopes(used, resolution)
         for k in ti.static(range(shader.lookup.count)):

@@ -10,7 +10,7 @@ import numpy as np
 import taichi as ti
 
 from taichi_softras.fields import FieldTree, upload
-from taichi_softras.geometry.cameras import compute_view_and_projection
+from taichi_softras.geometry.inspection import compute_view_and_projection
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     LOOK_AT,
@@ -19,6 +19,7 @@ from taichi_softras.geometry.scene_arrays import (
     POSE_MATRIX,
     PROJECTION_MATRIX,
     PROJECTION_START,
+    Layout,
 )
 from taichi_softras.runtime import default_numpy_float
 from taichi_softras.scene.checks import finite_array
@@ -200,8 +201,8 @@ class Camera:
             uniforms[:, COLUMNS[name] : COLUMNS[name] + values.shape[1]] = values
         given = ti.ndarray(float, uniforms.size)
         given.from_numpy(uniforms.ravel())
-        matrices = [ti.Matrix.ndarray(4, 4, float, self.num_views) for _ in range(2)]
-        compute_view_and_projection(given, *self.kinds, self._aspect, *matrices)
+        matrices = [ti.ndarray(float, (self.num_views, 4, 4)) for _ in range(2)]
+        compute_view_and_projection(given, Layout(*self.kinds).array(), self._aspect, *matrices)
         return tuple(matrices)
 
 

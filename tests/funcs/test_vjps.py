@@ -23,6 +23,7 @@ from taichi_softras.funcs.triangle import (
 from taichi_softras.rasterizers.faces import RECORD_SIZE, load_triangle, set_up_faces
 from taichi_softras.workspace import array
 from tests import tolerances
+from tests.gradcheck import relative_error
 
 POINTS = 200
 STEP = tolerances.FINITE_DIFFERENCE_STEP
@@ -47,7 +48,7 @@ def check(primal, vjp, inputs: list, num_outputs: int):
                 moved[index][:, column] += step
                 values.append((cotangent * primal(*moved)).sum(axis=1))
             expected[:, column] = (values[0] - values[1]) / (2 * STEP)
-        error = np.abs(gradient - expected).max() / max(np.abs(expected).max(), 1.0)
+        error = relative_error(gradient, expected)
         print(f"input {index}: largest relative error {error:.1e}")
         assert error < tolerances.FINITE_DIFFERENCE_RELATIVE
 

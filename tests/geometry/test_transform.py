@@ -21,11 +21,12 @@ def project(vertices, view_from_world, clip_from_view, scale=(1.5, 1.0)):
 
 
 def scene(clip_from_view, needs_grad, num_vertices=9):
-    """Random vertices in front of three cameras, frames, and the field for the result."""
+    """Random vertices before three cameras of unlike lenses, frames, and the result's field."""
     generator = np.random.default_rng(1)
     view_from_world = np.tile(np.eye(4), (3, 1, 1))
     view_from_world[:, :3] += generator.uniform(-0.2, 0.2, (3, 3, 4))
     view_from_world[:, 2, 3] -= 3
+    clip_from_view = clip_from_view * generator.uniform(0.8, 1.2, (3, 4, 4))
     camera = Camera.from_matrices(view_from_world, clip_from_view, needs_grad=needs_grad)
     tree = FieldTree()
     vertices = tree.add((num_vertices,), (3,))
