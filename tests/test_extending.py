@@ -71,7 +71,7 @@ def assert_gradient_is_the_difference(field, gradient, value_of):
 
 @pytest.mark.f64
 def test_a_shading(backend, added):
-    """Gradients of all that it reads, its own field and the camera's eye among them."""
+    """Gradients of all that it reads, its own field and the camera's eye among them; a Jacobian."""
     tree = FieldTree()
     strength = tree.add(())
     tree.place()
@@ -86,6 +86,11 @@ def test_a_shading(backend, added):
         assert_gradient_is_the_difference(
             field, gradient, lambda: (cotangent * renderer.render().to_numpy()).sum()
         )
+    jacobian = renderer.jacobian([strength, cameras.eye])
+    products = np.tensordot(cotangent, jacobian, cotangent.ndim)
+    expected = np.concatenate([np.ravel(gradient) for gradient in gradients[:2]])
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(products, expected, atol=tolerances.TRANSPOSE_DOUBLE * scale)
 
 
 @pytest.mark.cpu
@@ -220,7 +225,7 @@ def test_wrong_shadings_are_named(backend, added):
             make_renderer(shading=shading_of(**members))
         with pytest.raises(ValueError, match=message):
             make_renderer(outputs={"wrong": shading_of(**members)})
-    with pytest.raises(ValueError, match="Depth"):
+    with pytest.raises(ValueError, match="shading object has no varyings"):
         make_renderer(shading=object())
     with pytest.raises(ValueError, match="'dpeth'"):
         make_renderer(outputs=["dpeth"])
