@@ -2,7 +2,7 @@
 
     python benchmarks/bench_rasterizer.py --json results.json
 
-Protocol: every case in a process of its own, one warm-up and five timed rounds, the contestants in
+Protocol: every case in a process of its own, one warm-up and fifteen timed rounds, the contestants in
 turn within each round; medians; the clock stops after `ti.sync()`. Set-up is face set-up and bins,
 forward the drawing, backward the gradients of corners and colours. `step` is a whole optimisation
 step of `Renderer` under a tape: camera, shading, rasterizer and both ways through the fields.
@@ -30,7 +30,7 @@ from taichi_softras.rasterizers.soft_aggregation import SoftRasterization
 from taichi_softras.workspace import Workspace
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ROUNDS = 5
+ROUNDS = 15
 STAGES = ("set_up", "forward", "backward")
 CASES = [
     (name, size, sigma, has_colors)

@@ -2,9 +2,10 @@
 
     python benchmarks/bench_scene.py --json scene.json
 
-Every line is a process of its own. Cold is with an empty cache of Taichi's, cached with what the
-cold run left there. A scene is a mesh, a camera and lights, all with gradients, `Flat`, 64 x 64.
-A step is: render, mean squared error and Laplacian under `ti.ad.Tape`, Adam.
+Every line is a process of its own, with an empty cache of Taichi's; what is "cached" is a second
+process, with what the first one left there. A scene is a mesh, a camera and lights, all with
+gradients, `Flat`, 64 x 64. A step is: render, mean squared error and Laplacian under `ti.ad.Tape`,
+Adam.
 """
 
 import argparse
@@ -27,7 +28,7 @@ import taichi_softras as tsr
 
 SIZE = (64, 64)
 DROPPED = 30
-STEPS = 20  # timed ones; a median is reported
+STEPS = 100  # timed ones; a median is reported
 PAGE_BYTES = resource.getpagesize()
 
 
@@ -138,11 +139,11 @@ PARTS = {
 }
 
 
-def run_twice(part, arch):
-    """Results and seconds of two processes: one with an empty cache, one with the first one's."""
+def run_in_turn(part, arch, count):
+    """Results and seconds of some processes: the first with an empty cache, the next with its."""
     runs = []
     with tempfile.TemporaryDirectory() as cache:
-        for _ in range(2):
+        for _ in range(count):
             start = time.perf_counter()
             settings = {"TI_OFFLINE_CACHE_FILE_PATH": cache}
             result = run_alone(__file__, part, "--arch", arch, **settings)
@@ -151,9 +152,9 @@ def run_twice(part, arch):
 
 
 def main(arch, path):
-    first, second = run_twice("first", arch), run_twice("second", arch)
+    first, second = (run_in_turn(part, arch, 2) for part in ("first", "second"))
     launches, equal, other = (
-        run_alone(__file__, part, "--arch", arch) for part in ("launches", "equal", "other")
+        run_in_turn(part, arch, 1)[0] for part in ("launches", "equal", "other")
     )
     results = {
         "device": {"arch": arch, "processor": platform.processor()},
