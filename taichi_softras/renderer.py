@@ -254,9 +254,9 @@ class Renderer:
                 yield index, count
 
         planes = pipeline.push_forward(tangents())
-        of_image = self._images[0][1]
+        _, of_image = self._images[0]
         jacobian = np.empty((*self.image.shape, self.image.n, count), default_numpy_float())
-        jacobian_from_planes(planes, of_image[0], jacobian)
+        jacobian_from_planes(planes, jacobian, of_image)
         return jacobian
 
     def fragments(self, faces_per_pixel: Optional[int] = None) -> Fragments:
