@@ -2,10 +2,11 @@
 
     python benchmarks/bench_rasterizer.py --json results.json
 
-Protocol: every case in a process of its own, one warm-up and fifteen timed rounds, the contestants in
-turn within each round; medians; the clock stops after `ti.sync()`. Set-up is face set-up and bins,
-forward the drawing, backward the gradients of corners and colours. `step` is a whole optimisation
-step of `Renderer` under a tape: camera, shading, rasterizer and both ways through the fields.
+Protocol: every case in a process of its own, one warm-up and fifteen timed rounds, the contestants
+in turn within each round; medians; the clock stops after `ti.sync()`. Set-up is face set-up and
+bins, forward the drawing, backward the gradients of corners and colours. `step` is a whole
+optimisation step of `Renderer` under a tape: camera, shading, rasterizer and both ways through the
+fields.
 Results are written case by case. Without the meshes in --data, icospheres stand in.
 """
 

@@ -19,7 +19,7 @@ print("LOADED", *sorted(loaded))
 
 @pytest.fixture(scope="module")
 def loaded():
-    """What the package loads beyond Taichi, which loads some of these itself where it finds them."""
+    """What the package loads beyond Taichi, which loads some of these itself where they are."""
     run = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     return run.stdout.split("LOADED")[1].split()
 

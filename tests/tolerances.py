@@ -158,6 +158,6 @@ MEGABYTES_OF_500_TAPES = 10
 # tens of roundings of 1e-16. Largest difference seen: 7e-16.
 BY_HAND_AND_BY_TAICHI = 1e-13
 
-# The alpha of a soft triangle, added up, and its derivative, against the area in pixels: corners are
-# rounded, and stick out. Seen: 8e-4 for a side of 160 pixels and sigma of 1.6 pixels squared.
+# The alpha of a soft triangle, added up, and its derivative, against the area in pixels: corners
+# are rounded, and stick out. Seen: 8e-4 for a side of 160 pixels and sigma of 1.6 pixels squared.
 AREA_OF_SOFT_TRIANGLE = 2e-3
