@@ -1,6 +1,8 @@
 """Further channels that a pass may draw beside its image, by name."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Union
 
 from taichi_softras.rasterizers.fragments import pass_on, pass_on_vjp
 from taichi_softras.shading.base import Shading
@@ -38,7 +40,7 @@ OUTPUTS = {
 }
 
 
-def choose_outputs(outputs: object) -> dict:
+def choose_outputs(outputs: Union[str, Sequence[str], dict]) -> dict:
     """The shadings of outputs by their names.
 
     Args:
