@@ -9,7 +9,7 @@ import taichi as ti
 
 from taichi_softras.funcs.lookups import CUBES, TEXELS
 from taichi_softras.rasterizers.base import Rasterizer, check_rasterizer
-from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.rasterizers.fragments import SILHOUETTE, Surface
 from taichi_softras.rasterizers.k_nearest import Fragments, KNearest
 from taichi_softras.rasterizers.planes import pixels_from_planes, planes_from_pixels
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
@@ -62,31 +62,15 @@ def rasterize(
     workspace = Workspace()
     corners_array = _upload(corners, (views, drawn_faces, *corners.shape[2:]), dtype)
 
-    is_shading = isinstance(colors, Shading)
-    lookup, entries, num_color, shadings = None, 3, 0, []
-    if is_shading:
-        shadings, colors = [colors], None
-        if set(shadings[0].varyings) - {"depth"}:
-            raise ValueError(
-                f"rasterize knows the depth of corners alone, {type(shadings[0]).__name__} reads "
-                f"{', '.join(shadings[0].varyings)}: use a Renderer"
-            )
-    if colors is not None:
-        colors = _checked("colors", colors, dtype)
-        _check_colors(colors.shape, views, faces)
-        lookup = {4: None, 5: TEXELS, 6: CUBES}[colors.ndim]
-        entries, num_color, shadings = math.prod(colors.shape[2:-1]), colors.shape[-1], [Unlit()]
-    shader = compose(shadings, num_color, lookup).shader
-    nothing = workspace.get("nothing", (1, 1, 1, 1))
-    surface = Surface(nothing, nothing, workspace.get("no_uniforms", (1, 1)))
-    if is_shading and shader.num_varyings:
-        depths = workspace.get("corner_depths", (views, drawn_faces, 3, 1))
-        load_depths(corners_array, depths)
-        surface = surface._replace(varyings=depths)
-    elif colors is not None:
-        table = _upload(colors, (colors.shape[0], drawn_faces, entries, num_color), dtype)
-        surface = surface._replace(**{"varyings" if lookup is None else "textures": table})
-
+    is_depth = isinstance(colors, Shading)
+    if is_depth:
+        shader, surface = _lay_depths(workspace, colors, corners_array)
+        colors = None
+    else:
+        if colors is not None:
+            colors = _checked("colors", colors, dtype)
+            _check_colors(colors.shape, views, faces)
+        shader, surface = lay_colors(workspace, colors)
     rasterization = rasterizer.forward(workspace, corners_array, shader, surface, (height, width))
     image = np.empty((views, height, width, shader.num_channels + 1), dtype)
     pixels_from_planes(rasterization.image, image)
@@ -98,12 +82,12 @@ def rasterize(
         planes_from_pixels(grad_image, rasterization.grad_image)
         rasterization.backward()
         grad_surface = rasterization.grad_surface
-        if is_shading and shader.num_varyings:
+        if is_depth and shader.num_varyings:
             load_depths_backward(grad_surface.varyings, rasterization.grad_corners)
         grad_corners = rasterization.grad_corners.to_numpy()[:, :faces]
         grad_colors = None
         if colors is not None:
-            grad_table = grad_surface.varyings if lookup is None else grad_surface.textures
+            grad_table = grad_surface.textures if shader.has_textures else grad_surface.varyings
             grad_colors = grad_table.to_numpy()[:, :faces].reshape(colors.shape)
         return grad_corners, grad_colors
 
@@ -133,6 +117,40 @@ def fragments(
     views, faces = corners.shape[:2]
     corners_array = _upload(corners, (views, max(faces, 1), *corners.shape[2:]), dtype)
     return rasterizer.fragments(Workspace(), corners_array, image_size)
+
+
+def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:
+    """The shader that draws colours as they are, and a surface that has them.
+
+    Args:
+        workspace: keeps what is empty.
+        colors: as for `rasterize`, checked; None for the silhouette.
+    """
+    nothing = workspace.get("nothing", (1, 1, 1, 1))
+    surface = Surface(nothing, nothing, workspace.get("no_uniforms", (1, 1)))
+    if colors is None:
+        return SILHOUETTE, surface
+    lookup = {4: None, 5: TEXELS, 6: CUBES}[colors.ndim]
+    entries, channels = math.prod(colors.shape[2:-1]), colors.shape[-1]
+    shape = (colors.shape[0], max(colors.shape[1], 1), entries, channels)
+    table = _upload(colors, shape, colors.dtype)
+    name = "varyings" if lookup is None else "textures"
+    return compose([Unlit()], channels, lookup).shader, surface._replace(**{name: table})
+
+
+def _lay_depths(workspace: Workspace, shading: Shading, corners: ti.Ndarray) -> tuple:
+    """As `lay_colors`, for a shading of the depths of corners."""
+    if set(shading.varyings) - {"depth"}:
+        raise ValueError(
+            f"rasterize knows the depth of corners alone, {type(shading).__name__} reads "
+            f"{', '.join(shading.varyings)}: use a Renderer"
+        )
+    shader, surface = compose([shading], 0, None).shader, lay_colors(workspace, None)[1]
+    if shader.num_varyings:
+        depths = workspace.get("corner_depths", (*corners.shape[:3], 1))
+        load_depths(corners, depths)
+        surface = surface._replace(varyings=depths)
+    return shader, surface
 
 
 @ti.kernel

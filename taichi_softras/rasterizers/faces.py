@@ -23,13 +23,12 @@ def load_clip_corner(corners: ti.template(), view: int, face: int, corner: ti.te
     """A corner in NDC, its 1 / w and depth / w; two of the three kinds of `corners` differ in w."""
     x, y = corners[view, face, corner, 0], corners[view, face, corner, 1]
     depth = corners[view, face, corner, 2]
-    w = depth
-    if corners.shape[3] == 4:
-        w = corners[view, face, corner, 3]
+    w = corners[view, face, corner, corners.shape[3] - 1]  # of divided corners the depth
     inverse_w = 1.0 / w
     divisor = ti.select(corners.shape[3] == 4, inverse_w, 1.0)
     depth_over_w = ti.select(corners.shape[3] == 4, depth * inverse_w, 1.0)
     return ti.Struct(
+        given=ti.abs(x) + ti.abs(y) + ti.abs(depth) + ti.abs(w),  # what is not finite makes it so
         position=vec2(x, y) * divisor,
         depth=depth,
         w=w,
@@ -88,10 +87,7 @@ def set_up_faces(
         a, b, c = corner_a.position, corner_b.position, corner_c.position
         depths = vec3(corner_a.depth, corner_b.depth, corner_c.depth)
         ws = vec3(corner_a.w, corner_b.w, corner_c.w)
-        given = 0.0  # what is not finite makes this so
-        for corner in ti.static(range(3)):
-            for k in range(corners.shape[3]):
-                given += ti.abs(corners[view, face, corner, k])
+        given = corner_a.given + corner_b.given + corner_c.given
         is_finite = not (ti.math.isnan(given) or ti.math.isinf(given))
         area = cross(b - a, c - a)
         size = ti.abs(a).sum() + ti.abs(b).sum() + ti.abs(c).sum() + ti.abs(depths).sum()

@@ -64,8 +64,8 @@ class Structure:
 
     @property
     def first_uniform(self) -> int:
-        """Of a face's sums."""
-        return VARYINGS + 3 * self.shader.num_varyings
+        """Of a face's sums; a silhouette has those of positions alone."""
+        return VARYINGS + 3 * self.shader.num_varyings if self.has_color else INVERSE_WS
 
     @property
     def num_sums(self) -> int:

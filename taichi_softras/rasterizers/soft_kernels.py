@@ -314,10 +314,13 @@ def pull_back_faces(
                 i = view * numbers.num_faces + index
                 totals = sum_lanes(sums, 0, structure.first_uniform)
                 for corner in ti.static(range(3)):
-                    grad = pull_back_corner(records, i, corner, grad_corners.shape[3], totals)
-                    for k in ti.static(range(4)):
-                        if k < grad_corners.shape[3]:
-                            grad_corners[view, index, corner, k] = grad[k]
+                    grad = pull_back_corner(
+                        structure, records, i, corner, grad_corners.shape[3], totals
+                    )
+                    for k in ti.static(range(3)):
+                        grad_corners[view, index, corner, k] = grad[k]
+                    if grad_corners.shape[3] == 4:
+                        grad_corners[view, index, corner, 3] = grad[3]
                     for k in ti.static(range(structure.shader.num_varyings)):
                         entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
                         varyings_of_views[view, face.source, corner, k] = totals[entry]
@@ -479,7 +482,7 @@ def pull_back_tiles(
                         )
         totals = ti.Vector([sums[entry][0] for entry in ti.static(range(structure.num_sums))])
         for corner in ti.static(range(3)):
-            grad = pull_back_corner(records, i, corner, grad_corners.shape[3], totals)
+            grad = pull_back_corner(structure, records, i, corner, grad_corners.shape[3], totals)
             for k in ti.static(range(4)):
                 if k < grad_corners.shape[3]:
                     ti.atomic_add(grad_corners[view, index, corner, k], grad[k])
@@ -496,6 +499,7 @@ def pull_back_tiles(
 
 @ti.func
 def pull_back_corner(
+    structure: ti.template(),
     records: ti.template(),
     i: int,
     corner: ti.template(),
@@ -503,14 +507,13 @@ def pull_back_corner(
     totals: ti.template(),
 ):
     """The gradient at a corner's components from a face's sums."""
+    grad_inverse_w, grad_depth_over_w = 0.0, 0.0
+    if ti.static(structure.has_color):
+        grad_inverse_w = totals[INVERSE_WS + corner]
+        grad_depth_over_w = totals[DEPTHS_OVER_W + corner]
+    grad_position = vec2(totals[POSITIONS + 2 * corner], totals[POSITIONS + 2 * corner + 1])
     return clip_corner_vjp(
-        records,
-        i,
-        corner,
-        num_components,
-        vec2(totals[POSITIONS + 2 * corner], totals[POSITIONS + 2 * corner + 1]),
-        totals[INVERSE_WS + corner],
-        totals[DEPTHS_OVER_W + corner],
+        records, i, corner, num_components, grad_position, grad_inverse_w, grad_depth_over_w
     )
 
 

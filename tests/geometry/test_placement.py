@@ -40,8 +40,8 @@ from taichi_softras.placement import (
     place_scene_backward,
     place_scene_tangent,
 )
-from taichi_softras.workspace import Workspace
 from taichi_softras.scene import primitives
+from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.reference.placement import place
 
