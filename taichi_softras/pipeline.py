@@ -112,7 +112,8 @@ class Pipeline:
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
         self.fragment_uniforms = workspace.get("fragment_uniforms", shape)
         self.rasterization: Optional[Rasterization] = None
-        self._drawn: Optional[tuple] = None  # the rasterizer, first view and number of views of `rasterization`
+        # of `rasterization`: the rasterizer, first view, number of views
+        self._drawn: Optional[tuple] = None
 
     def _make_layout(self, kinds: Kinds, num_entries: int) -> Layout:
         composition, columns = self.composition, self.composition.columns

@@ -7,7 +7,7 @@ What a user or a simulation touches are fields. One kernel gathers them into arr
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Callable, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -285,7 +285,7 @@ class Renderer:
         """(B, V, 3) array: x_ndc, y_ndc, depth; x = y = 0 where not in front of the camera."""
         return self._without_tape(self._pipeline.project_vertices)
 
-    def _without_tape(self, look: Callable, *arguments) -> object:
+    def _without_tape(self, look: Callable, *arguments) -> Any:
         """What `look` finds in the scene as it is; a tape does not record it."""
         found = []  # Taichi drops what a function without gradient returns
 

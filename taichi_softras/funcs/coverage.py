@@ -5,7 +5,6 @@ adjoint. Coverage is D = sigmoid(delta d^2 / sigma), Soft Rasterizer eq. 1.
 """
 
 import math
-
 from typing import Callable
 
 import taichi as ti

@@ -5,7 +5,7 @@ A face brings values at its corners (varyings, which are interpolated) and a tex
 channels of the image. It is compiled into the rasterizer's kernels.
 """
 
-from typing import Callable, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -113,7 +113,7 @@ def texture_resolution(shader: Shader, textures: ti.Ndarray) -> int:
     return round(textures.shape[2] ** (1 / shader.lookup.num_axes)) if shader.lookup else 0
 
 
-def background_of(shader: Shader, background: Union[float, tuple], far: float) -> tuple:
+def background_of(shader: Shader, background: Any, far: float) -> tuple:
     """(C,) what each channel shows where no face is.
 
     Args:
