@@ -123,6 +123,10 @@ def test_an_output(backend, added):
 
     gradients = pull_back(renderer, output, cotangent)
     assert_gradient_is_the_difference(vertices, gradients, loss)
+    pair = {"one": added.outputs["disparity"], "other": added.outputs["disparity"]}
+    twice = make_renderer(soft(), added.outputs["disparity"], outputs=pair)
+    for name in pair:  # each has its own gradient, though all are one value
+        np.testing.assert_allclose(pull_back(twice, twice.outputs[name], cotangent), gradients)
     hard = make_renderer(added.Sharp(), tsr.Depth(), outputs=added.outputs)
     depth, alpha = np.moveaxis(hard.render().to_numpy(), -1, 0)
     expected = np.where(alpha == 1, 1 / depth, 0)
@@ -229,6 +233,8 @@ def test_wrong_shadings_are_named(backend, added):
         make_renderer(shading=object())
     with pytest.raises(ValueError, match="'dpeth'"):
         make_renderer(outputs=["dpeth"])
+    with pytest.raises(ValueError, match="output 'mask' has no channels"):
+        make_renderer(outputs={"mask": tsr.Silhouette()})
 
 
 @pytest.mark.cpu

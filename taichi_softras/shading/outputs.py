@@ -47,9 +47,12 @@ def choose_outputs(outputs: Union[str, Sequence[str], dict]) -> dict:
         outputs: names of `OUTPUTS`, or a dictionary of names and shadings.
 
     Raises:
-        ValueError: for a name that is unknown.
+        ValueError: for a name that is unknown, a shading that draws nothing.
     """
     if isinstance(outputs, dict):
+        for name, shading in outputs.items():
+            if getattr(shading, "channels", None) == 0:
+                raise ValueError(f"output {name!r} has no channels: alpha is the image's last")
         return dict(outputs)
     names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     for name in names:
