@@ -2,7 +2,7 @@
 
 import math
 import operator
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -63,7 +63,7 @@ def rasterize(
     corners_array = _upload(corners, (views, drawn_faces, *corners.shape[2:]), dtype)
 
     is_depth = isinstance(colors, Shading)
-    if is_depth:
+    if isinstance(colors, Shading):
         shader, surface = _lay_depths(workspace, colors, corners_array)
         colors = None
     else:
@@ -223,7 +223,7 @@ def _check_colors(shape: tuple, views: int, faces: int) -> None:
         raise ValueError(f"colors need at least one channel, got shape {shape}")
 
 
-def _upload(values: np.ndarray, shape: tuple, dtype: type) -> ti.Ndarray:
+def _upload(values: np.ndarray, shape: tuple, dtype: Any) -> ti.Ndarray:
     """An array of `shape` on the device, zeros where there are no values."""
     result = ti.ndarray(float, shape)
     result.from_numpy(values.reshape(shape) if values.size else np.zeros(shape, dtype))

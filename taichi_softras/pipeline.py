@@ -5,7 +5,8 @@
 Arrays in, arrays out: no field, no tape, no autodiff of Taichi's.
 """
 
-from typing import NamedTuple, Optional
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Optional
 
 import taichi as ti
 
@@ -111,7 +112,8 @@ class Pipeline:
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
         self.fragment_uniforms = workspace.get("fragment_uniforms", shape)
         self.rasterization: Optional[Rasterization] = None
-        self._drawn = None  # the rasterizer, first view and number of views of `rasterization`
+        # of `rasterization`: the rasterizer, first view, number of views
+        self._drawn: Optional[tuple] = None
 
     def _make_layout(self, kinds: Kinds, num_entries: int) -> Layout:
         composition, columns = self.composition, self.composition.columns
@@ -187,7 +189,7 @@ class Pipeline:
         if self.composition.shader.num_uniforms:
             add_rows(grad_surface.uniforms, first, is_first, self.grad_fragment_uniforms)
 
-    def push_forward(self, tangents: list) -> ti.Ndarray:
+    def push_forward(self, tangents: Iterable[tuple]) -> ti.Ndarray:
         """(P, B, C + 1, H, W): derivatives of the image by P numbers, of all views in one pass.
 
         Args:
@@ -246,7 +248,7 @@ class Pipeline:
     def _scene_numbers(self) -> SceneNumbers:
         return SceneNumbers(self.scene.vertices, self.scene.albedo, self.scene.uniforms)
 
-    def _like(self, kind: str, arrays: tuple, *before: int) -> tuple:
+    def _like(self, kind: str, arrays: Any, *before: int) -> Any:
         """Arrays of the same shapes in a named tuple of the same type, with axes before them."""
         names = (f"{kind}_{name}" for name in arrays._fields)
         return type(arrays)(*(self._get_like(*pair, *before) for pair in zip(names, arrays)))

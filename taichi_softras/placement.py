@@ -107,7 +107,7 @@ def allocate_grad_tables(
 
 
 @ti.kernel
-def place_scene(
+def place_scene(  # one launch for all stages, so all arrays are its arguments
     vertices: array(float, 3),  # (n, V, 3) world
     faces: array(int, 2),  # (F, 3)
     corner_starts: array(int, 1),  # (V + 1,)
@@ -141,7 +141,7 @@ def place_scene(
 
 
 @ti.kernel
-def place_scene_backward(
+def place_scene_backward(  # as `place_scene`
     vertices: array(float, 3),  # (n, V, 3) world
     faces: array(int, 2),  # (F, 3)
     corner_starts: array(int, 1),  # (V + 1,)
@@ -193,7 +193,7 @@ def place_scene_backward(
 
 
 @ti.kernel
-def place_scene_tangent(
+def place_scene_tangent(  # as `place_scene`
     vertices: array(float, 3),  # (n, V, 3) world
     faces: array(int, 2),  # (F, 3)
     corner_starts: array(int, 1),  # (V + 1,)

@@ -7,7 +7,7 @@ What a user or a simulation touches are fields. One kernel gathers them into arr
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Callable, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -42,7 +42,7 @@ from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.lights import Lights
 from taichi_softras.scene.mesh import Mesh
 from taichi_softras.scene.spherical_harmonics import SphericalHarmonics
-from taichi_softras.shading.base import Shading, compose, uniform_values
+from taichi_softras.shading.base import Composition, Shading, compose, uniform_values
 from taichi_softras.shading.flat import Flat
 from taichi_softras.shading.outputs import choose_outputs
 from taichi_softras.tape import TapeMemory
@@ -285,7 +285,7 @@ class Renderer:
         """(B, V, 3) array: x_ndc, y_ndc, depth; x = y = 0 where not in front of the camera."""
         return self._without_tape(self._pipeline.project_vertices)
 
-    def _without_tape(self, look: Callable, *arguments) -> object:
+    def _without_tape(self, look: Callable, *arguments) -> Any:
         """What `look` finds in the scene as it is; a tape does not record it."""
         found = []  # Taichi drops what a function without gradient returns
 
@@ -399,7 +399,7 @@ class Renderer:
         width = self.image_size[1]
         return width, -(-width // lanes), lanes
 
-    def _make_pipeline(self, composition: object) -> Pipeline:
+    def _make_pipeline(self, composition: Composition) -> Pipeline:
         mesh, lights = self.mesh, self.lights
         is_lit = composition.light is not None
         numbers = sum(num_elements(f) * num_components(f) for f, *_ in lights.uniform_fields)
@@ -420,7 +420,7 @@ class Renderer:
             mesh.is_moving,
         )
 
-    def _collect_uniforms(self, composition: object) -> tuple:
+    def _collect_uniforms(self, composition: Composition) -> tuple:
         """Fields of cameras and lights with their places, and those of the shadings."""
         fields = list(self.cameras.uniform_fields)
         if composition.light is not None:

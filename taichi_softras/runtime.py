@@ -53,10 +53,15 @@ def task_block() -> int:
     return CPU_BLOCK if is_cpu() else 1
 
 
+def is_double() -> bool:
+    """Whether `float` in kernels has 64 bits, as `ti.init(default_fp=...)` says."""
+    return impl.current_cfg().default_fp == ti.f64
+
+
 def default_numpy_float() -> type:
-    """np.float32 or np.float64, as `ti.init(default_fp=...)` says."""
+    """np.float32 or np.float64, as `float` in kernels."""
     require_taichi()
-    return np.float64 if impl.current_cfg().default_fp == ti.f64 else np.float32
+    return np.float64 if is_double() else np.float32
 
 
 def recording_tape() -> object:

@@ -3,6 +3,8 @@
 Both are streams: a pixel keeps a few numbers, each face changes them, in any order.
 """
 
+from typing import Callable
+
 import taichi as ti
 
 from taichi_softras.funcs.numeric import exp
@@ -21,9 +23,9 @@ class AlphaAggregation:
     """
 
     start: float
-    add: object
-    resolve: object
-    slope: object
+    add: Callable
+    resolve: Callable
+    slope: Callable
 
 
 @ti.func
@@ -111,8 +113,8 @@ class ColorAggregation:
             exp(z / gamma), does not fall below this.
     """
 
-    meet: object
-    weight: object
+    meet: Callable
+    weight: Callable
     is_soft: bool
     background_floor: float = 0.0
 

@@ -5,6 +5,7 @@ adjoint. Coverage is D = sigmoid(delta d^2 / sigma), Soft Rasterizer eq. 1.
 """
 
 import math
+from typing import Callable
 
 import taichi as ti
 from taichi.math import vec2, vec3
@@ -25,8 +26,8 @@ class Distance:
         has_reach: whether a face covers pixels outside of its edges.
     """
 
-    signed: object
-    signed_vjp: object
+    signed: Callable
+    signed_vjp: Callable
     has_reach: bool
 
     def reach(self, sigma: float, cutoff: float) -> float:

@@ -1,5 +1,7 @@
 """From a pixel's barycentric weights to depth and to a point on the face."""
 
+from typing import Callable
+
 import taichi as ti
 from taichi.math import vec3
 
@@ -62,8 +64,8 @@ class Clipping:
         clip_vjp: (weights, grad_clipped) -> grad_weights.
     """
 
-    clip: object
-    clip_vjp: object
+    clip: Callable
+    clip_vjp: Callable
 
 
 CLIP_TO_RANGE = Clipping(clip_weights, clip_weights_vjp)
@@ -156,8 +158,8 @@ class Interpolation:
         place_vjp: the adjoint.
     """
 
-    place: object
-    place_vjp: object
+    place: Callable
+    place_vjp: Callable
 
 
 PERSPECTIVE = Interpolation(place_in_perspective, place_in_perspective_vjp)

@@ -1,5 +1,7 @@
 """Textures of single faces: a point of a face in, the entries around it and their shares out."""
 
+from typing import Callable
+
 import taichi as ti
 from taichi.math import vec3
 
@@ -24,10 +26,10 @@ class Lookup:
 
     num_axes: int
     count: int
-    entries: object
-    slopes: object
+    entries: Callable
+    slopes: Callable
     is_smooth: bool
-    place: object
+    place: Callable
 
 
 @ti.func

@@ -38,13 +38,13 @@ CPU_BLOCK = 512  # Taichi runs this many neighbouring iterations of a CPU loop o
 class SceneArrays(NamedTuple):
     """The scene. n is 1, or the number B of views: each has vertices of its own."""
 
-    vertices: object  # (n, V, 3) world
-    faces: object  # (F, 3) int
-    corner_starts: object  # (V + 1,) int
-    corners_of_vertex: object  # (3F,) int: 3 * face + corner, those of a vertex together
-    albedo: object  # (A, N, C): (V, 1, C) of vertices, or (F, N, C) textures of faces
-    uniforms: object  # (32 Bc + numbers of the lights,): Bc, 1 or B, cameras, then the lights
-    layout: object  # (len(Layout),) int
+    vertices: ti.Ndarray  # (n, V, 3) world
+    faces: ti.Ndarray  # (F, 3) int
+    corner_starts: ti.Ndarray  # (V + 1,) int
+    corners_of_vertex: ti.Ndarray  # (3F,) int: 3 * face + corner, those of a vertex together
+    albedo: ti.Ndarray  # (A, N, C): (V, 1, C) of vertices, or (F, N, C) textures of faces
+    uniforms: ti.Ndarray  # (32 Bc + numbers of the lights,): Bc, 1 or B, cameras, then the lights
+    layout: ti.Ndarray  # (len(Layout),) int
 
 
 class Layout(NamedTuple):
@@ -98,35 +98,35 @@ class Tables(NamedTuple):
     A row is a vertex, or a face behind all vertices.
     """
 
-    matrices: object  # (Bc, 4, 4) rows x_clip, y_clip (NDC over w), depth, w_clip; from world
-    normals: object  # (S, V + F, 3) world; of faces as long as twice their area; or (1, 1, 3)
-    lights: object  # (S, V + F, 3) of the rows that are lit; or (1, 1, 3)
+    matrices: ti.Ndarray  # (Bc, 4, 4) rows x_clip, y_clip (NDC over w), depth, w_clip; from world
+    normals: ti.Ndarray  # (S, V + F, 3) world; of faces as long as twice their area; or (1, 1, 3)
+    lights: ti.Ndarray  # (S, V + F, 3) of the rows that are lit; or (1, 1, 3)
 
 
 class Placed(NamedTuple):
     """What a rasterizer reads."""
 
-    corners: object  # (b, F, 3, 4) x_clip, y_clip, depth, w_clip
-    varyings: object  # (1 or b, F, 3, K) colours, if vertices have them, and other attributes
-    textures: object  # (1 or b, F, N, C)
+    corners: ti.Ndarray  # (b, F, 3, 4) x_clip, y_clip, depth, w_clip
+    varyings: ti.Ndarray  # (1 or b, F, 3, K) colours, if vertices have them, and other attributes
+    textures: ti.Ndarray  # (1 or b, F, N, C)
 
 
 class GradTables(NamedTuple):
     """What the adjoints of the stages hand to each other."""
 
-    vertices_clip: object  # (b, V, 4) as corners, summed over the faces around
-    normals: object  # (S, V + F, 3); or (1, 1, 3)
-    corner_lights: object  # (S, F, 3, 3) at the light of each corner; or (1, 1, 1, 3)
-    lights: object  # (S, V + F, 3); or (1, 1, 3)
-    partials: object  # (T, 16 min(Bc, b) + numbers of the lights) of T shares of the vertices
+    vertices_clip: ti.Ndarray  # (b, V, 4) as corners, summed over the faces around
+    normals: ti.Ndarray  # (S, V + F, 3); or (1, 1, 3)
+    corner_lights: ti.Ndarray  # (S, F, 3, 3) at the light of each corner; or (1, 1, 1, 3)
+    lights: ti.Ndarray  # (S, V + F, 3); or (1, 1, 3)
+    partials: ti.Ndarray  # (T, 16 min(Bc, b) + numbers of the lights) of T shares of the vertices
 
 
 class SceneNumbers(NamedTuple):
     """What of a scene has a gradient and a tangent, in the shapes of `SceneArrays`."""
 
-    vertices: object
-    albedo: object
-    uniforms: object
+    vertices: ti.Ndarray
+    albedo: ti.Ndarray
+    uniforms: ti.Ndarray
 
 
 def loop_block() -> int:

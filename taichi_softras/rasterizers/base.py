@@ -3,7 +3,7 @@
 import abc
 import math
 import numbers
-from typing import ClassVar, Optional, Union
+from typing import Any, ClassVar, Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -109,7 +109,7 @@ class Rasterizer(abc.ABC):
         corners: ti.Ndarray,
         image_size: tuple,
         faces_per_pixel: Optional[int] = None,
-    ) -> object:
+    ) -> Any:
         """The nearest faces of each pixel; a ValueError of rasterizers that do not look for them.
 
         Args:

@@ -98,7 +98,7 @@ class Bins:
 
 
 @ti.kernel
-def set_up_and_count(
+def set_up_and_count(  # one launch for three stages
     corners: array(float, 4),  # (B, F, 3, 3 or 4)
     height: int,
     width: int,

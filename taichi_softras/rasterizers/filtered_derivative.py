@@ -5,7 +5,7 @@ derivative of its code.
 """
 
 import dataclasses
-from typing import ClassVar, Union
+from typing import Callable, ClassVar, Union
 
 import taichi as ti
 from taichi.math import vec2, vec3
@@ -185,7 +185,7 @@ class SlopeRule:
         has_outlines: whether there are outlines.
     """
 
-    shares: object
+    shares: Callable
     has_outlines: bool
 
 

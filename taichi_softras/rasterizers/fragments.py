@@ -5,7 +5,7 @@ A face brings values at its corners (varyings, which are interpolated) and a tex
 channels of the image. It is compiled into the rasterizer's kernels.
 """
 
-from typing import NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -33,14 +33,14 @@ class Part:
             for the rasterizer's background.
     """
 
-    fragment: object
-    fragment_vjp: object
+    fragment: Callable
+    fragment_vjp: Callable
     inputs: tuple
     uniforms: tuple
     first_channel: int
     num_channels: int
     moves_edges: bool = True
-    background: object = None
+    background: Union[float, str, None] = None
 
 
 @value
@@ -113,7 +113,7 @@ def texture_resolution(shader: Shader, textures: ti.Ndarray) -> int:
     return round(textures.shape[2] ** (1 / shader.lookup.num_axes)) if shader.lookup else 0
 
 
-def background_of(shader: Shader, background: object, far: float) -> tuple:
+def background_of(shader: Shader, background: Any, far: float) -> tuple:
     """(C,) what each channel shows where no face is.
 
     Args:

@@ -3,11 +3,13 @@
 The gradient at the surface is exact.
 """
 
+from typing import Any
+
 import taichi as ti
 from taichi.math import vec3
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE
-from taichi_softras.rasterizers.base import NO_FACE, Rasterization, Rasterizer
+from taichi_softras.rasterizers.base import NO_FACE, Rasterization
 from taichi_softras.rasterizers.binning import FaceArrays
 from taichi_softras.rasterizers.faces import SOURCE_FACE, load_planes
 from taichi_softras.rasterizers.fragments import (
@@ -38,7 +40,7 @@ class ZBufferRasterization(Rasterization):
 
     def __init__(
         self,
-        method: Rasterizer,
+        method: Any,  # a `Rasterizer` with `near` and `double_sided`
         workspace: Workspace,
         corners: ti.Ndarray,
         shader: Shader,

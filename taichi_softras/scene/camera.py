@@ -159,7 +159,7 @@ class Camera:
         return cls(pose, arrays, needs_grad)
 
     @property
-    def kinds(self) -> tuple:
+    def kinds(self) -> tuple[int, int]:
         """What pose and projection are given by, see `geometry.scene_arrays`."""
         pose = POSE_MATRIX if self.eye is None else LOOK_AT
         if self.fov_y_degrees is not None:

@@ -88,31 +88,24 @@ def compose(shadings: list, num_color: int, lookup: Optional[Lookup]) -> Composi
         ValueError: for a shading without `fragment` or `fragment_vjp`, unknown varyings or of
             another number of components, colours that are lit in two ways.
     """
-    drawn = [shading for shading in shadings if getattr(shading, "channels", None) != 0]
-    for shading in drawn:
-        _check_shading(shading, num_color)
-    drawn.sort(key=lambda shading: not shading.moves_edges)  # as rasterizers want their parts
-    names = dict.fromkeys(name for shading in drawn for name in shading.varyings)
-    reads_color = COLOR in names
+    order = [k for k, shading in enumerate(shadings) if getattr(shading, "channels", None) != 0]
+    for k in order:
+        _check_shading(shadings[k], num_color)
+    order.sort(key=lambda k: not shadings[k].moves_edges)  # as rasterizers want their parts
+    drawn = [shadings[k] for k in order]
     sizes = {**VARYINGS, COLOR: num_color}
-    columns, num_varyings = {}, 0
-    for name in sorted(names, key=lambda name: name != COLOR):  # colours have the first columns
-        if name != COLOR or lookup is None:
-            columns[name] = num_varyings
-            num_varyings += sizes[name]
-    places = {**columns}
-    if reads_color and lookup is not None:
-        places[COLOR] = num_varyings  # samples follow the varyings
+    places, num_varyings = _place_varyings(drawn, sizes, lookup)
+    reads_color = COLOR in places
 
-    parts, uniforms, channels = [], [], {}
+    parts, uniforms, channels = [], [], [range(0)] * len(shadings)
     num_uniforms = num_channels = 0
-    for shading in drawn:
+    for k, shading in zip(order, drawn):
         own = []
         for name, size in shading.uniforms.items():
             uniforms.append((shading, name, num_uniforms))
             own += range(num_uniforms, num_uniforms + size)
             num_uniforms += size
-        inputs = [places[name] + k for name in shading.varyings for k in range(sizes[name])]
+        inputs = [places[name] + i for name in shading.varyings for i in range(sizes[name])]
         count = num_color if shading.channels is None else shading.channels
         parts.append(
             Part(
@@ -126,7 +119,7 @@ def compose(shadings: list, num_color: int, lookup: Optional[Lookup]) -> Composi
                 shading.background,
             )
         )
-        channels[id(shading)] = range(num_channels, num_channels + count)
+        channels[k] = range(num_channels, num_channels + count)
         num_channels += count
     shader = Shader(
         tuple(parts),
@@ -136,20 +129,31 @@ def compose(shadings: list, num_color: int, lookup: Optional[Lookup]) -> Composi
         num_uniforms,
         num_channels,
     )
+    columns = {name: place for name, place in places.items() if place < num_varyings}
+    return Composition(shader, channels, columns, uniforms, _light_of(drawn), reads_color)
+
+
+def _place_varyings(drawn: list, sizes: dict, lookup: Optional[Lookup]) -> tuple:
+    """Where the numbers of each name begin, and how many are interpolated; samples follow them."""
+    names = dict.fromkeys(name for shading in drawn for name in shading.varyings)
+    places, num_varyings = {}, 0
+    for name in sorted(names, key=lambda name: name != COLOR):  # colours have the first columns
+        if name != COLOR or lookup is None:
+            places[name] = num_varyings
+            num_varyings += sizes[name]
+    if COLOR in names:
+        places.setdefault(COLOR, num_varyings)
+    return places, num_varyings
+
+
+def _light_of(drawn: list) -> Optional[str]:
     lights = {shading.light for shading in drawn if COLOR in shading.varyings}
     if len(lights) > 1:
         raise ValueError(
             f"the mesh's colours cannot be lit by {' and '.join(map(str, sorted(lights, key=str)))}"
             " in one pass: draw one of the shadings with a renderer of its own"
         )
-    return Composition(
-        shader,
-        [channels.get(id(shading), range(0)) for shading in shadings],
-        columns,
-        uniforms,
-        lights.pop() if lights else None,
-        reads_color,
-    )
+    return lights.pop() if lights else None
 
 
 def _check_shading(shading: Shading, num_color: int) -> None:

@@ -1,6 +1,8 @@
 """Further channels that a pass may draw beside its image, by name."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Union
 
 from taichi_softras.rasterizers.fragments import pass_on, pass_on_vjp
 from taichi_softras.shading.base import Shading
@@ -38,16 +40,19 @@ OUTPUTS = {
 }
 
 
-def choose_outputs(outputs: object) -> dict:
+def choose_outputs(outputs: Union[str, Sequence[str], dict]) -> dict:
     """The shadings of outputs by their names.
 
     Args:
         outputs: names of `OUTPUTS`, or a dictionary of names and shadings.
 
     Raises:
-        ValueError: for a name that is unknown.
+        ValueError: for a name that is unknown, a shading that draws nothing.
     """
     if isinstance(outputs, dict):
+        for name, shading in outputs.items():
+            if getattr(shading, "channels", None) == 0:
+                raise ValueError(f"output {name!r} has no channels: alpha is the image's last")
         return dict(outputs)
     names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     for name in names:
