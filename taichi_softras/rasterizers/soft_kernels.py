@@ -62,6 +62,14 @@ class Looks(NamedTuple):
     samples: list  # of the face's texture
 
 
+class Pulls(NamedTuple):
+    """What a row of fragments gives to a face's texture, a local vector each."""
+
+    shares: object  # of the pixels
+    used: list  # of 3
+    samples: list  # gradients
+
+
 @ti.kernel
 def draw_tiles(
     records: array(float, 2),  # (B * F, RECORD_SIZE)
@@ -352,8 +360,12 @@ def pull_back_face(
         for entry in ti.static(range(structure.first_uniform)):
             sums[entry][lane] = 0.0
     lanes = ti.static(range(LANES))
-    num_stashed = ti.static(4 + structure.shader.num_samples)
-    stash = [ti.Vector([0.0 for _ in lanes]) for _ in ti.static(range(num_stashed))]
+    shares = ti.Vector([0.0 for _ in lanes])
+    used = [ti.Vector([0.0 for _ in lanes]) for _ in ti.static(range(3))]
+    samples = [
+        ti.Vector([0.0 for _ in lanes]) for _ in ti.static(range(structure.shader.num_samples))
+    ]
+    pulls = ti.static(Pulls(shares, used, samples))
     i = view * numbers.num_faces + face.index
     first_column, last_column = boxes[i, 0], boxes[i, 1]
     for packet in range((last_column - first_column) // LANES + 1):
@@ -367,27 +379,44 @@ def pull_back_face(
                     structure, numbers, face, pixel, planes, grad_pixel, textures, sums, lane
                 )
                 if ti.static(structure.shader.has_textures):
-                    stash[0][lane] = pulled.share
+                    shares[lane] = pulled.share
                     for corner in ti.static(range(3)):
-                        stash[1 + corner][lane] = pulled.used[corner]
+                        used[corner][lane] = pulled.used[corner]
                     for channel in ti.static(range(structure.shader.num_samples)):
-                        stash[4 + channel][lane] = pulled.samples[channel]
+                        samples[channel][lane] = pulled.samples[channel]
             if ti.static(structure.shader.has_textures):
-                for lane in range(LANES):
-                    if stash[0][lane] > numbers.least_share:
-                        used = vec3(stash[1][lane], stash[2][lane], stash[3][lane])
-                        grad_samples = no_samples(structure.shader)
-                        for channel in ti.static(range(structure.shader.num_samples)):
-                            grad_samples[channel] = stash[4 + channel][lane]
-                        scatter(
-                            structure.shader,
-                            view,
-                            face.source,
-                            used,
-                            numbers.resolution,
-                            grad_samples,
-                            grad_textures,
-                        )
+                # within a view a task owns faces, each of which has a texture of its own
+                is_shared = grad_textures.shape[0] < planes.image.shape[0]
+                scatter_row(structure.shader, numbers, face, view, pulls, is_shared, grad_textures)
+
+
+@ti.func
+def scatter_row(
+    shader: ti.template(),
+    numbers: ti.template(),
+    face: ti.template(),
+    view: int,
+    pulls: ti.template(),
+    is_shared: int,
+    grad_textures: ti.template(),
+):
+    """Adds what a row of fragments gives to a face's texture."""
+    for lane in range(LANES):
+        if pulls.shares[lane] > numbers.least_share:
+            used = vec3(pulls.used[0][lane], pulls.used[1][lane], pulls.used[2][lane])
+            samples = no_samples(shader)
+            for channel in ti.static(range(shader.num_samples)):
+                samples[channel] = pulls.samples[channel][lane]
+            scatter(
+                shader,
+                view,
+                face.source,
+                used,
+                numbers.resolution,
+                samples,
+                is_shared,
+                grad_textures,
+            )
 
 
 @ti.func
@@ -398,16 +427,20 @@ def scatter(
     used: vec3,
     resolution: int,
     grad_samples: ti.template(),
+    is_shared: int,
     grad_textures: ti.template(),
 ):
-    """The adjoint of `look_up`; threads may share an entry: atomic."""
-    if ti.static(shader.has_textures):
-        entries, shares = shader.lookup.entries(used, resolution)
-        of_view = view % grad_textures.shape[0]
-        for k in ti.static(range(shader.lookup.count)):
-            for channel in ti.static(range(shader.num_samples)):
-                grad = grad_samples[channel] * shares[k]
+    """The adjoint of `look_up`; atomic, which costs most, only where threads share a texture."""
+    entries, shares = shader.lookup.entries(used, resolution)
+    of_view = view % grad_textures.shape[0]
+    for k in ti.static(range(shader.lookup.count)):
+        for channel in ti.static(range(shader.num_samples)):
+            grad = grad_samples[channel] * shares[k]
+            if is_shared:
                 ti.atomic_add(grad_textures[of_view, face, entries[k], channel], grad)
+            else:
+                before = grad_textures[of_view, face, entries[k], channel]
+                grad_textures[of_view, face, entries[k], channel] = before + grad
 
 
 @ti.func
@@ -444,9 +477,12 @@ def pull_back_tiles(
 ):
     """GPU: a thread owns a (tile, face) pair, sums over its pixels and adds the sums at the end."""
     clear(grad_corners)
-    clear(grad_varyings)
-    clear(grad_textures)
-    clear(grad_uniforms)
+    if ti.static(structure.shader.num_varyings > 0):
+        clear(grad_varyings)
+    if ti.static(structure.shader.has_textures):
+        clear(grad_textures)
+    if ti.static(structure.shader.num_uniforms > 0):
+        clear(grad_uniforms)
     for pair in range(num_pairs):
         faces = ti.static(FaceArrays(records, boxes))
         surface = ti.static(Surface(varyings, textures, uniforms))
@@ -478,6 +514,7 @@ def pull_back_tiles(
                             pulled.used,
                             numbers.resolution,
                             pulled.samples,
+                            1,
                             grad_textures,
                         )
         totals = ti.Vector([sums[entry][0] for entry in ti.static(range(structure.num_sums))])
