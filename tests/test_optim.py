@@ -88,11 +88,12 @@ def test_sgd_is_the_rule_of_torch(backend, fields, momentum):
 def test_steps_and_numbers_compile_nothing(backend, fields, optimizer, kernel):
     """All fields of an optimizer are one argument, which must be found again."""
     optimizer = optimizer(fields)
+    optimizer.step()
     before = len(kernel._primal.compiled_kernels)
     for step in range(3):
         optimizer.learning_rate = 0.1 * step
         optimizer.step()
-    assert len(kernel._primal.compiled_kernels) == before + 1
+    assert len(kernel._primal.compiled_kernels) == before > 0
 
 
 @ti.kernel
