@@ -5,6 +5,7 @@ Image-based 3D Reasoning", ICCV 2019. The gradient is the derivative of the imag
 is drawn, with the terms that the paper's code leaves out (docs/gradients.md).
 """
 
+import contextlib
 import dataclasses
 from typing import Optional, Union
 
@@ -36,7 +37,7 @@ from taichi_softras.rasterizers.soft_kernels import (
     pull_back_faces,
     pull_back_tiles,
 )
-from taichi_softras.runtime import CPU_BLOCK, default_numpy_float, is_cpu
+from taichi_softras.runtime import CPU_BLOCK, default_numpy_float, is_cpu, lean_compilation
 from taichi_softras.workspace import Workspace
 
 MOST_FACES_PER_TASK = 64  # CPU backward: large enough to hide what a task costs
@@ -203,35 +204,42 @@ class SoftRasterization(Rasterization):
             workspace.get("pixel_faces", shape, int),
         )
 
+    @property
+    def compilation(self) -> object:
+        """How kernels compile; those of silhouettes are small."""
+        return lean_compilation() if self.structure.has_color else contextlib.nullcontext()
+
     def draw(self) -> None:
         """Fills `image`, and the state that `backward` reads."""
         draw = draw_tiles if is_cpu() else draw_pixels
-        draw(
-            *self.bins.of_faces,
-            *self.bins.of_tiles,
-            *self.surface,
-            self.numbers,
-            self.sizes,
-            *self.planes,
-            self.structure,
-        )
+        with self.compilation:
+            draw(
+                *self.bins.of_faces,
+                *self.bins.of_tiles,
+                *self.surface,
+                self.numbers,
+                self.sizes,
+                *self.planes,
+                self.structure,
+            )
 
     def backward(self) -> None:
         """Fills `grad_corners` and `grad_surface` from `grad_image`."""
         inputs = (*self.surface, self.numbers, self.sizes, *self.planes, self.grad_image)
         outputs = (self.grad_corners, *self.grad_surface)
-        if is_cpu():
-            pull_back_faces(*self.bins.of_faces, *inputs, *self.parts, *outputs, self.structure)
-        else:
-            pull_back_tiles(
-                *self.bins.of_faces,
-                self.bins.of_tiles.faces,
-                self.bins.tiles,
-                self.bins.num_pairs,
-                *inputs,
-                *outputs,
-                self.structure,
-            )
+        with self.compilation:
+            if is_cpu():
+                pull_back_faces(*self.bins.of_faces, *inputs, *self.parts, *outputs, self.structure)
+            else:
+                pull_back_tiles(
+                    *self.bins.of_faces,
+                    self.bins.of_tiles.faces,
+                    self.bins.tiles,
+                    self.bins.num_pairs,
+                    *inputs,
+                    *outputs,
+                    self.structure,
+                )
 
     @property
     def parts(self) -> tuple:
