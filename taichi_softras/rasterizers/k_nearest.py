@@ -9,7 +9,7 @@ import dataclasses
 import math
 import warnings
 import weakref
-from typing import NamedTuple, Optional, Union
+from typing import ClassVar, NamedTuple, Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -92,6 +92,8 @@ class KNearest(Rasterizer):
     Raises:
         ValueError: for a number out of its range or an unknown name.
     """
+
+    has_jacobian: ClassVar[bool] = True
 
     faces_per_pixel: int = 50
     sigma: float = 1e-4

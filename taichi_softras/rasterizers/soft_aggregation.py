@@ -7,7 +7,7 @@ is drawn, with the terms that the paper's code leaves out (docs/gradients.md).
 
 import contextlib
 import dataclasses
-from typing import Optional, Union
+from typing import ClassVar, Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -30,6 +30,7 @@ from taichi_softras.rasterizers.fragments import (
     texture_resolution,
 )
 from taichi_softras.rasterizers.soft_fragments import Numbers, PixelArrays, Sizes, Structure
+from taichi_softras.rasterizers.soft_jacobian import push_pixels_forward
 from taichi_softras.rasterizers.soft_kernels import (
     LANES,
     draw_pixels,
@@ -77,6 +78,8 @@ class SoftAggregation(Rasterizer):
     Raises:
         ValueError: for a number out of its range or an unknown name.
     """
+
+    has_jacobian: ClassVar[bool] = True
 
     sigma: float = 1e-4
     gamma: float = 1e-4
@@ -253,3 +256,22 @@ class SoftRasterization(Rasterization):
             shape = (self.num_tasks, self.shader.num_uniforms)
             of_tasks = self.workspace.get("grad_uniforms_of_tasks", shape)
         return of_views, of_tasks
+
+    def push_forward(self, tangent_corners: ti.Ndarray, tangent_surface: Surface) -> ti.Ndarray:
+        """(P, B, C + 1, H, W): the transpose of `backward`, see `Rasterization.push_forward`."""
+        shape = (tangent_corners.shape[0], *self.image.shape[:2], *self.image_size)
+        tangent_image = self.workspace.get("tangent_image", shape)
+        with self.compilation:
+            push_pixels_forward(
+                *self.bins.of_faces,
+                *self.bins.of_tiles,
+                *self.surface,
+                self.numbers,
+                self.sizes,
+                *self.planes,
+                tangent_corners,
+                *tangent_surface,
+                tangent_image,
+                self.structure,
+            )
+        return tangent_image
