@@ -209,7 +209,7 @@ class SoftRasterization(Rasterization):
         )
 
     @property
-    def compilation(self) -> object:
+    def compilation(self) -> contextlib.AbstractContextManager:
         """How kernels compile; those of silhouettes are small."""
         return lean_compilation() if self.structure.has_color else contextlib.nullcontext()
 
