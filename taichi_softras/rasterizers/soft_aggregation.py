@@ -7,7 +7,7 @@ is drawn, with the terms that the paper's code leaves out (docs/gradients.md).
 
 import contextlib
 import dataclasses
-from typing import ClassVar, Optional, Union
+from typing import Any, ClassVar, Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -166,7 +166,7 @@ class SoftRasterization(Rasterization):
 
     def __init__(
         self,
-        method: Rasterizer,
+        method: Any,  # `SoftAggregation` or `KNearest`
         workspace: Workspace,
         corners: ti.Ndarray,
         shader: Shader,
@@ -185,7 +185,8 @@ class SoftRasterization(Rasterization):
         tasks_per_view = -(-num_faces // per_task)
         self.num_tasks = views * tasks_per_view
         sizes = Sizes(
-            *image_size,
+            image_size[0],
+            image_size[1],
             tile_rows=self.bins.rows,
             tile_columns=self.bins.columns,
             num_faces=num_faces,
@@ -208,7 +209,7 @@ class SoftRasterization(Rasterization):
         )
 
     @property
-    def compilation(self) -> object:
+    def compilation(self) -> contextlib.AbstractContextManager:
         """How kernels compile; those of silhouettes are small."""
         return lean_compilation() if self.structure.has_color else contextlib.nullcontext()
 
