@@ -14,10 +14,11 @@ import warnings
 
 import numpy as np
 import taichi as ti
-from bench_rasterizer import ROOT, ROUNDS, Ours, load_scene
+from bench_rasterizer import ROOT, Ours, load_scene
 
 import taichi_softras as tsr
 
+ROUNDS = 5
 CASES = [("spot", 256, 1e-5), ("spot", 256, 1e-4), ("spot", 512, 1e-4), ("deform", 64, 1e-4)]
 
 
@@ -37,9 +38,7 @@ class Method(Ours):
     def step(self):
         """Seconds of forward and backward."""
         times = [clock()]
-        rasterization = self.rasterizer.forward(
-            self.workspace, self.corners, self.colors, 0, self.image_size
-        )
+        rasterization = self.rasterizer.forward(self.workspace, *self.inputs)
         times.append(clock())
         rasterization.backward()
         times.append(clock())

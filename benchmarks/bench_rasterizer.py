@@ -2,10 +2,11 @@
 
     python benchmarks/bench_rasterizer.py --json results.json
 
-Protocol: every case one warm-up and five timed rounds, the contestants in turn within each
-round; medians; the clock stops after `ti.sync()`. Set-up is face set-up and bins, forward the
-drawing, backward the gradients of corners and colours. `step` is a whole optimisation step
-of `Renderer` under a tape: camera, shading, rasterizer and both ways through the fields.
+Protocol: every case in a process of its own, one warm-up and fifteen timed rounds, the contestants
+in turn within each round; medians; the clock stops after `ti.sync()`. Set-up is face set-up and
+bins, forward the drawing, backward the gradients of corners and colours. `step` is a whole
+optimisation step of `Renderer` under a tape: camera, shading, rasterizer and both ways through the
+fields.
 Results are written case by case. Without the meshes in --data, icospheres stand in.
 """
 
@@ -16,38 +17,46 @@ import os
 import pathlib
 import platform
 import resource
-import subprocess
-import sys
-import tempfile
 import time
 from typing import Optional
 
 import numpy as np
 import taichi as ti
+from alone import report, run_alone
 from soft_limit import SpeedLimit, load
 
 import taichi_softras as tsr
+from taichi_softras.rasterizers.fragments import Surface
 from taichi_softras.rasterizers.soft_aggregation import SoftRasterization
-from taichi_softras.rasterizers.workspace import Workspace
+from taichi_softras.workspace import Workspace
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ROUNDS = 5
+ROUNDS = 15
 STAGES = ("set_up", "forward", "backward")
+CASES = [
+    (name, size, sigma, has_colors)
+    for name, size, sigma in (
+        ("deform", 64, 1e-4),
+        ("spot", 256, 1e-5),
+        ("spot", 512, 1e-4),
+        ("spot", 1024, 1e-5),
+    )
+    for has_colors in (False, True)
+]
 
 
 @dataclasses.dataclass
 class Scene:
-    """Projected vertices and what draws them."""
+    """A renderer, and what it draws as arrays."""
 
-    mesh: tsr.Mesh
-    cameras: tsr.Camera
+    renderer: tsr.Renderer
     vertices_ndc: np.ndarray  # (B, V, 3)
     faces: np.ndarray  # (F, 3)
     colors: Optional[np.ndarray]  # (V, 3)
     image_size: tuple
 
 
-def load_scene(name, data, size, has_colors):
+def load_scene(name, data, size, has_colors, rasterizer=None):
     """`deform`: 120 views of a sphere; `spot`: one view of a cow."""
     rng = np.random.default_rng(0)
     if name == "deform":
@@ -62,12 +71,18 @@ def load_scene(name, data, size, has_colors):
         path = data / "spot" / "spot_triangulated.obj"
         vertices, faces = load_vertices(path, tsr.primitives.icosphere(4))
         cameras = tsr.camera_conventions.softras(2.732, 30.0, 0.0, 30.0, needs_grad=False)
-    mesh = tsr.Mesh(vertices, faces, vertex_colors=rng.random((len(vertices), 3)))
-    shading = tsr.Silhouette()
-    renderer = tsr.Renderer(mesh, cameras, (size, size), shading=shading)
+    colors = rng.random((len(vertices), 3))
+    mesh = tsr.Mesh(vertices, faces, vertex_colors=colors)
+    shading = tsr.Unlit() if has_colors else tsr.Silhouette()
+    renderer = tsr.Renderer(mesh, cameras, (size, size), rasterizer, shading)
     renderer.render()
-    colors = mesh.vertex_colors.to_numpy() if has_colors else None
-    return Scene(mesh, cameras, renderer.vertices_ndc.to_numpy(), faces, colors, (size, size))
+    return Scene(
+        renderer,
+        renderer.vertices_ndc.to_numpy(),
+        faces,
+        colors if has_colors else None,
+        (size, size),
+    )
 
 
 def load_vertices(path, stand_in):
@@ -78,18 +93,20 @@ def load_vertices(path, stand_in):
 
 
 class Ours:
-    """The rasterizer alone, on the corners that the renderer would give it."""
+    """The rasterizer alone, on the corners that the renderer gives it."""
 
     def __init__(self, scene, rasterizer):
         self.rasterizer, self.image_size = rasterizer, scene.image_size
         self.workspace = Workspace()
-        self.corners = upload(scene.vertices_ndc[:, scene.faces])
-        self.colors = None
-        if scene.colors is not None:
-            self.colors = upload(scene.colors[scene.faces][None])
-        rasterization = rasterizer.forward(
-            self.workspace, self.corners, self.colors, 0, self.image_size
+        pipeline = scene.renderer._pipeline  # holds what was drawn
+        placed = pipeline.place(0, pipeline.num_views)
+        self.inputs = (
+            placed.corners,
+            pipeline.composition.shader,
+            Surface(placed.varyings, placed.textures, pipeline.fragment_uniforms),
+            self.image_size,
         )
+        rasterization = rasterizer.forward(self.workspace, *self.inputs)
         grad_image = np.random.default_rng(0).random(rasterization.image.shape, np.float32)
         grad_image[..., self.image_size[1] :] = 0.0
         rasterization.grad_image.from_numpy(grad_image)
@@ -97,9 +114,7 @@ class Ours:
     def step(self):
         """Seconds of set-up, forward, backward."""
         times = [clock()]
-        rasterization = SoftRasterization(
-            self.rasterizer, self.workspace, self.corners, self.colors, 0, self.image_size
-        )
+        rasterization = SoftRasterization(self.rasterizer, self.workspace, *self.inputs)
         times.append(clock())
         rasterization.draw()
         times.append(clock())
@@ -112,12 +127,10 @@ class OurStep:
     """A whole optimisation step of a `Renderer`, but for the optimizer."""
 
     def __init__(self, scene, rasterizer):
-        shading = tsr.Unlit() if scene.colors is not None else tsr.Silhouette()
-        self.renderer = tsr.Renderer(
-            scene.mesh, scene.cameras, scene.image_size, rasterizer, shading=shading
-        )
-        views, (height, width) = scene.cameras.num_views, scene.image_size
-        self.target = np.zeros((views, height, width, self.renderer.image.n), np.float32)
+        self.renderer = scene.renderer
+        self.renderer.rasterizer = rasterizer
+        image = self.renderer.image
+        self.target = ti.ndarray(float, (*image.shape, image.n))  # zeros, on the device
         self.loss = ti.field(float, shape=(), needs_grad=True)
 
     def step(self):
@@ -177,25 +190,21 @@ class PyTorch3D:
         return 0.0, drawn - start, time.perf_counter() - drawn
 
 
-def upload(values):
-    array = ti.ndarray(float, values.shape)
-    array.from_numpy(np.ascontiguousarray(values, np.float32))
-    return array
-
-
 def clock():
     ti.sync()
     return time.perf_counter()
 
 
-def run_case(name, data, size, sigma, has_colors, limit, has_pytorch3d):
+def run_case(number, data, limit_source):
     """Milliseconds of each contestant, and the ratios to the limit."""
+    name, size, sigma, has_colors = CASES[number]
     rasterizer = tsr.SoftAggregation(sigma=sigma)
-    scene = load_scene(name, data, size, has_colors)
+    scene = load_scene(name, data, size, has_colors, rasterizer)
     contestants = {"ours": Ours(scene, rasterizer), "step": OurStep(scene, rasterizer)}
+    limit = load(limit_source)
     if limit is not None:
         contestants["limit"] = SpeedLimit(limit, scene, rasterizer)
-    if has_pytorch3d:
+    if has_module("pytorch3d"):
         contestants["pytorch3d"] = PyTorch3D(scene, rasterizer)
     times = {contestant: [] for contestant in contestants}
     for _ in range(ROUNDS + 1):
@@ -203,7 +212,7 @@ def run_case(name, data, size, sigma, has_colors, limit, has_pytorch3d):
             times[contestant].append(value.step())
     kind = "rgba" if has_colors else "silhouette"
     result = {
-        "case": f"{name} {scene.cameras.num_views} x {size}^2 {kind}",
+        "case": f"{name} {len(scene.vertices_ndc)} x {size}^2 {kind}",
         "sigma": sigma,
         "faces": len(scene.faces),
     }
@@ -213,53 +222,20 @@ def run_case(name, data, size, sigma, has_colors, limit, has_pytorch3d):
             result[f"{contestant}_ms"] = dict(zip(STAGES, stages.round(2).tolist()))
         total = 1e3 * np.median(np.sum(seconds[1:], axis=1))
         result[f"{contestant}_total_ms"] = round(float(total), 2)
-    for rival in ("limit", "pytorch3d"):
-        if rival in contestants:
-            ratio = result["ours_total_ms"] / result[f"{rival}_total_ms"]
-            result[f"ours_over_{rival}"] = round(ratio, 4)
-    if limit is not None:
-        contestants["limit"].close()
+    pairs = [("ours", "limit"), ("ours", "pytorch3d"), ("step", "ours")]
+    for over, under in pairs:
+        if under in contestants:
+            ratio = result[f"{over}_total_ms"] / result[f"{under}_total_ms"]
+            result[f"{over}_over_{under}"] = round(ratio, 4)
     return result
-
-
-def time_first_image(arch):
-    """Seconds from the start of a fresh process to its first image: without and with a cache."""
-    with tempfile.TemporaryDirectory() as cache:
-        seconds = []
-        for _ in range(2):
-            start = time.perf_counter()
-            run_alone("first", arch, TI_OFFLINE_CACHE_FILE_PATH=cache)
-            seconds.append(round(time.perf_counter() - start, 2))
-    return {"cold_s": seconds[0], "warm_s": seconds[1]}
-
-
-def run_alone(part, arch, *arguments, **environment):
-    command = [sys.executable, __file__, "--alone", part, "--arch", arch, *arguments]
-    environment = {**os.environ, **environment}
-    run = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    return run.stdout.strip().splitlines()[-1]
-
-
-def draw_first_image():
-    renderer = tsr.Renderer(
-        tsr.Mesh(*tsr.primitives.icosphere(3)),
-        tsr.Camera.look_at(eye=(0, 1, 3), fov_y_degrees=50),
-        image_size=(256, 256),
-    )
-    print(renderer.render().to_numpy().mean())
 
 
 def measure_memory(data):
     """Peak of a process that draws and differentiates spot at 1024^2, MB."""
-    mesh = data / "spot" / "spot_triangulated.obj"
-    mesh = tsr.Mesh.load(mesh) if mesh.exists() else tsr.Mesh(*tsr.primitives.icosphere(4))
-    cameras = tsr.camera_conventions.softras(2.732, 30.0, 0.0, 30.0)
-    rasterizer = tsr.SoftAggregation(sigma=1e-5)
-    renderer = tsr.Renderer(mesh, cameras, (1024, 1024), rasterizer, shading=tsr.Unlit())
-    renderer.render()
-    renderer.backward(np.ones((1, 1024, 1024, 4), np.float32))
+    scene = load_scene("spot", data, 1024, True, tsr.SoftAggregation(sigma=1e-5))
+    scene.renderer.backward(np.ones((1, 1024, 1024, 4), np.float32))
     ti.sync()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return {"mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
 
 
 def has_module(name):
@@ -270,25 +246,25 @@ def has_module(name):
     return True
 
 
-def main(arch, data, limit_source, path):
-    limit = load(limit_source)
+def main(options):
+    arguments = ["--arch", options.arch, "--data", options.data, "--limit", options.limit]
     results = {
-        "device": {"arch": arch, "processor": platform.processor(), "cores": os.cpu_count()},
+        "device": {
+            "arch": options.arch,
+            "processor": platform.processor(),
+            "cores": os.cpu_count(),
+        },
         "taichi": ".".join(map(str, ti.__version__)),
-        "first_image": time_first_image(arch),
-        "spot_1024_peak_mb": round(float(run_alone("memory", arch, "--data", str(data)))),
+        "spot_1024_peak_mb": run_alone(__file__, "memory", *arguments)["mb"],
         "cases": [],
     }
-    print({name: results[name] for name in ("first_image", "spot_1024_peak_mb")}, flush=True)
-    cases = [("deform", 64, 1e-4), ("spot", 256, 1e-5), ("spot", 512, 1e-4), ("spot", 1024, 1e-5)]
-    for name, size, sigma in cases:
-        for has_colors in (False, True):
-            case = run_case(name, data, size, sigma, has_colors, limit, has_module("pytorch3d"))
-            results["cases"].append(case)
-            print(json.dumps(case), flush=True)
-            if path:
-                path.write_text(json.dumps(results, indent=2) + "\n")
-    if limit is None:
+    print("spot 1024^2, peak:", results["spot_1024_peak_mb"], "MB", flush=True)
+    for number in range(len(CASES)):
+        results["cases"].append(run_alone(__file__, str(number), *arguments))
+        print(json.dumps(results["cases"][-1]), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(results, indent=2) + "\n")
+    if "limit_total_ms" not in results["cases"][-1]:
         print("no speed limit: it needs g++ and the source named by --limit")
 
 
@@ -300,12 +276,13 @@ if __name__ == "__main__":
     parser.add_argument(
         "--limit", type=pathlib.Path, default=ROOT.parent / "shared" / "bench" / "soft_limit.cpp"
     )
-    parser.add_argument("--alone", choices=("first", "memory"), help=argparse.SUPPRESS)
+    parser.add_argument("--alone", help=argparse.SUPPRESS)  # "memory", or the number of a case
     options = parser.parse_args()
-    ti.init(arch=getattr(ti, options.arch), log_level=ti.ERROR)
-    if options.alone == "first":
-        draw_first_image()
-    elif options.alone == "memory":
-        measure_memory(options.data)
+    if options.alone is None:
+        main(options)
     else:
-        main(options.arch, options.data, options.limit, options.json)
+        ti.init(arch=getattr(ti, options.arch), log_level=ti.ERROR)
+        if options.alone == "memory":
+            report(measure_memory(options.data))
+        else:
+            report(run_case(int(options.alone), options.data, options.limit))

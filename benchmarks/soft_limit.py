@@ -31,7 +31,6 @@ def load(source: pathlib.Path) -> Optional[ctypes.CDLL]:
     limit.sr_setup.argtypes = [ctypes.c_void_p]
     limit.sr_forward.argtypes = [ctypes.c_void_p, floats, floats, ctypes.c_int]
     limit.sr_backward.argtypes = [ctypes.c_void_p] + [floats] * 5 + [ctypes.c_int]
-    limit.sr_free.argtypes = [ctypes.c_void_p]
     return limit
 
 
@@ -87,7 +86,3 @@ class SpeedLimit:
         )
         times.append(time.perf_counter())
         return tuple(np.diff(times))
-
-    def close(self) -> None:
-        """Frees the scene."""
-        self.limit.sr_free(self.handle)

@@ -26,6 +26,7 @@ from taichi_softras.scene.camera import orbit as orbit
 from taichi_softras.scene.lights import Lights as Lights
 from taichi_softras.scene.mesh import Mesh as Mesh
 from taichi_softras.scene.spherical_harmonics import SphericalHarmonics as SphericalHarmonics
+from taichi_softras.shading.base import Shading as Shading
 from taichi_softras.shading.depth import Depth as Depth
 from taichi_softras.shading.flat import Flat as Flat
 from taichi_softras.shading.gouraud import Gouraud as Gouraud
@@ -50,6 +51,7 @@ __all__ = [
     "Orthographic",
     "Perspective",
     "Renderer",
+    "Shading",
     "Silhouette",
     "SoftAggregation",
     "SphericalHarmonics",

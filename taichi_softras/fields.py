@@ -1,73 +1,59 @@
-"""Fields: one Taichi tree an object, placed once, never in a call.
+"""Fields: one Taichi tree an object, placed once, never in a call, used again when nobody holds it.
 
-Everything that a user or a simulation touches is a field. Taichi never frees a
-tree, holds at most 512 of them and does not check (512 is a segmentation fault),
-so an object places all of its fields in one tree and the count is checked here.
+Everything that a user or a simulation touches is a field. Taichi frees neither a tree nor the
+kernels that were compiled for its fields, and holds at most 512 trees without checking. So trees
+are leased: what an object holds are copies of the fields of a tree, and when the last copy is gone
+the tree waits for the next object of the same shapes, with the kernels that know it.
 """
 
-import atexit
+import collections
+import copy
+import math
 import weakref
+from typing import NamedTuple
 
 import numpy as np
 import taichi as ti
-from taichi.lang import impl
 
-# Taichi writes its compilation cache when a program ends, and at the interpreter's exit it may
-# outlive everything: without this the next start compiles all kernels again
-atexit.register(ti.reset)
+from taichi_softras.runtime import (
+    current_runtime,
+    default_numpy_float,
+    has_dual,
+    hidden_trees,
+    num_trees,
+    quick_compilation,
+    require_taichi,
+)
+from taichi_softras.workspace import array
 
 MAX_FIELD_TREES = 500  # Taichi 1.7 crashes at 512; user code needs some of them
 
 
-def require_taichi() -> None:
-    """Raises a RuntimeError that says what to do when `ti.init` was not called."""
-    if impl.get_runtime().prog is None:
-        raise RuntimeError(
-            "Taichi is not initialised: call ti.init(arch=ti.cpu), or ti.gpu, "
-            "before using taichi_softras"
-        )
+class Specification(NamedTuple):
+    """A field: extent of each axis, () scalar or (n,) vector or (n, m) matrix elements."""
 
-
-def current_runtime() -> weakref.ref:
-    """The running Taichi program; equal to a later one only if `ti.init` was not called between.
-
-    A weak reference: a program that outlives `ti.reset` takes its successor down with it.
-    """
-    require_taichi()
-    return weakref.ref(impl.get_runtime().prog)
-
-
-def is_cpu() -> bool:
-    """Whether kernels run on the CPU, where a task should own many pixels, not one."""
-    return impl.current_cfg().arch in (ti.x64, ti.arm64)
-
-
-def default_numpy_float() -> type:
-    """np.float32 or np.float64, as `ti.init(default_fp=...)` says."""
-    require_taichi()
-    return np.float64 if impl.current_cfg().default_fp == ti.f64 else np.float32
+    shape: tuple
+    components: tuple
+    dtype: type
+    needs_grad: bool
+    needs_dual: bool
 
 
 class FieldTree:
-    """Collects the fields of one object and places them in one tree.
+    """Collects the fields of one object and leases a tree of them.
 
         tree = FieldTree()
         vertices = tree.add(shape=(V,), components=(3,))
         loss = tree.add(shape=())
         tree.place()
 
-    Fields are readable and writable only after `place`.
+    Fields are readable and writable only after `place`; all are zero.
     """
 
     def __init__(self):
         require_taichi()
-        trees = impl.get_runtime().prog.get_snode_tree_size()
-        if trees >= MAX_FIELD_TREES:
-            raise RuntimeError(
-                f"{trees} Taichi field trees are in use and Taichi crashes at 512: make meshes, "
-                "cameras, renderers and optimizers once and write new values into their fields"
-            )
-        self._builder = ti.FieldsBuilder()
+        self._specifications = []
+        self._copies = []
 
     def add(
         self,
@@ -75,7 +61,7 @@ class FieldTree:
         components: tuple = (),
         dtype: type = float,
         needs_grad: bool = True,
-        needs_dual: bool = True,
+        needs_dual: bool = False,
     ):
         """A field of `shape` whose elements are scalars (), vectors (n,) or matrices (n, m).
 
@@ -84,7 +70,8 @@ class FieldTree:
             components: () scalar, (n,) vector, (n, m) matrix.
             dtype: float (follows `default_fp`) or int.
             needs_grad: also place `field.grad`; only for float.
-            needs_dual: place `field.dual` too, the tangent of forward mode, if there is a gradient.
+            needs_dual: place `field.dual` too, the tangent of forward mode: for fields between
+                the parameters of a Jacobian and the scene.
         """
         if dtype is int and needs_grad:
             raise ValueError("an integer field has no gradient: pass needs_grad=False")
@@ -92,26 +79,213 @@ class FieldTree:
             raise ValueError(
                 f"a field needs at least one element along each axis, got shape {shape}"
             )
-        needs_dual = needs_dual and needs_grad
-        derivatives = {"needs_grad": needs_grad, "needs_dual": needs_dual}
-        if components == ():
-            field = ti.field(dtype, **derivatives)
-        elif len(components) == 1:
-            field = ti.Vector.field(components[0], dtype, **derivatives)
-        else:
-            field = ti.Matrix.field(*components, dtype, **derivatives)
-        self._node(shape).place(field)
-        if needs_grad:
-            self._node(shape).place(field.grad)
-        if needs_dual:
-            self._node(shape).place(field.dual)
-        return field
+        one = Specification(tuple(shape), tuple(components), dtype, needs_grad, needs_dual)
+        self._specifications.append(one)
+        kind = ti.MatrixField if components else ti.ScalarField
+        self._copies.append(kind.__new__(kind))  # `place` fills it
+        return self._copies[-1]
 
     def place(self) -> None:
-        """Allocates what was added."""
-        self._builder.finalize()
+        """Leases a tree that is idle, or allocates one."""
+        pool = _pool()
+        pool.collect()
+        key = tuple(self._specifications)
+        if pool.idle[key]:
+            tree = pool.idle[key].pop()
+            hidden_trees().difference_update(tree.ids)
+            with quick_compilation():
+                zero(max(map(num_elements, tree.fields)), tuple(tree.fields))
+        else:
+            tree = _Tree(key)
+        lease = _Lease()
+        weakref.finalize(lease, pool.returned.append, (key, tree)).atexit = False
+        for leased, field in zip(self._copies, tree.fields):
+            _fill(leased, field, lease)
 
-    def _node(self, shape: tuple):
-        if shape == ():
-            return self._builder
-        return self._builder.dense(ti.axes(*range(len(shape))), shape)
+
+def body(field: ti.Field) -> ti.Field:
+    """The field of the tree behind a leased copy; any other field is its own.
+
+    Kernels keep what they are called with for ever: ours are called with this, or no tree would
+    ever be idle.
+    """
+    return getattr(field, "_body", field)
+
+
+def place_dual(field: ti.Field) -> None:
+    """Places `field.dual`, unless it is."""
+    field = body(field)
+    if not has_dual(field):
+        builder = ti.FieldsBuilder()
+        _node(builder, field.shape).place(field.dual)
+        builder.finalize()
+
+
+def upload(fields: list, arrays: list) -> None:
+    """Writes NumPy arrays into float fields, all by one kernel."""
+    values = np.concatenate([np.ravel(array) for array in arrays]).astype(default_numpy_float())
+    with quick_compilation():
+        write(max(map(num_elements, fields)), values, tuple(body(field) for field in fields))
+
+
+def num_components(field: ti.Field) -> int:
+    """Numbers in an element."""
+    return field.n * field.m if isinstance(field, ti.MatrixField) else 1
+
+
+def num_elements(field: ti.Field) -> int:
+    """Elements of a field."""
+    return math.prod(field.shape)
+
+
+@ti.func
+def element_at(field: ti.template(), index: int):
+    """The index of an element from its number in C order."""
+    element = ti.Vector([0 for _ in ti.static(range(len(field.shape)))])
+    for axis in ti.static(range(len(field.shape) - 1, -1, -1)):
+        element[axis] = index % field.shape[axis]
+        index = index // field.shape[axis]
+    return element
+
+
+@ti.func
+def get_number(field: ti.template(), element: ti.template(), k: ti.template()) -> float:
+    """Number k of an element, in C order."""
+    number = 0.0
+    if ti.static(not isinstance(field, ti.MatrixField)):
+        number = field[element]
+    elif ti.static(field.ndim == 1):
+        number = field[element][k]
+    else:
+        number = field[element][k // field.m, k % field.m]
+    return number
+
+
+@ti.func
+def set_number(field: ti.template(), element: ti.template(), k: ti.template(), number: float):
+    """Writes number k of an element, in C order."""
+    if ti.static(not isinstance(field, ti.MatrixField)):
+        field[element] = number
+    elif ti.static(field.ndim == 1):
+        field[element][k] = number
+    else:
+        field[element][k // field.m, k % field.m] = number
+
+
+@ti.kernel
+def write(
+    length: int,  # elements of the longest field
+    values: array(None, 1),  # numbers of all fields, one field after another, a NumPy array
+    fields: ti.template(),
+):
+    """Copies."""
+    for index in range(length):
+        for field, start in ti.static(list(zip(fields, starts_of(fields)))):
+            if index < ti.static(num_elements(field)):
+                element = element_at(field, index)
+                for k in ti.static(range(num_components(field))):
+                    at = ti.static(start) + index * ti.static(num_components(field)) + k
+                    set_number(field, element, k, values[at])
+
+
+@ti.kernel
+def zero(
+    length: int,  # elements of the longest field
+    fields: ti.template(),
+):
+    """Sets all to zero."""
+    for index in range(length):
+        for field in ti.static(fields):
+            if index < ti.static(num_elements(field)):
+                element = element_at(field, index)
+                for k in ti.static(range(num_components(field))):
+                    set_number(field, element, k, 0)
+
+
+def starts_of(fields: tuple) -> list:
+    """Where the numbers of each field begin, one field after another."""
+    sizes = [num_elements(field) * num_components(field) for field in fields]
+    return [sum(sizes[:k]) for k in range(len(sizes))]
+
+
+class _Lease:
+    """Held by the copies of a tree's fields."""
+
+
+class _Tree:
+    """A tree of fields: values of one shape lie side by side, and so do their gradients."""
+
+    def __init__(self, specifications: tuple):
+        if num_trees() >= MAX_FIELD_TREES:
+            raise RuntimeError(
+                f"{num_trees()} Taichi field trees are in use and Taichi crashes at 512: make "
+                "meshes, cameras, renderers and optimizers once and write new values into their "
+                "fields, or drop those that are not needed"
+            )
+        self.ids = [num_trees()]
+        self.fields = [_make(one) for one in specifications]
+        builder = ti.FieldsBuilder()
+        for shape in dict.fromkeys(one.shape for one in specifications):
+            of_shape = [
+                (field, one)
+                for field, one in zip(self.fields, specifications)
+                if one.shape == shape
+            ]
+            groups = (
+                [field for field, _ in of_shape],
+                [field.grad for field, one in of_shape if one.needs_grad],
+                [field.dual for field, one in of_shape if one.needs_dual],
+            )
+            for group in groups:
+                if group:
+                    _node(builder, shape).place(*group)
+        builder.finalize()
+
+
+def _make(one: Specification) -> ti.Field:
+    derivatives = {"needs_grad": one.needs_grad, "needs_dual": one.needs_dual}
+    if one.components == ():
+        return ti.field(one.dtype, **derivatives)
+    if len(one.components) == 1:
+        return ti.Vector.field(one.components[0], one.dtype, **derivatives)
+    return ti.Matrix.field(*one.components, one.dtype, **derivatives)
+
+
+def _node(builder: ti.FieldsBuilder, shape: tuple):
+    return builder.dense(ti.axes(*range(len(shape))), shape) if shape else builder
+
+
+def _fill(leased: ti.Field, field: ti.Field, lease: _Lease) -> None:
+    """Makes a copy of a field that keeps the lease; methods that run kernels are the field's."""
+    leased.__dict__.update(field.__dict__)
+    leased._body, leased._lease = field, lease
+    for name in ("from_numpy", "to_numpy", "fill", "copy_from", "to_torch", "from_torch"):
+        if hasattr(field, name):
+            setattr(leased, name, getattr(field, name))
+    for name in ("grad", "dual"):
+        derivative = getattr(field, name, None)
+        if derivative is not None:
+            leased.__dict__[name] = copy.copy(derivative)
+            _fill(leased.__dict__[name], derivative, lease)
+
+
+class _Pool:
+    """Trees that nobody holds, by what is in them."""
+
+    def __init__(self):
+        self.idle = collections.defaultdict(list)
+        self.returned = []  # finalizers append here, at any time; `collect` puts in order
+
+    def collect(self) -> None:
+        """Hides the trees that were returned from tapes."""
+        while self.returned:
+            key, tree = self.returned.pop()
+            hidden_trees().update(tree.ids)
+            self.idle[key].append(tree)
+
+
+_pools = weakref.WeakKeyDictionary()  # of each Taichi program
+
+
+def _pool() -> _Pool:
+    return _pools.setdefault(current_runtime()(), _Pool())

@@ -4,41 +4,12 @@ Taichi keeps derivatives in `field.dual`, beside the values.
 """
 
 from collections.abc import Iterator
-from typing import Callable
+from typing import Callable, Optional
 
 import numpy as np
 import taichi as ti
-from taichi.ad._ad import clear_all_gradients
-from taichi.lang import impl
-from taichi.lang.enums import AutodiffMode, SNodeGradType
 
-from taichi_softras.fields import default_numpy_float
-
-
-class ForwardMode:
-    """Within it kernels also compute `dual` of what they write, from `dual` of what they read.
-
-    As `ti.ad.FwdMode`, which refuses vectors and matrices: the derivatives of local ones are
-    wrong in Taichi 1.7, unless kernels are compiled with all of them taken apart.
-    """
-
-    def __enter__(self):
-        impl.get_runtime().materialize()
-        self._modes = []
-        self._is_taken_apart = impl.current_cfg().force_scalarize_matrix
-        impl.current_cfg().force_scalarize_matrix = True
-        impl.get_runtime().fwd_mode_manager = self
-
-    def __exit__(self, *_):
-        impl.get_runtime().fwd_mode_manager = None
-        impl.current_cfg().force_scalarize_matrix = self._is_taken_apart
-        for kernel, mode in self._modes:
-            kernel.autodiff_mode = mode
-
-    def insert(self, kernel) -> None:
-        """Called by Taichi before it runs a kernel."""
-        self._modes.insert(0, (kernel, kernel.autodiff_mode))
-        kernel.autodiff_mode = AutodiffMode.FORWARD
+from taichi_softras.runtime import ForwardMode, clear_duals, default_numpy_float, has_dual
 
 
 def check_parameters(parameters) -> list:
@@ -47,10 +18,10 @@ def check_parameters(parameters) -> list:
     if not parameters:
         raise ValueError("parameters must be a list of at least one field, as [camera.eye]")
     for i, field in enumerate(parameters):
-        if not isinstance(field, ti.Field) or not field.snode.ptr.has_dual():
+        if not isinstance(field, ti.Field) or not has_dual(field):
             raise ValueError(
                 f"parameters[{i}] has no dual: make your own fields with needs_dual=True (also "
-                "those between parameters and scene), cameras with needs_grad=True; got "
+                "those between parameters and scene); got "
                 f"{type(field).__name__}"
             )
     return parameters
@@ -61,13 +32,13 @@ def count_numbers(parameters: list) -> int:
     return sum(field.to_numpy().size for field in parameters)
 
 
-def differentiate(run: Callable, parameters: list) -> Iterator[int]:
+def differentiate(run: Optional[Callable], parameters: list) -> Iterator[int]:
     """Runs `run` once for each number in the fields `parameters`, in C order.
 
     A field that `run` writes must be written once: its derivatives add up.
 
     Args:
-        run: calls kernels.
+        run: calls kernels; None where parameters alone have derivatives.
         parameters: fields with duals.
 
     Yields:
@@ -77,11 +48,12 @@ def differentiate(run: Callable, parameters: list) -> Iterator[int]:
     for field in parameters:
         shape = field.to_numpy().shape
         for index in np.ndindex(shape):
-            clear_all_gradients(SNodeGradType.DUAL)
+            clear_duals()
             seed = np.zeros(shape, default_numpy_float())
             seed[index] = 1.0
             field.dual.from_numpy(seed)
-            with ForwardMode():
-                run()
+            if run is not None:
+                with ForwardMode():
+                    run()
             yield column
             column += 1

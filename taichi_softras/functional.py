@@ -2,24 +2,26 @@
 
 import math
 import operator
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 import taichi as ti
 
-from taichi_softras.fields import default_numpy_float
-from taichi_softras.rasterizers.base import Rasterizer
-from taichi_softras.rasterizers.depths import draw_depths
+from taichi_softras.funcs.lookups import CUBES, TEXELS
+from taichi_softras.rasterizers.base import Rasterizer, check_rasterizer
+from taichi_softras.rasterizers.fragments import SILHOUETTE, Surface
 from taichi_softras.rasterizers.k_nearest import Fragments, KNearest
 from taichi_softras.rasterizers.planes import pixels_from_planes, planes_from_pixels
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
-from taichi_softras.rasterizers.workspace import Workspace
-from taichi_softras.shading.depth import Depth
+from taichi_softras.runtime import default_numpy_float
+from taichi_softras.shading.base import Shading, compose
+from taichi_softras.shading.unlit import Unlit
+from taichi_softras.workspace import Workspace, array
 
 
 def rasterize(
     corners: np.ndarray,
-    colors: Union[np.ndarray, Depth, None] = None,
+    colors: Union[np.ndarray, Shading, None] = None,
     *,
     image_size: tuple,
     rasterizer: Optional[Rasterizer] = None,
@@ -29,14 +31,16 @@ def rasterize(
     Arrays are taken in the precision that `ti.init(default_fp=...)` set.
 
     Args:
-        corners: (B, F, 3, 3) x_ndc, y_ndc and depth of each corner. The shorter image side
-            spans [-1, 1], x points right, y up, depth is positive in front of the camera.
+        corners: (B, F, 3, 3) x_ndc, y_ndc and depth of each corner, under a perspective camera; or
+            (B, F, 3, 4) x_clip, y_clip, depth and w_clip, undivided, of any camera. The shorter
+            image side spans [-1, 1] in x / w and y / w, x points right, y up, depth is positive in
+            front of the camera.
         colors: (B or 1, F, 3, C) at the corners; or (B or 1, F, R, R, C) texels of each face,
             texel [row][column] with corner 0 along columns and corner 1 along rows, the upper
-            half mirrored (SoftRas' surface textures); or None for the silhouette alone. Some
-            rasterizers (`reads_texture_cubes`) also take (B or 1, F, R, R, R, C), R >= 2:
-            cubes, axis k of which is the barycentric weight of corner k. Or `Depth()`: one
-            channel, the depth, with the rasterizer's `far` as background.
+            half mirrored (SoftRas' surface textures); or (B or 1, F, R, R, R, C), R >= 2: texture
+            cubes, axis k of which is the barycentric weight of corner k (Kato et al.); or None for
+            the silhouette alone. Or `Depth()`: one channel, the depth, with the rasterizer's `far`
+            as background.
         image_size: (H, W) in pixels.
         rasterizer: the method; `SoftAggregation()` when left out.
 
@@ -48,37 +52,27 @@ def rasterize(
     Raises:
         ValueError: for wrong shapes, sizes or values that are not finite.
     """
-    rasterizer = rasterizer or SoftAggregation()
+    rasterizer = SoftAggregation() if rasterizer is None else rasterizer
+    check_rasterizer(rasterizer)
     dtype = default_numpy_float()
     corners = _checked_corners(corners, dtype)
     height, width = check_image_size(image_size)
     views, faces = corners.shape[:2]
-    texel_resolution = 0
-    draws_depths = isinstance(colors, Depth)
-    if draws_depths:
-        colors = None
-    if colors is not None:
-        colors = _checked("colors", colors, dtype)
-        texel_resolution = _texel_resolution(colors.shape, views, faces)
-        if colors.ndim == 6:
-            check_reads_texture_cubes(rasterizer)
-    channels = colors.shape[-1] if colors is not None else 0
-
-    workspace = Workspace()
     drawn_faces = max(faces, 1)  # Taichi has no empty arrays: one face at depth 0 draws nothing
-    corners_array = _upload(corners, (views, drawn_faces, 3, 3), dtype)
-    colors_array = None
-    if colors is not None:
-        entries = math.prod(colors.shape[2:-1])  # of a face
-        shape = (colors.shape[0], drawn_faces, entries, channels)
-        colors_array = _upload(colors, shape, dtype)
-    if draws_depths:
-        rasterization = draw_depths(rasterizer, workspace, corners_array, (height, width))
+    workspace = Workspace()
+    corners_array = _upload(corners, (views, drawn_faces, *corners.shape[2:]), dtype)
+
+    is_depth = isinstance(colors, Shading)
+    if isinstance(colors, Shading):
+        shader, surface = _lay_depths(workspace, colors, corners_array)
+        colors = None
     else:
-        rasterization = rasterizer.forward(
-            workspace, corners_array, colors_array, texel_resolution, (height, width)
-        )
-    image = np.empty((views, height, width, rasterization.image.shape[1]), dtype)
+        if colors is not None:
+            colors = _checked("colors", colors, dtype)
+            _check_colors(colors.shape, views, faces)
+        shader, surface = lay_colors(workspace, colors)
+    rasterization = rasterizer.forward(workspace, corners_array, shader, surface, (height, width))
+    image = np.empty((views, height, width, shader.num_channels + 1), dtype)
     pixels_from_planes(rasterization.image, image)
 
     def vjp(grad_image: np.ndarray) -> tuple:
@@ -87,10 +81,14 @@ def rasterize(
             raise ValueError(f"grad_image must have shape {image.shape}, got {grad_image.shape}")
         planes_from_pixels(grad_image, rasterization.grad_image)
         rasterization.backward()
+        grad_surface = rasterization.grad_surface
+        if is_depth and shader.num_varyings:
+            load_depths_backward(grad_surface.varyings, rasterization.grad_corners)
         grad_corners = rasterization.grad_corners.to_numpy()[:, :faces]
         grad_colors = None
         if colors is not None:
-            grad_colors = rasterization.grad_colors.to_numpy()[:, :faces].reshape(colors.shape)
+            grad_table = grad_surface.textures if shader.has_textures else grad_surface.varyings
+            grad_colors = grad_table.to_numpy()[:, :faces].reshape(colors.shape)
         return grad_corners, grad_colors
 
     return image, vjp
@@ -102,7 +100,7 @@ def fragments(
     """The K nearest faces of each pixel, sorted by depth, -1 where there are no more.
 
     Args:
-        corners: (B, F, 3, 3) as for `rasterize`.
+        corners: (B, F, 3, 3) or (B, F, 3, 4) as for `rasterize`.
         image_size: (H, W) in pixels.
         rasterizer: gives K, the blur radius and how depths are interpolated; `KNearest()` when
             left out.
@@ -113,39 +111,67 @@ def fragments(
     """
     dtype = default_numpy_float()
     rasterizer = KNearest() if rasterizer is None else rasterizer
-    check_has_fragments(rasterizer)
+    check_rasterizer(rasterizer)
     corners = _checked_corners(corners, dtype)
     image_size = check_image_size(image_size)
     views, faces = corners.shape[:2]
-    corners_array = _upload(corners, (views, max(faces, 1), 3, 3), dtype)
+    corners_array = _upload(corners, (views, max(faces, 1), *corners.shape[2:]), dtype)
     return rasterizer.fragments(Workspace(), corners_array, image_size)
 
 
-def check_has_fragments(rasterizer: Rasterizer) -> None:
-    """Raises a ValueError for a rasterizer without `fragments`."""
-    if not hasattr(rasterizer, "fragments"):
+def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:
+    """The shader that draws colours as they are, and a surface that has them.
+
+    Args:
+        workspace: keeps what is empty.
+        colors: as for `rasterize`, checked; None for the silhouette.
+    """
+    nothing = workspace.get("nothing", (1, 1, 1, 1))
+    surface = Surface(nothing, nothing, workspace.get("no_uniforms", (1, 1)))
+    if colors is None:
+        return SILHOUETTE, surface
+    lookup = {4: None, 5: TEXELS, 6: CUBES}[colors.ndim]
+    entries, channels = math.prod(colors.shape[2:-1]), colors.shape[-1]
+    shape = (colors.shape[0], max(colors.shape[1], 1), entries, channels)
+    table = _upload(colors, shape, colors.dtype)
+    name = "varyings" if lookup is None else "textures"
+    return compose([Unlit()], channels, lookup).shader, surface._replace(**{name: table})
+
+
+def _lay_depths(workspace: Workspace, shading: Shading, corners: ti.Ndarray) -> tuple:
+    """As `lay_colors`, for a shading of the depths of corners."""
+    if set(shading.varyings) - {"depth"}:
         raise ValueError(
-            f"{type(rasterizer).__name__} has no fragments: every face counts, or the nearest "
-            "alone; use KNearest"
+            f"rasterize knows the depth of corners alone, {type(shading).__name__} reads "
+            f"{', '.join(shading.varyings)}: use a Renderer"
         )
+    shader, surface = compose([shading], 0, None).shader, lay_colors(workspace, None)[1]
+    if shader.num_varyings:
+        depths = workspace.get("corner_depths", (*corners.shape[:3], 1))
+        load_depths(corners, depths)
+        surface = surface._replace(varyings=depths)
+    return shader, surface
 
 
-def check_reads_texture_cubes(rasterizer: Rasterizer) -> None:
-    """Raises a ValueError for a rasterizer that has no texture cubes."""
-    if not getattr(rasterizer, "reads_texture_cubes", False):
-        raise ValueError(
-            f"{type(rasterizer).__name__} has no texture cubes: give colours at corners or R x R "
-            "texels, or use ApproximateGradient or FilteredDerivative"
-        )
+@ti.kernel
+def load_depths(
+    corners: array(float, 4),  # (B, F, 3, 3 or 4)
+    depths: array(float, 4),  # (B, F, 3, 1)
+):
+    """The depths of corners as their varying."""
+    for view, face, corner in ti.ndrange(corners.shape[0], corners.shape[1], 3):
+        depths[view, face, corner, 0] = corners[view, face, corner, 2]
 
 
-def check_has_push_forward(rasterizer: Rasterizer) -> None:
-    """Raises a ValueError for a rasterizer without a Jacobian."""
-    if not getattr(rasterizer, "has_jacobian", True):
-        raise ValueError(
-            f"{type(rasterizer).__name__} has no Jacobian: its gradient is not linear in the "
-            "gradient that comes in; use FilteredDerivative, SoftAggregation or KNearest"
-        )
+@ti.kernel
+def load_depths_backward(
+    grad_depths: array(float, 4),  # (B, F, 3, 1)
+    grad_corners: array(float, 4),  # (B, F, 3, 3 or 4), added to
+):
+    """The adjoint of `load_depths`."""
+    for view, face, corner in ti.ndrange(grad_depths.shape[0], grad_depths.shape[1], 3):
+        grad = grad_corners[view, face, corner, 2] + grad_depths[view, face, corner, 0]
+        grad_corners[view, face, corner, 2] = grad
 
 
 def check_image_size(image_size: tuple) -> tuple:
@@ -162,10 +188,13 @@ def check_image_size(image_size: tuple) -> tuple:
 
 
 def _checked_corners(corners: np.ndarray, dtype: type) -> np.ndarray:
-    """Projected corners, finite and (B, F, 3, 3)."""
+    """Projected corners, finite and (B, F, 3, 3 or 4)."""
     corners = _checked("corners", corners, dtype)
-    if corners.ndim != 4 or corners.shape[2:] != (3, 3) or corners.shape[0] < 1:
-        raise ValueError(f"corners must have shape (B, F, 3, 3), got {corners.shape}")
+    is_shape = corners.ndim == 4 and corners.shape[2] == 3 and corners.shape[3] in (3, 4)
+    if not is_shape or corners.shape[0] < 1:
+        raise ValueError(
+            f"corners must have shape (B, F, 3, 3) or (B, F, 3, 4), got {corners.shape}"
+        )
     return corners
 
 
@@ -180,23 +209,22 @@ def _checked(name: str, values: np.ndarray, dtype: type) -> np.ndarray:
     return values
 
 
-def _texel_resolution(shape: tuple, views: int, faces: int) -> int:
-    """R of texels or cubes, 0 for colours at corners; checks the shape."""
+def _check_colors(shape: tuple, views: int, faces: int) -> None:
     is_corners = len(shape) == 4 and shape[2] == 3
     is_texels = len(shape) == 5 and shape[2] == shape[3] >= 1
     is_cubes = len(shape) == 6 and shape[2] == shape[3] == shape[4] >= 2
     if not (is_corners or is_texels or is_cubes) or shape[0] not in (1, views) or shape[1] != faces:
         raise ValueError(
-            f"colors must have shape ({views} or 1, {faces}, 3, C) at corners or "
-            f"({views} or 1, {faces}, R, R, C) texels, got {shape}"
+            f"colors must have shape ({views} or 1, {faces}, 3, C) at corners, "
+            f"({views} or 1, {faces}, R, R, C) texels or ({views} or 1, {faces}, R, R, R, C) "
+            f"texture cubes with R >= 2, got {shape}"
         )
     if shape[-1] < 1:
         raise ValueError(f"colors need at least one channel, got shape {shape}")
-    return 0 if is_corners else shape[2]
 
 
-def _upload(values: np.ndarray, shape: tuple, dtype: type) -> ti.Ndarray:
+def _upload(values: np.ndarray, shape: tuple, dtype: Any) -> ti.Ndarray:
     """An array of `shape` on the device, zeros where there are no values."""
-    array = ti.ndarray(float, shape)
-    array.from_numpy(values.reshape(shape) if values.size else np.zeros(shape, dtype))
-    return array
+    result = ti.ndarray(float, shape)
+    result.from_numpy(values.reshape(shape) if values.size else np.zeros(shape, dtype))
+    return result

@@ -4,7 +4,7 @@ M. J. D. Powell, "A hybrid method for nonlinear equations", 1970; J. Nocedal, S.
 "Numerical Optimization", 2006, chapters 4.1 and 10.3.
 """
 
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 import taichi as ti
@@ -60,9 +60,12 @@ class GaussNewton:
             )
         self._find_residuals, self._find_jacobian = residuals, jacobian
         self.trust_radius, self.tolerance = trust_radius, tolerance
-        self.cost, self.is_converged, self.num_steps = None, False, 0
-        self._values = None  # those at which the next four were computed
-        self._residuals = self._gradient = self._hessian = None
+        self.cost: Any = None
+        self.is_converged, self.num_steps = False, 0
+        self._values: Any = None  # those at which the next three were computed, if they were
+        self._residuals: Any = None
+        self._gradient: Any = None
+        self._hessian: Any = None
 
     def step(self) -> float:
         """Tries one step; returns the cost that was reached, the old one if it is taken back.
@@ -78,7 +81,7 @@ class GaussNewton:
             self._linearize()
         step = dogleg(self._gradient, self._hessian, self.trust_radius)
         predicted = -(self._gradient @ step + 0.5 * step @ self._hessian @ step)
-        length = np.linalg.norm(step)
+        length = float(np.linalg.norm(step))
         if predicted <= self.tolerance**2 * self.cost:
             self.is_converged = True
             return self.cost

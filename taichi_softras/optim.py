@@ -1,12 +1,14 @@
 """Optimizers over fields: the gradients that a tape left in; new values in the same fields out.
 
-Every number is a kernel argument, so learning rates and betas may change at any step.
-A gradient that is not finite goes through: look at the loss, not at the optimizer.
+A step is one kernel over all fields of an optimizer. Every number is a kernel argument, so learning
+rates and betas may change at any step. A gradient that is not finite goes through: look at the
+loss, not at the optimizer.
 """
 
 import taichi as ti
 
-from taichi_softras.fields import FieldTree
+from taichi_softras.fields import FieldTree, body
+from taichi_softras.runtime import has_gradient
 
 
 class Adam:
@@ -42,11 +44,18 @@ class Adam:
     def step(self) -> None:
         """Moves every field against its gradient."""
         self.num_steps += 1
-        (beta_1, beta_2), eps = self.betas, self.eps
-        rates = 1.0 - beta_1, 1.0 - beta_2
-        corrections = 1.0 - beta_1**self.num_steps, 1.0 - beta_2**self.num_steps
-        for field, mean, mean_square in zip(self.fields, self._means, self._mean_squares):
-            adam_step(field, mean, mean_square, self.learning_rate, eps, *rates, *corrections)
+        beta_1, beta_2 = self.betas
+        adam_step(
+            _bodies(self.fields),
+            _bodies(self._means),
+            _bodies(self._mean_squares),
+            self.learning_rate,
+            self.eps,
+            1.0 - beta_1,
+            1.0 - beta_2,
+            1.0 - beta_1**self.num_steps,
+            1.0 - beta_2**self.num_steps,
+        )
 
 
 class SGD:
@@ -71,8 +80,8 @@ class SGD:
 
     def step(self) -> None:
         """Moves every field against its gradient."""
-        for field, velocity in zip(self.fields, self._velocities):
-            sgd_step(field, velocity, self.learning_rate, self.momentum)
+        fields, velocities = _bodies(self.fields), _bodies(self._velocities)
+        sgd_step(fields, velocities, self.learning_rate, self.momentum)
 
 
 def _check_fields(fields) -> list:
@@ -80,7 +89,7 @@ def _check_fields(fields) -> list:
     if not fields:
         raise ValueError("fields must be a list of at least one field, as [mesh.vertices]")
     for i, field in enumerate(fields):
-        if not isinstance(field, ti.Field) or not field.snode.ptr.has_adjoint():
+        if not isinstance(field, ti.Field) or not has_gradient(field):
             raise ValueError(
                 f"fields[{i}] has no gradient: an optimizer needs fields that were made with "
                 f"needs_grad=True, got {type(field).__name__}"
@@ -94,11 +103,16 @@ def _add_like(tree: FieldTree, field):
     return tree.add(field.shape, components, needs_grad=False)
 
 
+def _bodies(fields: list) -> tuple:
+    """As a kernel takes them: one template argument, the same at each step."""
+    return tuple(body(field) for field in fields)
+
+
 @ti.kernel
 def adam_step(
-    parameter: ti.template(),  # any shape, with gradient; in and out
-    mean: ti.template(),  # like parameter; in and out
-    mean_square: ti.template(),  # like parameter; in and out
+    parameters: ti.template(),  # tuple of fields of any shape, with gradient; in and out
+    means: ti.template(),  # tuple, like parameters; in and out
+    mean_squares: ti.template(),  # tuple, like parameters; in and out
     learning_rate: float,
     eps: float,
     rate_1: float,  # 1 - beta_1
@@ -107,22 +121,28 @@ def adam_step(
     correction_2: float,  # 1 - beta_2^t
 ):
     """One step of algorithm 1, elementwise."""
-    for index in ti.grouped(parameter):
-        grad = parameter.grad[index]
-        mean[index] = mean[index] + rate_1 * (grad - mean[index])
-        mean_square[index] = mean_square[index] + rate_2 * (grad * grad - mean_square[index])
-        scale = ti.sqrt(mean_square[index] / correction_2) + eps
-        parameter[index] = parameter[index] - learning_rate * mean[index] / (correction_1 * scale)
+    for k in ti.static(range(len(parameters))):
+        parameter, mean, mean_square = ti.static(parameters[k], means[k], mean_squares[k])
+        for index in ti.grouped(parameter):
+            grad = parameter.grad[index]
+            mean[index] = mean[index] + rate_1 * (grad - mean[index])
+            mean_square[index] = mean_square[index] + rate_2 * (grad * grad - mean_square[index])
+            scale = ti.sqrt(mean_square[index] / correction_2) + eps
+            parameter[index] = parameter[index] - learning_rate * mean[index] / (
+                correction_1 * scale
+            )
 
 
 @ti.kernel
 def sgd_step(
-    parameter: ti.template(),  # any shape, with gradient; in and out
-    velocity: ti.template(),  # like parameter; in and out
+    parameters: ti.template(),  # tuple of fields of any shape, with gradient; in and out
+    velocities: ti.template(),  # tuple, like parameters; in and out
     learning_rate: float,
     momentum: float,
 ):
     """One step, elementwise."""
-    for index in ti.grouped(parameter):
-        velocity[index] = momentum * velocity[index] + parameter.grad[index]
-        parameter[index] = parameter[index] - learning_rate * velocity[index]
+    for k in ti.static(range(len(parameters))):
+        parameter, velocity = ti.static(parameters[k], velocities[k])
+        for index in ti.grouped(parameter):
+            velocity[index] = momentum * velocity[index] + parameter.grad[index]
+            parameter[index] = parameter[index] - learning_rate * velocity[index]

@@ -1,47 +1,54 @@
-"""The conductor: the only file that knows the order of the stages, forward and back.
+"""The door for scenes: fields in, images out, and gradients back, in the user's own tape.
 
-    vertices -> project -> vertices_ndc --\
-    colours  -> shade   -> colors ---------> rasterize -> image
-
-What stands left of `rasterize` and right of `image` are small kernels on fields, which
-Taichi differentiates. `rasterize` is kernels on arrays with a hand-written adjoint; it joins
-the user's tape in one place, `_rasterize`.
+What a user or a simulation touches are fields. One kernel gathers them into arrays, the core draws
+(`pipeline.py`), and one kernel adds the gradients to the fields. The core joins the user's
+`ti.ad.Tape` in one place, `_draw_recorded`: Taichi differentiates users' kernels, never ours.
 """
 
-import math
 import os
-from collections.abc import Sequence
-from typing import Callable, Optional, Union
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
 import taichi as ti
-from taichi.lang import impl
 
-from taichi_softras.fields import FieldTree, default_numpy_float
-from taichi_softras.forward_mode import check_parameters, count_numbers, differentiate
-from taichi_softras.functional import (
-    check_has_fragments,
-    check_has_push_forward,
-    check_image_size,
-    check_reads_texture_cubes,
+from taichi_softras.copies import (
+    compare_vertices,
+    gather,
+    load_grads,
+    scatter,
+    store_images,
 )
-from taichi_softras.geometry.transform import project_vertices, vertex_of_frame
+from taichi_softras.fields import FieldTree, body, num_components, num_elements, place_dual
+from taichi_softras.forward_mode import check_parameters, count_numbers, differentiate
+from taichi_softras.functional import check_image_size
+from taichi_softras.geometry.scene_arrays import CAMERA_SIZE
 from taichi_softras.io.images import over_background, save_video
-from taichi_softras.rasterizers.base import Rasterizer
-from taichi_softras.rasterizers.depths import draw_depths
+from taichi_softras.pipeline import Kinds, Pipeline, Topology
+from taichi_softras.rasterizers.base import Rasterizer, check_has_jacobian, check_rasterizer
 from taichi_softras.rasterizers.k_nearest import Fragments
-from taichi_softras.rasterizers.planes import jacobian_from_planes, planes_from_pixels, stack
+from taichi_softras.rasterizers.planes import jacobian_from_planes
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
-from taichi_softras.rasterizers.workspace import Workspace, array
+from taichi_softras.runtime import (
+    clear_gradients,
+    default_numpy_float,
+    has_gradient,
+    is_cpu,
+    is_in_tape,
+    quick_compilation,
+)
 from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.lights import Lights
 from taichi_softras.scene.mesh import Mesh
 from taichi_softras.scene.spherical_harmonics import SphericalHarmonics
-from taichi_softras.shading.depth import Depth
+from taichi_softras.shading.base import Composition, Shading, compose, uniform_values
 from taichi_softras.shading.flat import Flat
+from taichi_softras.shading.outputs import choose_outputs
 from taichi_softras.tape import TapeMemory
+from taichi_softras.workspace import Workspace
 
 PIXELS_PER_PASS = 3 * 2**14  # of a mesh that moves: two cores are busy, 40 MB hold them
+EYE = "eye_world"  # the uniform that is the camera's
 
 
 class Renderer:
@@ -53,12 +60,12 @@ class Renderer:
             losses.silhouette_iou(renderer.image, target, loss)
 
     Attributes:
-        image: (B, H, W) field of (C + 1)-vectors: r, g, b, alpha; alpha alone with `Silhouette`
-            shading, depth and alpha with `Depth`. Row 0 on top. A view is a camera, or a frame of
-            a mesh that moves.
+        image: (B, H, W) field of (C + 1)-vectors: the channels of the shading (r, g, b), alpha
+            last; alpha alone with `Silhouette`, depth and alpha with `Depth`. Row 0 on top. A view
+            is a camera, or a frame of a mesh that moves.
+        outputs: further channels by name, (B, H, W) fields of scalars or vectors with gradient.
         rasterizer: the method; may be replaced between renders. New numbers compile nothing.
         views_per_pass: how many views are rasterized together; may be changed between renders.
-        vertices_ndc: (B, V) vec3 field: x_ndc, y_ndc, depth.
     """
 
     def __init__(
@@ -67,10 +74,11 @@ class Renderer:
         cameras: Camera,
         image_size: tuple,
         rasterizer: Optional[Rasterizer] = None,
-        shading: Optional[object] = None,
+        shading: Optional[Shading] = None,
         lights: Union[Lights, SphericalHarmonics, None] = None,
         frames: Optional[Sequence[int]] = None,
         views_per_pass: Optional[int] = None,
+        outputs: Union[Sequence[str], dict] = (),
     ):
         """Places the fields of the image.
 
@@ -86,10 +94,13 @@ class Renderer:
             views_per_pass: how many views are rasterized together, and so have memory for it at
                 a time; the gradient of a view that left this memory draws it once more. Left
                 out: all views of a still mesh; of one that moves, as many as have 3 * 2^14 pixels.
+            outputs: names of further channels that are drawn in the same pass, "depth",
+                "normal_world", "position_world"; or shadings by names of your own.
 
         Raises:
             ValueError: for an image size below (1, 1), frames that the mesh does not have, another
-                number of cameras than of frames, or views_per_pass below 1.
+                number of cameras than of frames, or views_per_pass below 1; for a shading or an
+                output that lacks what it needs; for colours that light cannot tint.
         """
         self.mesh = mesh
         self.cameras = cameras
@@ -101,45 +112,51 @@ class Renderer:
         frames = _checked_frames(frames, mesh, cameras)
         self.num_views = len(frames)
         self.views_per_pass = _checked_views_per_pass(views_per_pass, self)
+        self._workspace = Workspace()
+        self._frames = self._workspace.get("frames", (self.num_views,), int)
+        self._frames.from_numpy(frames)
+        self._colors = mesh.vertex_colors if mesh.face_colors is None else mesh.face_colors
+        shadings = choose_outputs(outputs)
+        composition = compose([self.shading, *shadings.values()], self._colors.n, mesh.lookup)
+        if composition.light is not None and self._colors.n != 3:
+            raise ValueError(
+                f"{type(self.shading).__name__} lights colours of 3 channels, the mesh has "
+                f"{self._colors.n}: use Unlit"
+            )
+        self._pipeline = self._make_pipeline(composition)
+        self._uniform_fields, self._fragment_fields = self._collect_uniforms(composition)
 
         tree = FieldTree()
-        num_shadings = self.num_views if mesh.is_moving else 1
-        self._buffers = self.shading.allocate(tree, mesh, num_shadings)
-        self.vertices_ndc = tree.add((self.num_views, mesh.num_vertices), (3,))
-        self._draws_depths = isinstance(self.shading, Depth)
-        channels = 3 if self._buffers.colors is not None else 1 if self._draws_depths else 0
+        own, *of_outputs = composition.channels
+        alpha = composition.shader.num_channels
         image_shape = (self.num_views, *self.image_size)
-        self.image = tree.add(image_shape, (channels + 1,), needs_dual=False)
-        self._frames = tree.add((self.num_views,), dtype=int, needs_grad=False)
-        self._no_loss = tree.add(())
+        self.image = tree.add(image_shape, (len(own) + 1,))
+        self.outputs = {
+            name: tree.add(image_shape, (len(channels),) if len(channels) > 1 else ())
+            for name, channels in zip(shadings, of_outputs)
+        }
         tree.place()
-        self._frames.from_numpy(frames)
-
-        self._workspace = Workspace()
-        self._rasterization = None  # what the workspace holds: ...
-        self._held = None  # ... the rasterizer, the first view and the number of views
-        self._corners = self._colors = None  # of the same views
+        images = (self.image, *self.outputs.values())
+        planes = ((*own, alpha), *map(tuple, of_outputs))
+        self._images = tuple(zip(map(body, images), planes))
         self._rasterizers = {}  # by (first, end) of the views that were drawn in one call
         self._on_tape = TapeMemory()
 
     def render(self, view: Optional[int] = None):
-        """Draws `image` and returns it; inside a `ti.ad.Tape` the drawing is recorded.
+        """Draws `image` and `outputs`, returns the image; inside a `ti.ad.Tape` it is recorded.
 
         Args:
             view: of a mesh that moves, the one view that is drawn; `image` keeps the others.
 
         Raises:
             ValueError: if a vertex is NaN or infinite; if this renderer already drew the view in
-                the same tape (the first image would be lost, and its gradient wrong); for texture
-                cubes and a rasterizer that has none.
+                the same tape (the first image would be lost, and its gradient wrong).
         """
         self._workspace.check_runtime()
-        if self._buffers.colors is not None and self.mesh.texture_cubes is not None:
-            check_reads_texture_cubes(self.rasterizer)
+        check_rasterizer(self.rasterizer)
         views = self._checked_views(view)
         self._refuse_second_render(views)
-        self._place_corners_and_colors(*views)
-        self._rasterize(*views)
+        self._draw_recorded(*views)
         return self.image
 
     def render_sequence(
@@ -162,7 +179,7 @@ class Renderer:
         """Pulls an image gradient back to all fields of the scene, without a tape.
 
         Gradients of all fields are cleared first, as a tape does; `render` must have been
-        called. The cheap stages are run once more.
+        called.
 
         Args:
             grad_image: (B, H, W, C + 1), dE/dimage.
@@ -176,24 +193,23 @@ class Renderer:
         views = (0, self.num_views)
         if views not in self._rasterizers:
             raise RuntimeError("backward needs an image: call render() first")
-        if impl.get_runtime().target_tape is not None:
-            raise RuntimeError("backward opens a tape of its own: call it outside of ti.ad.Tape")
+        if is_in_tape():
+            raise RuntimeError("backward is no part of a tape: call it outside of ti.ad.Tape")
         grad_image = np.ascontiguousarray(grad_image, default_numpy_float())
         shape = (*self.image.shape, self.image.n)
         if grad_image.shape != shape:
             raise ValueError(f"grad_image must have shape {shape}, got {grad_image.shape}")
         if not np.isfinite(grad_image).all():
             raise ValueError("grad_image has entries that are NaN or infinite")
-        with ti.ad.Tape(self._no_loss):
-            self._place_corners_and_colors(*views)
-            self._resume(grad_image)
+        clear_gradients()
+        self.image.grad.from_numpy(grad_image)
+        self._pull_back(*views)
 
     def jacobian(self, parameters: list, place: Optional[Callable] = None) -> np.ndarray:
         """Draws `image` and returns its derivative by a few numbers, for Gauss-Newton.
 
         The work grows with P, not with the number of pixels as that of P backward passes would.
-        Stages before the rasterizer are differentiated by Taichi's forward mode, the rasterizer
-        by the transpose of its backward pass.
+        Your kernels are differentiated by Taichi's forward mode, the core by its own tangents.
 
         Args:
             parameters: fields of P numbers in all, of any shapes: of cameras, lights or the mesh,
@@ -210,44 +226,37 @@ class Renderer:
             RuntimeError: inside a tape.
         """
         self._workspace.check_runtime()
+        check_has_jacobian(self.rasterizer)
+        fields = self._fields_of_scene()
+        for field in fields:
+            place_dual(field)
         parameters = check_parameters(parameters)
-        check_has_push_forward(self.rasterizer)
-        if impl.get_runtime().target_tape is not None:
+        if is_in_tape():
             raise RuntimeError("jacobian is a derivative already: call it outside of ti.ad.Tape")
+        if place is not None:
+            place()
+        self._draw_recorded(0, self.num_views)
+        pipeline = self._pipeline
+        pipeline.draw(self.rasterizer, 0, self.num_views)  # all of them in one pass
+        count = count_numbers(parameters)
 
-        views = (0, self.num_views)
+        def tangents() -> Iterator[tuple]:
+            for index in differentiate(place, parameters):
+                self._run_copy(
+                    gather,
+                    0,
+                    self.num_views,
+                    *pipeline.tangent_scene,
+                    pipeline.tangent_fragment_uniforms,
+                    derivative="dual",
+                )
+                yield index, count
 
-        def run():
-            if place is not None:
-                place()
-            self._place_corners_and_colors(*views)
-
-        run()
-        self._rasterize(*views)
-        self._draw(self.rasterizer, *views)  # all of them in one pass
-        tangents = self._collect_tangents(run, parameters)
-        planes = self._rasterization.push_forward(*tangents)
-        shape = (*self.image.shape, self.image.n, planes.shape[0])
-        jacobian = np.empty(shape, default_numpy_float())
-        jacobian_from_planes(planes, jacobian)
+        planes = pipeline.push_forward(tangents())
+        _, of_image = self._images[0]
+        jacobian = np.empty((*self.image.shape, self.image.n, count), default_numpy_float())
+        jacobian_from_planes(planes, jacobian, of_image)
         return jacobian
-
-    def _collect_tangents(self, run: Callable, parameters: list) -> tuple:
-        """Derivatives (P, ...) of corners and of colours, None without colours."""
-        workspace, count = self._workspace, count_numbers(parameters)
-        corners = workspace.get("tangent", tuple(self._corners.shape))
-        all_corners = workspace.get("tangent_corners", (count, *corners.shape))
-        colors, all_colors = None, None
-        if self._colors is not None:
-            colors = workspace.get("tangent_color", tuple(self._colors.shape))
-            all_colors = workspace.get("tangent_colors", (count, *colors.shape))
-        for index in differentiate(run, parameters):
-            load_corners(self.vertices_ndc.dual, self.mesh.faces, 0, corners)
-            stack(corners, index, all_corners)
-            if colors is not None:
-                load_colors(self._buffers.colors.dual, 0, colors)
-                stack(colors, index, all_colors)
-        return all_corners, all_colors
 
     def fragments(self, faces_per_pixel: Optional[int] = None) -> Fragments:
         """The nearest faces of each pixel, of a rasterizer that looks for them (`KNearest`).
@@ -262,130 +271,172 @@ class Renderer:
         Raises:
             ValueError: for K < 1; for a rasterizer without fragments.
         """
-        check_has_fragments(self.rasterizer)
-        found = []
-        self._find_fragments(faces_per_pixel, found)
-        return found[0]
+        check_rasterizer(self.rasterizer)
+        return self._without_tape(self._find_fragments, faces_per_pixel)
 
-    @ti.ad.no_grad
-    def _find_fragments(self, faces_per_pixel: Optional[int], found: list) -> None:
-        """Appends to `found`: Taichi drops what a function without gradient returns."""
-        self._project(0, self.num_views)
-        workspace = Workspace()
-        corners = workspace.get("corners", (self.num_views, self.mesh.num_faces, 3, 3))
-        load_corners(self.vertices_ndc, self.mesh.faces, 0, corners)
-        found.append(
-            self.rasterizer.fragments(workspace, corners, self.image_size, faces_per_pixel)
-        )
-
-    def _place_corners_and_colors(self, first: int, end: int) -> None:
-        self._project(first, end)
-        if self._buffers.colors is None:
-            return
-        if self._has_one_coloring:  # for all views, so once a tape
-            done = self._on_tape.values()
-            if "is_colored" in done:
-                return
-            done["is_colored"] = True
-            first, end = 0, 1
-        self.shading.shade(self.mesh, self.lights, self._frames, (first, end), self._buffers)
+    def _find_fragments(self, faces_per_pixel: Optional[int]) -> Fragments:
+        corners = self._pipeline.place(0, self.num_views).corners
+        size = self.image_size
+        return self.rasterizer.fragments(Workspace(), corners, size, faces_per_pixel)
 
     @property
-    def _has_one_coloring(self) -> bool:
-        return not self.mesh.is_moving or self._buffers.colors.shape[0] == 1
+    def vertices_ndc(self) -> ti.Ndarray:
+        """(B, V, 3) array: x_ndc, y_ndc, depth; x = y = 0 where not in front of the camera."""
+        return self._without_tape(self._pipeline.project_vertices)
 
-    def _project(self, first: int, end: int) -> None:
-        height, width = self.image_size
-        self.cameras.update(width / height)
-        project_vertices(
-            self.mesh.vertices,
-            self._frames,
-            self.cameras.view_from_world,
-            self.cameras.clip_from_view,
-            width / min(self.image_size),
-            height / min(self.image_size),
-            first,
-            end,
-            self.vertices_ndc,
-        )
+    def _without_tape(self, look: Callable, *arguments) -> Any:
+        """What `look` finds in the scene as it is; a tape does not record it."""
+        found = []  # Taichi drops what a function without gradient returns
+
+        @ti.ad.no_grad
+        def run():
+            self._workspace.check_runtime()
+            self._gather(0, self.num_views)
+            found.append(look(*arguments))
+
+        run()
+        return found[0]
 
     @ti.ad.grad_replaced
-    def _rasterize(self, first: int, end: int) -> None:
+    def _draw_recorded(self, first: int, end: int) -> None:
         self._rasterizers.pop((first, end), None)  # should this raise, nothing was drawn
-        self._held = None
+        self._gather(first, end)
         for start, num_views in self._passes(first, end):
-            self._draw(self.rasterizer, start, num_views)
-            store_image(self._rasterization.image, start, self.image)
-        vertices = self._drawn_vertices
-        keep_vertices(self.mesh.vertices, self._frames, *self._vertices_range(first, end), vertices)
+            self._pipeline.draw(self.rasterizer, start, num_views)
+            planes = self._pipeline.rasterization.image
+            store_images(planes, start, self.image_size[1], is_cpu(), self._images)
         self._rasterizers[first, end] = self.rasterizer
 
-    @ti.ad.grad_for(_rasterize)
-    def _rasterize_backward(self, first: int, end: int) -> None:
+    @ti.ad.grad_for(_draw_recorded)
+    def _draw_recorded_backward(self, first: int, end: int) -> None:
         if (first, end) in self._rasterizers:  # forward did not raise; the tape runs this anyway
-            self._pull_back(first, end, load_grad_image, self.image)
+            self._pull_back(first, end)
 
-    @ti.ad.grad_replaced
-    def _resume(self, grad_image: np.ndarray) -> None:
-        """Stands for `_rasterize` on a tape whose image is drawn already."""
-
-    @ti.ad.grad_for(_resume)
-    def _resume_backward(self, grad_image: np.ndarray) -> None:
-        self._pull_back(0, self.num_views, load_grad_array, grad_image)
-
-    def _pull_back(self, first: int, end: int, load_grad: object, source: object) -> None:
-        """From the gradient in `source` to those of `vertices_ndc` and of the colours."""
+    def _pull_back(self, first: int, end: int) -> None:
+        """From the gradients of the images to those of the scene's fields."""
         self._refuse_changed_vertices(first, end)
-        todo = end
+        pipeline, todo = self._pipeline, end
         for start, num_views in reversed(self._passes(first, end)):
-            self._draw(self._rasterizers[first, end], start, num_views)
-            rasterization = self._rasterization
-            load_grad(source, start, todo, rasterization.grad_image)
-            rasterization.backward()
-            add_grad_vertices(
-                rasterization.grad_corners,
-                start,
-                self.mesh.corner_starts,
-                self.mesh.corners_of_vertex,
-                self.vertices_ndc,
-            )
-            if self._buffers.colors is not None:
-                colored = 0 if self._has_one_coloring else start
-                add_grad_colors(rasterization.grad_colors, colored, self._buffers.colors)
+            pipeline.draw(self._rasterizers[first, end], start, num_views)
+            planes = pipeline.rasterization.grad_image
+            load_grads(start, todo, self.image_size[1], planes, is_cpu(), self._images)
+            pipeline.backward(is_first=todo == end)
             todo = start
+        self._run_copy(
+            scatter,
+            first,
+            end,
+            *pipeline.grad_scene,
+            pipeline.grad_fragment_uniforms,
+            needs_grad=True,
+        )
+
+    def _gather(self, first: int, end: int) -> None:
+        """The fields of the scene, into the arrays of the core."""
+        self.cameras.update(self.image_size[1] / self.image_size[0])
+        pipeline = self._pipeline
+        pipeline.forget()
+        scene = pipeline.scene
+        self._run_copy(
+            gather,
+            first,
+            end,
+            scene.vertices,
+            scene.albedo,
+            scene.uniforms,
+            pipeline.fragment_uniforms,
+        )
+
+    def _run_copy(
+        self, copy: Callable, first: int, end: int, *arrays, derivative: str = "", needs_grad=False
+    ) -> None:
+        """Runs `gather` or `scatter`, on the fields or on their duals."""
+
+        def chosen(field):
+            return getattr(body(field), derivative) if derivative else body(field)
+
+        groups = [
+            tuple(
+                (chosen(field), *place)
+                for field, *place in group
+                if not needs_grad or has_gradient(field)
+            )
+            for group in (self._uniform_fields, self._fragment_fields)
+        ]
+        reads_color = self._pipeline.composition.reads_color
+        colors = (chosen(self._colors),) if reads_color else ()
+        with quick_compilation():
+            copy(
+                self._num_copied,
+                self._frames,
+                *self._vertices_range(first, end),
+                *arrays,
+                chosen(self.mesh.vertices),
+                colors,
+                *groups,
+            )
+
+    def _fields_of_scene(self) -> list:
+        """All that the image depends on."""
+        groups = (*self._uniform_fields, *self._fragment_fields)
+        return [self.mesh.vertices, self._colors, *(field for field, *_ in groups)]
+
+    @property
+    def _num_copied(self) -> int:
+        """Elements of the longest field, or vertices."""
+        lengths = [num_elements(field) for field in self._fields_of_scene()[1:]]
+        return max(self.mesh.num_vertices, self.num_views, *lengths)
+
+    def _make_pipeline(self, composition: Composition) -> Pipeline:
+        mesh, lights = self.mesh, self.lights
+        is_lit = composition.light is not None
+        numbers = sum(num_elements(f) * num_components(f) for f, *_ in lights.uniform_fields)
+        albedo = (1, 1, 1)
+        if composition.reads_color:
+            shape = self._colors.shape
+            albedo = (shape[0], num_elements(self._colors) // shape[0], self._colors.n)
+        return Pipeline(
+            self._workspace,
+            Topology(mesh.faces, mesh.corner_starts, mesh.corners_of_vertex),
+            Kinds(*self.cameras.kinds, lights.kind, lights.num_lights if is_lit else 0),
+            composition,
+            self.image_size,
+            self.num_views,
+            self.cameras.num_views,
+            numbers if is_lit else 0,
+            albedo,
+            mesh.is_moving,
+        )
+
+    def _collect_uniforms(self, composition: Composition) -> tuple:
+        """Fields of cameras and lights with their places, and those of the shadings."""
+        fields = list(self.cameras.uniform_fields)
+        if composition.light is not None:
+            lights = CAMERA_SIZE * self.cameras.num_views
+            fields += [(f, lights + start, step) for f, start, step in self.lights.uniform_fields]
+        constants = np.zeros(tuple(self._pipeline.fragment_uniforms.shape), default_numpy_float())
+        own = []
+        for shading, name, column in composition.uniforms:
+            size = shading.uniforms[name]
+            if name == EYE:
+                if self.cameras.eye is None:
+                    raise ValueError(
+                        f"{type(shading).__name__} reads {EYE!r}: use cameras of Camera.look_at"
+                    )
+                own.append((self.cameras.eye, column))
+                continue
+            value = uniform_values(shading, name, size)
+            if isinstance(value, ti.Field):
+                own.append((value, column))
+            else:
+                constants[:, column : column + size] = value
+        self._pipeline.fragment_uniforms.from_numpy(constants)
+        return fields, own
 
     def _passes(self, first: int, end: int) -> list:
         """(first view, number of views) of each; the last overlaps, so that all have one size."""
         num_views = min(self.views_per_pass, end - first)
         return [(min(s, end - num_views), num_views) for s in range(first, end, num_views)]
-
-    def _draw(self, rasterizer: Rasterizer, start: int, num_views: int) -> None:
-        """Rasterizes some views into the workspace, unless it holds them."""
-        wanted = (rasterizer, start, num_views)
-        if self._held is not None and self._held[1:] == wanted[1:] and self._held[0] is rasterizer:
-            return
-        self._held = None
-        workspace, faces = self._workspace, self.mesh.num_faces
-        self._corners = workspace.get("corners", (num_views, faces, 3, 3))
-        load_corners(self.vertices_ndc, self.mesh.faces, start, self._corners)
-        self._colors = None
-        source = self._buffers.colors
-        if source is not None:
-            colorings, colored = (1, 0) if self._has_one_coloring else (num_views, start)
-            entries = math.prod(source.shape[2:])  # of a face
-            self._colors = workspace.get("colors", (colorings, faces, entries, 3))
-            load_colors(source, colored, self._colors)
-        if self._draws_depths:
-            self._rasterization = draw_depths(rasterizer, workspace, self._corners, self.image_size)
-        else:
-            self._rasterization = rasterizer.forward(
-                workspace,
-                self._corners,
-                self._colors,
-                self.mesh.texel_resolution,
-                self.image_size,
-            )
-        self._held = wanted
 
     def _checked_views(self, view: Optional[int]) -> tuple:
         """(first, end) of the views to draw."""
@@ -408,24 +459,20 @@ class Renderer:
             )
         drawn.update(range(*views))
 
-    @property
-    def _drawn_vertices(self) -> ti.Ndarray:
-        """(1 or B, V, 3): `mesh.vertices` as they were when the views were drawn."""
-        shape = (self.num_views if self.mesh.is_moving else 1, self.mesh.num_vertices, 3)
-        return self._workspace.get("drawn_vertices", shape)
-
     def _vertices_range(self, first: int, end: int) -> tuple:
+        """Which vertices views have: a still mesh has one set for all of them."""
         return (first, end) if self.mesh.is_moving else (0, 1)
 
     def _refuse_changed_vertices(self, first: int, end: int) -> None:
         is_changed = self._workspace.get("are_vertices_changed", (1,), int)
-        compare_vertices(
-            self.mesh.vertices,
-            self._frames,
-            *self._vertices_range(first, end),
-            self._drawn_vertices,
-            is_changed,
-        )
+        with quick_compilation():
+            compare_vertices(
+                self._frames,
+                *self._vertices_range(first, end),
+                self._pipeline.scene.vertices,
+                is_changed,
+                body(self.mesh.vertices),
+            )
         if is_changed[0]:
             raise ValueError(
                 "mesh.vertices were overwritten after render() and before its gradient: the "
@@ -463,143 +510,3 @@ def _checked_views_per_pass(views_per_pass: Optional[int], renderer: Renderer) -
     if not isinstance(views_per_pass, (int, np.integer)) or views_per_pass < 1:
         raise ValueError(f"views_per_pass must be an integer of at least 1, got {views_per_pass!r}")
     return int(views_per_pass)
-
-
-@ti.kernel
-def keep_vertices(
-    vertices: ti.template(),  # (V,) or (T, V) vec3 world
-    frames: ti.template(),  # (B,)
-    first: int,
-    end: int,
-    kept: array(float, 3),  # (1 or B, V, 3)
-):
-    """Copies what is drawn."""
-    for view, vertex in ti.ndrange((first, end), kept.shape[1]):
-        for axis in ti.static(range(3)):
-            kept[view, vertex, axis] = vertex_of_frame(vertices, frames[view], vertex)[axis]
-
-
-@ti.kernel
-def compare_vertices(
-    vertices: ti.template(),  # (V,) or (T, V) vec3 world
-    frames: ti.template(),  # (B,)
-    first: int,
-    end: int,
-    kept: array(float, 3),  # (1 or B, V, 3)
-    is_changed: array(int, 1),  # (1,)
-):
-    """Whether any is not what was kept. Threads write the same 1."""
-    is_changed[0] = 0
-    for view, vertex in ti.ndrange((first, end), kept.shape[1]):
-        for axis in ti.static(range(3)):
-            now = vertex_of_frame(vertices, frames[view], vertex)[axis]
-            if now != kept[view, vertex, axis]:
-                is_changed[0] = 1
-
-
-@ti.kernel
-def load_corners(
-    vertices_ndc: ti.template(),  # (B, V) vec3
-    faces: ti.template(),  # (F,) ivec3
-    start: int,  # the first view of the pass
-    corners: array(float, 4),  # (views of the pass, F, 3, 3)
-):
-    """The vertices of each face."""
-    for view, face in ti.ndrange(corners.shape[0], corners.shape[1]):
-        for corner in ti.static(range(3)):
-            vertex = vertices_ndc[start + view, faces[face][corner]]
-            for axis in ti.static(range(3)):
-                corners[view, face, corner, axis] = vertex[axis]
-
-
-@ti.func
-def entry_index(source: ti.template(), coloring, face, entry):
-    """Where a field keeps an entry of a face: one of its corners, texels or of its cube."""
-    index = ti.Vector([0 for _ in ti.static(range(len(source.shape)))])
-    index[0], index[1] = coloring, face
-    for axis in ti.static(range(len(source.shape) - 1, 1, -1)):
-        index[axis] = entry % source.shape[axis]
-        entry = entry // source.shape[axis]
-    return index
-
-
-@ti.kernel
-def load_colors(
-    source: ti.template(),  # (1 or B, F, 3), (1 or B, F, R, R) or (1 or B, F, R, R, R) vec3
-    start: int,  # the first coloring of the pass
-    colors: array(float, 4),  # (1 or views of the pass, F, 3, R * R or R * R * R, 3)
-):
-    """Copies."""
-    for coloring, face, entry in ti.ndrange(colors.shape[0], colors.shape[1], colors.shape[2]):
-        value = source[entry_index(source, start + coloring, face, entry)]
-        for channel in ti.static(range(3)):
-            colors[coloring, face, entry, channel] = value[channel]
-
-
-@ti.kernel
-def store_image(
-    planes: array(float, 4),  # (views of the pass, C + 1, H, >= W)
-    start: int,  # the first view of the pass
-    image: ti.template(),  # (B, H, W) of (C + 1)-vectors
-):
-    """Copies, a row of pixels at a time: three indices out of one cost more than the copy."""
-    for view, row in ti.ndrange(planes.shape[0], image.shape[1]):
-        for column in range(image.shape[2]):
-            for channel in ti.static(range(image.n)):
-                image[start + view, row, column][channel] = planes[view, channel, row, column]
-
-
-@ti.kernel
-def load_grad_image(
-    image: ti.template(),  # (B, H, W) of (C + 1)-vectors, its gradient is read
-    start: int,  # the first view of the pass
-    end: int,  # views from here on belong to a pass before: 0
-    planes: array(float, 4),  # (views of the pass, C + 1, H, >= W)
-):
-    """Copies, a row of pixels at a time as `store_image`."""
-    for view, row in ti.ndrange(planes.shape[0], image.shape[1]):
-        share = ti.cast(start + view < end, float)
-        for column in range(image.shape[2]):
-            for channel in ti.static(range(image.n)):
-                grad = image.grad[start + view, row, column][channel]
-                planes[view, channel, row, column] = share * grad
-
-
-def load_grad_array(grad_image: np.ndarray, start: int, end: int, planes: ti.Ndarray) -> None:
-    """`load_grad_image` from a NumPy array."""
-    grads = np.array(grad_image[start : start + planes.shape[0]])
-    grads[end - start :] = 0.0
-    planes_from_pixels(grads, planes)
-
-
-@ti.kernel
-def add_grad_vertices(
-    grad_corners: array(float, 4),  # (views of the pass, F, 3, 3)
-    start: int,  # the first view of the pass
-    corner_starts: ti.template(),  # (V + 1,)
-    corners_of_vertex: ti.template(),  # (3 F,) 3 * face + corner
-    vertices_ndc: ti.template(),  # (B, V) vec3, its gradient is added to
-):
-    """The adjoint of `load_corners`: every vertex sums up its corners."""
-    for view, vertex in ti.ndrange(grad_corners.shape[0], vertices_ndc.shape[1]):
-        total = ti.Vector([0.0, 0.0, 0.0])
-        for slot in range(corner_starts[vertex], corner_starts[vertex + 1]):
-            face = corners_of_vertex[slot] // 3
-            corner = corners_of_vertex[slot] % 3
-            for axis in ti.static(range(3)):
-                total[axis] += grad_corners[view, face, corner, axis]
-        vertices_ndc.grad[start + view, vertex] += total
-
-
-@ti.kernel
-def add_grad_colors(
-    grad_colors: array(float, 4),  # (1 or views of the pass, F, 3, R * R or R * R * R, 3)
-    start: int,  # the first coloring of the pass
-    source: ti.template(),  # as in `load_colors`; its gradient is added to
-):
-    """The adjoint of `load_colors`."""
-    for coloring, face, entry in ti.ndrange(
-        grad_colors.shape[0], grad_colors.shape[1], grad_colors.shape[2]
-    ):
-        grad = ti.Vector([grad_colors[coloring, face, entry, k] for k in ti.static(range(3))])
-        source.grad[entry_index(source, start + coloring, face, entry)] += grad

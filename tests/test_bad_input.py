@@ -10,7 +10,7 @@ import taichi as ti
 
 import taichi_softras as tsr
 from tests import tolerances
-from tests.rasterizers.scenes import NUMBERS, bumpy_torus, draw_twin
+from tests.rasterizers.scenes import NUMBERS, bumpy_torus, corner_colors, draw_twin
 
 IMAGE_SIZE = (6, 9)
 RASTERIZER = tsr.SoftAggregation(**NUMBERS)
@@ -144,7 +144,7 @@ def describe(value):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"corners": CORNERS[0]}, r"corners must have shape \(B, F, 3, 3\), got \(2, 3, 3\)"),
+        ({"corners": CORNERS[0]}, r"corners .* \(B, F, 3, 3\) or \(B, F, 3, 4\), got \(2, 3, 3\)"),
         ({"corners": CORNERS[..., :2]}, r"got \(1, 2, 3, 2\)"),
         ({"corners": CORNERS[:0]}, r"got \(0, 2, 3, 3\)"),
         ({"corners": "corners"}, "corners must be an array of numbers"),
@@ -331,7 +331,7 @@ def check_drawn(renderer):
     """Image as the twin's, gradients finite; returns the image."""
     image = renderer.render().to_numpy()
     corners = renderer.vertices_ndc.to_numpy()[:, renderer.mesh.faces_array]
-    expected = draw_twin(corners, renderer._buffers.colors.to_numpy(), IMAGE_SIZE, RASTERIZER)
+    expected = draw_twin(corners, corner_colors(renderer), IMAGE_SIZE, RASTERIZER)
     np.testing.assert_allclose(image, expected, atol=tolerances.SINGLE_PRECISION_RELATIVE)
     renderer.backward(np.ones_like(image))
     for gradient in gradients(renderer):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import taichi as ti
 
+from taichi_softras import optim
 from taichi_softras.fields import FieldTree
 from taichi_softras.optim import SGD, Adam
 from tests import tolerances
@@ -79,6 +80,20 @@ def test_adam_is_algorithm_1_in_double_precision(backend, fields):
 def test_sgd_is_the_rule_of_torch(backend, fields, momentum):
     twin = lambda value, grads: sgd_twin(value, grads, momentum)  # noqa: E731
     check_steps(backend, fields, SGD(fields, 1.0, momentum), twin)
+
+
+@pytest.mark.parametrize(
+    "optimizer, kernel", [(Adam, optim.adam_step), (lambda f: SGD(f, 0.1), optim.sgd_step)]
+)
+def test_steps_and_numbers_compile_nothing(backend, fields, optimizer, kernel):
+    """All fields of an optimizer are one argument, which must be found again."""
+    optimizer = optimizer(fields)
+    optimizer.step()
+    before = len(kernel._primal.compiled_kernels)
+    for step in range(3):
+        optimizer.learning_rate = 0.1 * step
+        optimizer.step()
+    assert len(kernel._primal.compiled_kernels) == before > 0
 
 
 @ti.kernel

@@ -20,6 +20,7 @@ def test_names():
         "Perspective",
         "Renderer",
         "SGD",
+        "Shading",
         "Silhouette",
         "SoftAggregation",
         "SphericalHarmonics",

@@ -272,17 +272,18 @@ def test_texture_cubes_of_one_colour_are_lit_as_vertices_are(backend):
     np.testing.assert_allclose(*images, atol=tolerances.CUBE_MARGIN)
 
 
-def test_texture_cubes_are_refused_where_they_are_not_read(backend, cube_renderers):
-    renderer = make_renderer(
-        cube_renderers["Unlit"].mesh, cube_renderers["Unlit"].cameras, tsr.Unlit()
-    )
-    with pytest.raises(ValueError, match="SoftAggregation has no texture cubes"):
-        renderer.render()
-    renderer.rasterizer = tsr.KNearest(5)
-    with pytest.raises(ValueError, match="KNearest has no texture cubes"):
-        renderer.render()
-    silhouette = make_renderer(renderer.mesh, renderer.cameras, tsr.Silhouette())
-    assert silhouette.render().to_numpy().max() > 0.5
+@pytest.mark.f64
+@pytest.mark.parametrize("shading", ["Unlit", "Gouraud"])
+def test_gradient_of_texture_cubes_where_all_is_exact(backend, cube_renderers, shading):
+    """Soft faces over cubes: vertices and camera move what is looked up."""
+    renderer = cube_renderers[shading]
+    z_buffer, renderer.rasterizer = renderer.rasterizer, SOFT
+    fields = differentiated_fields(renderer)
+    values = {name: field.to_numpy() for name, field in fields.items()}
+    check_gradient(renderer.render, fields, renderer.image)
+    for name, field in fields.items():
+        field.from_numpy(values[name])
+    renderer.rasterizer = z_buffer
 
 
 ALL_METHODS = [

@@ -153,3 +153,19 @@ RUNGE_KUTTA = 1e-4
 
 # What a process may grow by in 500 tapes: lavapipe keeps 4 to 5 kB a tape, and the heap breathes.
 MEGABYTES_OF_500_TAPES = 10
+
+# The same f64 derivative by hand and by Taichi's reverse mode, relative to the largest entry: some
+# tens of roundings of 1e-16. Largest difference seen: 7e-16.
+BY_HAND_AND_BY_TAICHI = 1e-13
+
+# f64 gradients of fragments against central differences of step 1e-6, relative to the largest
+# entry: errors of the differences themselves. Largest seen: 3e-8.
+FRAGMENTS_BY_DIFFERENCES = 1e-7
+
+# The alpha of a soft triangle, added up, and its derivative, against the area in pixels: corners
+# are rounded, and stick out. Seen: 8e-4 for a side of 160 pixels and sigma of 1.6 pixels squared.
+AREA_OF_SOFT_TRIANGLE = 2e-3
+
+# A point of a ball of 5,120 faces against its interpolated unit normal: faces lie up to 2e-3 below
+# the sphere, and normals between vertices are as much too short.
+FACETED_SPHERE = 5e-3

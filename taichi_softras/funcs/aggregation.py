@@ -3,14 +3,15 @@
 Both are streams: a pixel keeps a few numbers, each face changes them, in any order.
 """
 
-import dataclasses
+from typing import Callable
 
 import taichi as ti
 
 from taichi_softras.funcs.numeric import exp
+from taichi_softras.funcs.values import value
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class AlphaAggregation:
     """The silhouette A of a pixel from the coverages D of its faces.
 
@@ -22,9 +23,9 @@ class AlphaAggregation:
     """
 
     start: float
-    add: object
-    resolve: object
-    slope: object
+    add: Callable
+    resolve: Callable
+    slope: Callable
 
 
 @ti.func
@@ -95,7 +96,7 @@ ALPHAS = {
 ANY = AlphaAggregation(0.0, any_add, hard_resolve, hard_slope)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class ColorAggregation:
     """The weights w_j of the faces over a pixel, whose colour is sum_j w_j C_j.
 
@@ -112,8 +113,8 @@ class ColorAggregation:
             exp(z / gamma), does not fall below this.
     """
 
-    meet: object
-    weight: object
+    meet: Callable
+    weight: Callable
     is_soft: bool
     background_floor: float = 0.0
 

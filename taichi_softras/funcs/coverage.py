@@ -4,18 +4,19 @@ A distance is a value: `signed` gives delta d^2 (positive inside) and `signed_vj
 adjoint. Coverage is D = sigmoid(delta d^2 / sigma), Soft Rasterizer eq. 1.
 """
 
-import dataclasses
 import math
+from typing import Callable
 
 import taichi as ti
 from taichi.math import vec2, vec3
 
 from taichi_softras.funcs.triangle import barycentric_vjp, squared_distance, squared_distance_vjp
+from taichi_softras.funcs.values import value
 
 ALWAYS = 1e20  # a signed distance that no sigma and no cut-off changes
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Distance:
     """The pair of functions that a coverage is made of.
 
@@ -25,8 +26,8 @@ class Distance:
         has_reach: whether a face covers pixels outside of its edges.
     """
 
-    signed: object
-    signed_vjp: object
+    signed: Callable
+    signed_vjp: Callable
     has_reach: bool
 
     def reach(self, sigma: float, cutoff: float) -> float:

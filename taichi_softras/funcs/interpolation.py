@@ -1,54 +1,45 @@
 """From a pixel's barycentric weights to depth and to a point on the face."""
 
-import dataclasses
+from typing import Callable
 
 import taichi as ti
 from taichi.math import vec3
 
-SMALLEST_SUM = 1e-5  # of clipped weights (SoftRas)
-SMALLEST_INVERSE_DEPTH = 1e-12  # beyond a plane's horizon, seen outside of the face alone
+from taichi_softras.funcs.values import value
+
+SMALLEST_INVERSE_W = 1e-12  # beyond a plane's horizon, seen outside of the face alone
 
 
 @ti.func
 def clip_weights(weights: vec3) -> vec3:
-    """Moves a pixel outside onto the face: clip(w, 0, 1) / sum (SoftRas)."""
-    clipped = ti.min(ti.max(weights, 0.0), 1.0)
-    return clipped * (1.0 / ti.max(clipped.x + clipped.y + clipped.z, SMALLEST_SUM))
+    """Moves a pixel outside onto the face: clip(w, 0, 1), up to a factor (SoftRas)."""
+    return ti.min(ti.max(weights, 0.0), 1.0)
 
 
 @ti.func
-def clip_weights_vjp(weights: vec3, clipped: vec3, grad_clipped: vec3) -> vec3:
-    """The gradient with respect to `weights`; `clipped` is the primal's result."""
-    total = ti.min(ti.max(weights, 0.0), 1.0)
-    scale = 1.0 / ti.max(total.x + total.y + total.z, SMALLEST_SUM)
-    mean = grad_clipped.dot(clipped)
-    passes = vec3(
-        ti.select((weights.x > 0.0) & (weights.x < 1.0), scale, 0.0),
-        ti.select((weights.y > 0.0) & (weights.y < 1.0), scale, 0.0),
-        ti.select((weights.z > 0.0) & (weights.z < 1.0), scale, 0.0),
+def clip_weights_vjp(weights: vec3, grad_clipped: vec3) -> vec3:
+    """The gradient with respect to `weights`."""
+    return vec3(
+        ti.select((weights.x > 0.0) & (weights.x < 1.0), grad_clipped.x, 0.0),
+        ti.select((weights.y > 0.0) & (weights.y < 1.0), grad_clipped.y, 0.0),
+        ti.select((weights.z > 0.0) & (weights.z < 1.0), grad_clipped.z, 0.0),
     )
-    return (grad_clipped - mean) * passes
 
 
 @ti.func
 def clip_below(weights: vec3) -> vec3:
-    """Moves a pixel outside onto the face: max(w, 0) / sum (PyTorch3D)."""
-    clipped = ti.max(weights, 0.0)
-    return clipped * (1.0 / (clipped.x + clipped.y + clipped.z))
+    """Moves a pixel outside onto the face: max(w, 0), up to a factor (PyTorch3D)."""
+    return ti.max(weights, 0.0)
 
 
 @ti.func
-def clip_below_vjp(weights: vec3, clipped: vec3, grad_clipped: vec3) -> vec3:
-    """The gradient with respect to `weights`; `clipped` is the primal's result."""
-    total = ti.max(weights, 0.0)
-    scale = 1.0 / (total.x + total.y + total.z)
-    mean = grad_clipped.dot(clipped)
-    passes = vec3(
-        ti.select(weights.x > 0.0, scale, 0.0),
-        ti.select(weights.y > 0.0, scale, 0.0),
-        ti.select(weights.z > 0.0, scale, 0.0),
+def clip_below_vjp(weights: vec3, grad_clipped: vec3) -> vec3:
+    """The gradient with respect to `weights`."""
+    return vec3(
+        ti.select(weights.x > 0.0, grad_clipped.x, 0.0),
+        ti.select(weights.y > 0.0, grad_clipped.y, 0.0),
+        ti.select(weights.z > 0.0, grad_clipped.z, 0.0),
     )
-    return (grad_clipped - mean) * passes
 
 
 @ti.func
@@ -58,22 +49,23 @@ def keep_weights(weights: vec3) -> vec3:
 
 
 @ti.func
-def keep_weights_vjp(weights: vec3, clipped: vec3, grad_clipped: vec3) -> vec3:
+def keep_weights_vjp(weights: vec3, grad_clipped: vec3) -> vec3:
     """The gradient with respect to `weights`."""
     return grad_clipped
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Clipping:
     """Where on a face a pixel outside of it looks.
 
     Attributes:
-        clip: weights -> weights of the point.
-        clip_vjp: (weights, clipped, grad_clipped) -> grad_weights.
+        clip: weights -> weights of the point, up to a common factor: what they are for divides by
+            their sum, and one division is enough.
+        clip_vjp: (weights, grad_clipped) -> grad_weights.
     """
 
-    clip: object
-    clip_vjp: object
+    clip: Callable
+    clip_vjp: Callable
 
 
 CLIP_TO_RANGE = Clipping(clip_weights, clip_weights_vjp)
@@ -82,123 +74,94 @@ UNCLIPPED = Clipping(keep_weights, keep_weights_vjp)
 
 
 @ti.func
-def interpolate_depth(clipped: vec3, inverse_depths: vec3) -> float:
-    """Depth is the harmonic mean of the corners' depths: 1 / sum_k w_k / z_k."""
-    return 1.0 / ti.max(clipped.dot(inverse_depths), SMALLEST_INVERSE_DEPTH)
+def place_in_perspective(weights: vec3, planes: ti.template()):
+    """The point of the face: u_k = (l_k / w_k) / sum_j (l_j / w_j); its depth is sum_k u_k depth_k.
+
+    Args:
+        weights: l on the screen, of any sum.
+        planes: has `inverse_w` and `depth_over_w` of the corners.
+
+    Returns:
+        A struct: the `used` weights of the corners' attributes, the `depth`, and `scale`, 1 over
+        the sum.
+    """
+    scale = 1.0 / ti.max(weights.dot(planes.inverse_w), SMALLEST_INVERSE_W)
+    return ti.Struct(
+        used=weights * planes.inverse_w * scale,
+        depth=weights.dot(planes.depth_over_w) * scale,
+        scale=scale,
+    )
 
 
 @ti.func
-def interpolate_depth_on_screen(clipped: vec3, inverse_depths: vec3) -> float:
-    """Depth is linear on the screen: sum_k w_k z_k, right for orthographic cameras alone."""
-    return clipped.dot(1.0 / inverse_depths)
-
-
-@ti.func
-def screen_weights(clipped: vec3, inverse_depths: vec3, depth: float) -> vec3:
-    """Attributes are linear on the screen (SoftRas)."""
-    return clipped
-
-
-@ti.func
-def perspective_weights(clipped: vec3, inverse_depths: vec3, depth: float) -> vec3:
-    """Attributes are linear on the face: u_k = w_k depth / z_k."""
-    return clipped * inverse_depths * depth
-
-
-@ti.func
-def screen_weights_vjp(
-    clipped: vec3,
-    inverse_depths: vec3,
-    depth: float,
-    used: vec3,
-    grad_used: vec3,
-    grad_depth: float,
+def place_in_perspective_vjp(
+    weights: vec3, planes: ti.template(), point: ti.template(), grad_used: vec3, grad_depth: float
 ):
-    """Gradients with respect to `clipped` and `inverse_depths`, through weights and depth."""
-    pull = -grad_depth * depth * depth
-    return grad_used + pull * inverse_depths, pull * clipped
+    """Gradients with respect to `weights`, `planes.inverse_w` and `planes.depth_over_w`."""
+    grad_over = grad_depth * point.scale
+    grad_sum = -(grad_depth * point.depth + grad_used.dot(point.used)) * point.scale
+    grad_product = grad_used * point.scale + grad_sum
+    grad_weights = grad_product * planes.inverse_w + grad_over * planes.depth_over_w
+    return grad_weights, grad_product * weights, grad_over * weights
 
 
 @ti.func
-def perspective_weights_vjp(
-    clipped: vec3,
-    inverse_depths: vec3,
-    depth: float,
-    used: vec3,
-    grad_used: vec3,
-    grad_depth: float,
-):
-    """Gradients with respect to `clipped` and `inverse_depths`, through weights and depth."""
-    grad_product = (grad_used - (grad_depth * depth + grad_used.dot(used))) * depth
-    return grad_product * inverse_depths, grad_product * clipped
+def place_on_screen(weights: vec3, planes: ti.template()):
+    """As `place_in_perspective`, but attributes are linear on the screen (SoftRas)."""
+    point = place_in_perspective(weights, planes)
+    used = weights * (1.0 / weights.sum())
+    return ti.Struct(used=used, depth=point.depth, scale=point.scale)
 
 
 @ti.func
-def affine_weights_vjp(
-    clipped: vec3,
-    inverse_depths: vec3,
-    depth: float,
-    used: vec3,
-    grad_used: vec3,
-    grad_depth: float,
+def place_on_screen_vjp(
+    weights: vec3, planes: ti.template(), point: ti.template(), grad_used: vec3, grad_depth: float
 ):
-    """Gradients with respect to `clipped` and `inverse_depths`, through weights and depth."""
-    depths = 1.0 / inverse_depths
-    return grad_used + grad_depth * depths, -grad_depth * clipped * depths * depths
+    """Gradients with respect to `weights`, `planes.inverse_w` and `planes.depth_over_w`."""
+    grad_over = grad_depth * point.scale
+    grad_sum = -grad_over * point.depth
+    grad_weights = (grad_used - grad_used.dot(point.used)) * (1.0 / weights.sum())
+    grad_weights += grad_sum * planes.inverse_w + grad_over * planes.depth_over_w
+    return grad_weights, grad_sum * weights, grad_over * weights
 
 
-@dataclasses.dataclass(frozen=True)
+@ti.func
+def place_affinely(weights: vec3, planes: ti.template()):
+    """As `place_in_perspective`, but depths and attributes are linear on the screen.
+
+    Right for orthographic cameras, where all w are equal.
+    """
+    scale = 1.0 / weights.sum()
+    depths = planes.depth_over_w / planes.inverse_w
+    return ti.Struct(used=weights * scale, depth=weights.dot(depths) * scale, scale=scale)
+
+
+@ti.func
+def place_affinely_vjp(
+    weights: vec3, planes: ti.template(), point: ti.template(), grad_used: vec3, grad_depth: float
+):
+    """Gradients with respect to `weights`, `planes.inverse_w` and `planes.depth_over_w`."""
+    ws = 1.0 / planes.inverse_w
+    depths = planes.depth_over_w * ws
+    grad_over = grad_depth * point.used * ws
+    grad_point = grad_used + grad_depth * depths
+    grad_weights = (grad_point - grad_point.dot(point.used)) * point.scale
+    return grad_weights, -grad_over * depths, grad_over
+
+
+@value
 class Interpolation:
     """The depth of a point of the face, and how corner attributes are weighted there.
 
     Attributes:
-        depth: (clipped, inverse_depths) -> depth.
-        weights: (clipped, inverse_depths, depth) -> weights of the corners.
-        weights_vjp: the adjoint of both together.
+        place: (weights, planes) -> struct of `used`, `depth` and `scale`.
+        place_vjp: the adjoint.
     """
 
-    depth: object
-    weights: object
-    weights_vjp: object
+    place: Callable
+    place_vjp: Callable
 
 
-SCREEN = Interpolation(interpolate_depth, screen_weights, screen_weights_vjp)
-PERSPECTIVE = Interpolation(interpolate_depth, perspective_weights, perspective_weights_vjp)
-AFFINE = Interpolation(interpolate_depth_on_screen, screen_weights, affine_weights_vjp)
-
-
-@ti.func
-def texel_index(weights: vec3, resolution: int) -> int:
-    """Which of a face's R x R texels lies under a point (SoftRas `surface` textures).
-
-    Corner a runs along columns, corner b along rows; the upper half of the square is
-    the mirrored half of the face. The half is told by the third weight, which is an
-    exact zero beyond the edge a-b, so rounding flips no texel there.
-    """
-    scale = ti.cast(resolution, float)
-    column = ti.max(ti.min(ti.cast(weights.x * scale, ti.i32), resolution - 1), 0)
-    row = ti.max(ti.min(ti.cast(weights.y * scale, ti.i32), resolution - 1), 0)
-    is_lower = (1.0 - weights.z) * scale - ti.cast(column + row, float) <= 1.0
-    last = resolution - 1
-    return ti.select(is_lower, row * resolution + column, (last - row) * resolution + last - column)
-
-
-@ti.func
-def cube_entries(on_face: vec3, resolution: int, margin: float):
-    """The entries of a texture cube around a point, and their trilinear weights (Kato et al.).
-
-    Axis k of the resolution^3 cube is the weight of corner k, stretched to [0, resolution - 1];
-    the last `margin` of it is cut off.
-    """
-    last = ti.cast(resolution - 1, float)
-    place = ti.min(ti.max(on_face * last, 0.0), last - margin)
-    low = ti.floor(place)
-    upper = place - low
-    entries = ti.Vector([0 for _ in ti.static(range(8))])
-    shares = ti.Vector([1.0 for _ in ti.static(range(8))])
-    for k in ti.static(range(8)):
-        for axis in ti.static(range(3)):
-            step = ti.static((k >> (2 - axis)) & 1)
-            entries[k] = entries[k] * resolution + ti.cast(low[axis], ti.i32) + step
-            shares[k] *= upper[axis] if ti.static(step == 1) else 1.0 - upper[axis]
-    return entries, shares
+PERSPECTIVE = Interpolation(place_in_perspective, place_in_perspective_vjp)
+SCREEN = Interpolation(place_on_screen, place_on_screen_vjp)
+AFFINE = Interpolation(place_affinely, place_affinely_vjp)

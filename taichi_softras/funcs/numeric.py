@@ -1,7 +1,8 @@
 """Elementary functions that LLVM can vectorise."""
 
 import taichi as ti
-from taichi.lang import impl
+
+from taichi_softras.runtime import is_double
 
 
 @ti.func
@@ -12,7 +13,7 @@ def exp(x: float) -> float:
     library and stops vectorisation; it serves double precision, for tests.
     """
     result = 0.0
-    if ti.static(impl.current_cfg().default_fp == ti.f64):
+    if ti.static(is_double()):
         result = ti.exp(ti.min(ti.max(x, -700.0), 700.0))
     else:
         clamped = ti.min(ti.max(x, -87.0), 88.0)

@@ -2,7 +2,7 @@
 
 `triangle` holds what is the same for all pixels of a face (`rasterizers.faces.load_triangle`):
 corners a, b, c in NDC; inverse_area, of the parallelogram, its sign is that of the winding;
-inverse_edges, 1 / squared length of a-b, b-c, c-a; inverse_depths of the corners.
+inverse_edges, 1 / squared length of a-b, b-c, c-a; inverse_w and depth_over_w of the corners.
 """
 
 import taichi as ti

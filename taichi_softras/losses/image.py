@@ -1,19 +1,63 @@
 """Image losses: a rendered image and a target in; adds to `loss`, on the way back to `image.grad`.
 
-Pixels are summed a row at a time in local variables: fast on every backend, and
-the rounding of a million additions does not pile up in single precision.
+A task sums a run of neighbouring pixels in local variables, then the runs are added up: fast on
+every backend, and the rounding of a million additions does not pile up in single precision. The
+gradient goes to each pixel by itself.
+
+Targets that stay: a `ti.ndarray` is read where it lies. A NumPy array is read where it lies on a
+CPU; elsewhere the last few of each image stay on the device, and one is uploaded again only when
+its numbers have changed, which is looked up at each call. A field is copied on the device at each
+call.
 """
 
 import weakref
 
 import numpy as np
 import taichi as ti
+from taichi.math import vec2
 
-from taichi_softras.fields import default_numpy_float
+from taichi_softras.fields import body
+from taichi_softras.losses.sums import NUM_RUNS, add_terms, start_of_run
+from taichi_softras.runtime import default_numpy_float, has_gradient, is_cpu
 
 SMALLEST_UNION = 1e-12  # pixels; below it image and target are both empty
+# Neighbouring pixels of a row that a task owns: a GPU wants many tasks
+CPU_RUN, GPU_RUN, GPU_RUN_BACKWARD = 256, 32, 1
+TARGETS_ON_DEVICE = 4  # NumPy arrays that stay there, for each image
 
-_overlaps_of_image = weakref.WeakKeyDictionary()  # scratch of silhouette_iou, one an image
+# `_Scratch` of each image that a loss has seen
+_scratch_of_image: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+class _Scratch:
+    """What the losses of one image keep between calls.
+
+    Attributes:
+        sums: (N,) of its runs of pixels.
+        overlaps: (B, N / B + G) vec2, intersections and unions: of a view's runs, then of G
+            groups of runs, about as many groups as there are runs in each.
+        targets: up to `TARGETS_ON_DEVICE` pairs (NumPy array, its copy on the device), last used
+            last.
+    """
+
+    def __init__(self, image):
+        views, height, width = image.shape
+        num_runs = height * -(-width // run_length())
+        num_groups = round(num_runs**0.5)
+        self.sums = ti.ndarray(float, views * num_runs)
+        self.overlaps = ti.Vector.ndarray(2, float, (views, num_runs + num_groups))
+        self.targets = []
+
+
+def run_length(is_backward: bool = False) -> int:
+    """How many pixels a task owns."""
+    return CPU_RUN if is_cpu() else GPU_RUN_BACKWARD if is_backward else GPU_RUN
+
+
+def _scratch(image) -> _Scratch:
+    if image not in _scratch_of_image:
+        _scratch_of_image[image] = _Scratch(image)
+    return _scratch_of_image[image]
 
 
 def silhouette_iou(image, target, loss, weight: float = 1.0) -> None:
@@ -24,10 +68,9 @@ def silhouette_iou(image, target, loss, weight: float = 1.0) -> None:
 
     Args:
         image: (B, H, W) vector field with gradient, as `renderer.image`.
-        target: (B, H, W) silhouettes in [0, 1]: NumPy array of floats or booleans, `ti.ndarray`
-            of scalars (stays on the device) or scalar field (is read back at each call). A
-            contiguous NumPy array of the default float type is used as it is, without a copy:
-            leave it alone until the tape ends.
+        target: (B, H, W) silhouettes in [0, 1]: `ti.ndarray` of scalars, NumPy array of floats or
+            booleans, or scalar field. On a CPU a contiguous NumPy array of the default float type
+            is used as it is, and a `ti.ndarray` everywhere: leave these alone until the tape ends.
         loss: 0-D float field with gradient.
         weight: factor of this loss.
 
@@ -38,11 +81,9 @@ def silhouette_iou(image, target, loss, weight: float = 1.0) -> None:
     """
     check_image(image)
     check_loss(loss)
-    target = _as_array(target, [image.shape])
-    if image not in _overlaps_of_image:
-        views, height, _ = image.shape
-        _overlaps_of_image[image] = ti.Vector.ndarray(2, float, (views, height + 1))
-    _silhouette_iou(image, target, _overlaps_of_image[image], loss, float(weight))
+    target = _as_array(image, target, [image.shape])
+    totals = ti.Vector.ndarray(2, float, image.shape[0])  # for the gradient of this very call
+    _silhouette_iou(image, target, _scratch(image).overlaps, totals, loss, float(weight))
 
 
 def mean_squared_error(image, target, loss, weight: float = 1.0) -> None:
@@ -101,7 +142,7 @@ def silhouette_ious(image: np.ndarray, target: np.ndarray, threshold=None) -> np
 def check_image(image) -> None:
     """Raises a ValueError unless `image` is a (B, H, W) vector field with gradient."""
     is_image = isinstance(image, ti.MatrixField) and image.ndim == 1 and len(image.shape) == 3
-    if not is_image or not image.snode.ptr.has_adjoint():
+    if not is_image or not has_gradient(image):
         raise ValueError(
             "image must be a vector field of shape (B, H, W) with needs_grad=True, "
             f"as renderer.image, got {_describe(image)}"
@@ -111,7 +152,7 @@ def check_image(image) -> None:
 def check_loss(loss) -> None:
     """Raises a ValueError unless `loss` is a 0-D scalar field with gradient."""
     is_scalar = isinstance(loss, ti.ScalarField) and loss.shape == ()
-    if not is_scalar or not loss.snode.ptr.has_adjoint():
+    if not is_scalar or not has_gradient(loss):
         raise ValueError(
             "loss must be ti.field(float, shape=(), needs_grad=True), "
             f"a 0-D field with gradient, got {_describe(loss)}"
@@ -121,110 +162,160 @@ def check_loss(loss) -> None:
 def _describe(value) -> str:
     if not isinstance(value, ti.Field):
         return type(value).__name__
-    gradient = "with gradient" if value.snode.ptr.has_adjoint() else "without gradient"
+    gradient = "with gradient" if has_gradient(value) else "without gradient"
     return f"{type(value).__name__} of shape {value.shape} {gradient}"
 
 
-def _as_array(target, shapes: list):
-    """The target as a kernel takes it: a ti.ndarray of scalars, or a NumPy array of floats."""
-    if not isinstance(target, ti.ScalarNdarray):
+# Targets -----------------------------------------------------------------------------------------
+
+
+def _as_array(image, target, shapes: list):
+    """The target as a kernel takes it: a ti.ndarray of scalars, or on a CPU a NumPy array."""
+    is_field = isinstance(target, (ti.ScalarField, ti.MatrixField))
+    if not (is_field or isinstance(target, ti.ScalarNdarray)):
         target = np.asarray(target.to_numpy() if hasattr(target, "to_numpy") else target)
-        if target.dtype.kind not in "fb":
-            raise ValueError(
-                f"target must hold floats in [0, 1] or booleans, got {target.dtype}: "
-                "divide 8-bit pictures by 255"
-            )
-        target = np.ascontiguousarray(target, default_numpy_float())
-    if tuple(target.shape) not in shapes:
+        if target.dtype.kind in "fb":
+            target = np.ascontiguousarray(target, default_numpy_float())
+    if target.dtype not in (ti.f16, ti.f32, ti.f64, np.float32, np.float64):
+        raise ValueError(
+            f"target must hold floats in [0, 1] or booleans, got {target.dtype}: "
+            "divide 8-bit pictures by 255"
+        )
+    components = (target.n, target.m)[: target.ndim] if isinstance(target, ti.MatrixField) else ()
+    shape = (*target.shape, *components)
+    if shape not in shapes:
         wanted = " or ".join(str(shape) for shape in shapes)
-        raise ValueError(f"target must have shape {wanted} as the image has, got {target.shape}")
+        raise ValueError(f"target must have shape {wanted} as the image has, got {shape}")
+    if is_field:
+        array = ti.ndarray(float, shape)  # a new one: it stays as it is until the tape ends
+        _copy_on_device(body(target), array)
+        return array
+    if isinstance(target, np.ndarray) and not is_cpu():
+        return _uploaded(_scratch(image).targets, target)
     return target
+
+
+def _uploaded(targets: list, target: np.ndarray):
+    """The target on the device; an array there is never written again, as a tape may read it."""
+    for i, (values, array) in enumerate(targets):
+        if values.shape == target.shape and np.array_equal(values, target):
+            targets.append(targets.pop(i))
+            return array
+    array = ti.ndarray(float, target.shape)
+    _upload(target, array)
+    targets.append((target.copy(), array))
+    del targets[:-TARGETS_ON_DEVICE]
+    return array
+
+
+@ti.ad.no_grad
+def _upload(target, array):
+    array.from_numpy(target)
+
+
+@ti.ad.no_grad
+def _copy_on_device(target, array):
+    copy_field(target, array)
+
+
+@ti.kernel
+def copy_field(
+    field: ti.template(),  # (B, H, W) of scalars, or of C + 1 components
+    array: ti.types.ndarray(needs_grad=False),  # (B, H, W), or (B, H, W, C + 1) out
+):
+    """The numbers of a field in an array."""
+    for view, row, column in ti.ndrange(array.shape[0], array.shape[1], array.shape[2]):
+        if ti.static(len(array.shape) == 4):
+            for k in ti.static(range(field.n)):
+                array[view, row, column, k] = field[view, row, column][k]
+        else:
+            array[view, row, column] = field[view, row, column]
 
 
 # Intersection over union -------------------------------------------------------------------------
 
 
+@ti.func
+def intersection_over_union(overlap: vec2) -> float:
+    """IoU of (intersection, union); 1 where there is nothing."""
+    is_empty = overlap[1] <= SMALLEST_UNION
+    return ti.select(is_empty, 1.0, overlap[0] / ti.select(is_empty, 1.0, overlap[1]))
+
+
+@ti.func
+def intersection_over_union_vjp(overlap: vec2, grad: float) -> vec2:
+    """Gradient of (intersection, union); 0 where there is nothing."""
+    is_empty = overlap[1] <= SMALLEST_UNION
+    inverse = ti.select(is_empty, 0.0, 1.0 / ti.select(is_empty, 1.0, overlap[1]))
+    return grad * inverse * ti.Vector([1.0, -overlap[0] * inverse])
+
+
 @ti.ad.grad_replaced
-def _silhouette_iou(image, target, overlaps, loss, weight):
-    sum_overlaps(image, target, overlaps)
-    add_iou_loss(overlaps, loss, weight)
+def _silhouette_iou(image, target, overlaps, totals, loss, weight):
+    add_iou_loss(body(image), target, overlaps, totals, body(loss), weight, run_length())
 
 
 @ti.ad.grad_for(_silhouette_iou)
-def _silhouette_iou_backward(image, target, overlaps, loss, weight):
-    sum_overlaps(image, target, overlaps)  # a later call with another target overwrote them
-    add_iou_loss_backward(image, target, overlaps, loss, weight)
-
-
-@ti.kernel
-def sum_overlaps(
-    image: ti.template(),  # (B, H, W), alpha last
-    target: ti.types.ndarray(ndim=3, needs_grad=False),  # (B, H, W)
-    overlaps: ti.types.ndarray(ndim=2, needs_grad=False),  # (B, H + 1) out: intersection, union
-):
-    """Sums p t and p + t - p t over each row of pixels, then over the rows into overlaps[:, H]."""
-    views, height, width = image.shape
-    for view, row in ti.ndrange(views, height):
-        overlap = ti.Vector([0.0, 0.0])
-        for column in range(width):
-            p = image[view, row, column][image.n - 1]
-            t = target[view, row, column]
-            overlap += ti.Vector([p * t, p + t - p * t])
-        overlaps[view, row] = overlap
-    for view in range(views):
-        overlap = ti.Vector([0.0, 0.0])
-        for row in range(height):
-            overlap += overlaps[view, row]
-        overlaps[view, height] = overlap
-
-
-@ti.func
-def intersection_over_union(overlap):
-    """IoU of (intersection, union); 1 where there is nothing."""
-    iou = 1.0
-    if overlap[1] > SMALLEST_UNION:
-        iou = overlap[0] / overlap[1]
-    return iou
-
-
-@ti.func
-def intersection_over_union_vjp(overlap, grad_iou):
-    """Gradient of (intersection, union); 0 where there is nothing."""
-    grad_overlap = ti.Vector([0.0, 0.0])
-    if overlap[1] > SMALLEST_UNION:
-        grad_overlap = ti.Vector([1.0, -overlap[0] / overlap[1]]) * grad_iou / overlap[1]
-    return grad_overlap
+def _silhouette_iou_backward(image, target, overlaps, totals, loss, weight):
+    add_iou_loss_backward(body(image), target, totals, body(loss), weight, run_length(True))
 
 
 @ti.kernel
 def add_iou_loss(
-    overlaps: ti.types.ndarray(ndim=2, needs_grad=False),  # (B, H + 1)
+    image: ti.template(),  # (B, H, W), alpha last
+    target: ti.types.ndarray(ndim=3, needs_grad=False),  # (B, H, W)
+    overlaps: ti.types.ndarray(ndim=2, needs_grad=False),  # (B, N / B + G) scratch
+    totals: ti.types.ndarray(ndim=1, needs_grad=False),  # (B,) out: intersection, union
     loss: ti.template(),  # () out
     weight: float,
+    length: int,  # pixels a task owns
 ):
     """Adds weight * mean over views of 1 - IoU."""
-    views, rows = overlaps.shape
-    for view in range(views):
-        loss[None] += weight / views * (1.0 - intersection_over_union(overlaps[view, rows - 1]))
+    views, height, width = target.shape[0], target.shape[1], target.shape[2]
+    runs_of_row = (width + length - 1) // length
+    num_runs = height * runs_of_row
+    num_groups = overlaps.shape[1] - num_runs
+    for view, row, run in ti.ndrange(views, height, runs_of_row):
+        overlap = ti.Vector([0.0, 0.0])
+        for column in range(run * length, ti.min((run + 1) * length, width)):
+            p = image[view, row, column][image.n - 1]
+            t = target[view, row, column]
+            overlap += ti.Vector([p * t, p + t - p * t])
+        overlaps[view, row * runs_of_row + run] = overlap
+    for view, group in ti.ndrange(views, num_groups):
+        overlap = ti.Vector([0.0, 0.0])
+        start = start_of_run(group, num_groups, num_runs)
+        for run in range(start, start_of_run(group + 1, num_groups, num_runs)):
+            overlap += overlaps[view, run]
+        overlaps[view, num_runs + group] = overlap
+    for run in range(NUM_RUNS):  # of views
+        start = start_of_run(run, NUM_RUNS, views)
+        for view in range(start, start_of_run(run + 1, NUM_RUNS, views)):
+            overlap = ti.Vector([0.0, 0.0])
+            for group in range(num_groups):
+                overlap += overlaps[view, num_runs + group]
+            totals[view] = overlap
+            loss[None] += weight / views * (1.0 - intersection_over_union(overlap))
 
 
 @ti.kernel
 def add_iou_loss_backward(
     image: ti.template(),  # (B, H, W); adds to its gradient
     target: ti.types.ndarray(ndim=3, needs_grad=False),  # (B, H, W)
-    overlaps: ti.types.ndarray(ndim=2, needs_grad=False),  # (B, H + 1)
+    totals: ti.types.ndarray(ndim=1, needs_grad=False),  # (B,) intersection, union
     loss: ti.template(),  # ()
     weight: float,
+    length: int,  # pixels a task owns
 ):
-    """Adjoint of `sum_overlaps` and `add_iou_loss`."""
-    views, height, width = image.shape
-    for view, row in ti.ndrange(views, height):
+    """Adjoint of `add_iou_loss`."""
+    views, height, width = target.shape[0], target.shape[1], target.shape[2]
+    alpha = ti.static(image.n - 1)
+    for view, row, run in ti.ndrange(views, height, (width + length - 1) // length):
         grad_iou = -weight / views * loss.grad[None]
-        grad_overlap = intersection_over_union_vjp(overlaps[view, height], grad_iou)
-        for column in range(width):
+        grad_overlap = intersection_over_union_vjp(totals[view], grad_iou)
+        for column in range(run * length, ti.min((run + 1) * length, width)):
             t = target[view, row, column]
             grad_alpha = grad_overlap[0] * t + grad_overlap[1] * (1.0 - t)
-            alpha = ti.static(image.n - 1)
             image.grad[view, row, column][alpha] = image.grad[view, row, column][alpha] + grad_alpha
 
 
@@ -258,23 +349,23 @@ def absolute_vjp(difference, grad):
 def _mean_error(image, target, loss, weight, penalty, penalty_vjp):
     check_image(image)
     check_loss(loss)
-    target = _as_array(target, [(*image.shape, image.n), image.shape])
-    scale = weight / np.prod(target.shape)
-    _sum_of_penalties(image, target, loss, float(scale), penalty, penalty_vjp)
+    target = _as_array(image, target, [(*image.shape, image.n), image.shape])
+    scale = float(weight / np.prod(target.shape))
+    _sum_of_penalties(image, target, _scratch(image).sums, loss, scale, penalty, penalty_vjp)
 
 
 @ti.ad.grad_replaced
-def _sum_of_penalties(image, target, loss, scale, penalty, penalty_vjp):
-    add_penalties(image, target, loss, scale, penalty)
+def _sum_of_penalties(image, target, sums, loss, scale, penalty, penalty_vjp):
+    add_penalties(body(image), target, sums, body(loss), scale, run_length(), penalty)
 
 
 @ti.ad.grad_for(_sum_of_penalties)
-def _sum_of_penalties_backward(image, target, loss, scale, penalty, penalty_vjp):
-    add_penalties_backward(image, target, loss, scale, penalty_vjp)
+def _sum_of_penalties_backward(image, target, sums, loss, scale, penalty, penalty_vjp):
+    add_penalties_backward(body(image), target, body(loss), scale, run_length(True), penalty_vjp)
 
 
 @ti.func
-def target_value(target: ti.template(), view, row, column, component):
+def target_value(target: ti.template(), view: int, row: int, column: int, component: ti.template()):
     """The target of a component, whether there is one for each or for alpha alone."""
     value = 0.0
     if ti.static(len(target.shape) == 4):
@@ -288,20 +379,24 @@ def target_value(target: ti.template(), view, row, column, component):
 def add_penalties(
     image: ti.template(),  # (B, H, W) of C + 1 components
     target: ti.types.ndarray(needs_grad=False),  # (B, H, W, C + 1), or (B, H, W) alpha
+    sums: ti.types.ndarray(ndim=1, needs_grad=False),  # (N,) scratch
     loss: ti.template(),  # () out
     scale: float,
+    length: int,  # pixels a task owns
     penalty: ti.template(),  # ti.func of a difference
 ):
     """Adds scale * sum of penalty(image - target)."""
-    views, height, width = image.shape
+    views, height, width = target.shape[0], target.shape[1], target.shape[2]
+    runs_of_row = (width + length - 1) // length
     first = ti.static(0 if len(target.shape) == 4 else image.n - 1)
-    for view, row in ti.ndrange(views, height):
+    for view, row, run in ti.ndrange(views, height, runs_of_row):
         total = 0.0
-        for column in range(width):
+        for column in range(run * length, ti.min((run + 1) * length, width)):
             for k in ti.static(range(first, image.n)):
                 t = target_value(target, view, row, column, k)
                 total += penalty(image[view, row, column][k] - t)
-        loss[None] += scale * total
+        sums[(view * height + row) * runs_of_row + run] = total
+    add_terms(sums, sums.shape[0], scale, loss)
 
 
 @ti.kernel
@@ -310,14 +405,15 @@ def add_penalties_backward(
     target: ti.types.ndarray(needs_grad=False),  # (B, H, W, C + 1), or (B, H, W) alpha
     loss: ti.template(),  # ()
     scale: float,
+    length: int,  # pixels a task owns
     penalty_vjp: ti.template(),  # ti.func of a difference and the gradient of its penalty
 ):
     """Adjoint of `add_penalties`."""
-    views, height, width = image.shape
+    views, height, width = target.shape[0], target.shape[1], target.shape[2]
     first = ti.static(0 if len(target.shape) == 4 else image.n - 1)
-    for view, row in ti.ndrange(views, height):
+    for view, row, run in ti.ndrange(views, height, (width + length - 1) // length):
         grad_penalty = scale * loss.grad[None]
-        for column in range(width):
+        for column in range(run * length, ti.min((run + 1) * length, width)):
             for k in ti.static(range(first, image.n)):
                 t = target_value(target, view, row, column, k)
                 slope = penalty_vjp(image[view, row, column][k] - t, grad_penalty)

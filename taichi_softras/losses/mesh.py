@@ -1,21 +1,22 @@
 """Mesh regularisers: a mesh in; adds to `loss`, on the way back to `mesh.vertices.grad`.
 
-Sparse: tables of neighbours, edges and hinges are made once a mesh, in NumPy.
+The formulas are functions of one vertex, hinge or edge with their adjoints below them. A kernel
+writes one term of a loss for each, then adds the terms up. On the way back a vertex collects what
+its neighbours or hinges have for it, so nothing is added by two threads.
 """
 
-import weakref
-
-import numpy as np
 import taichi as ti
+from taichi.math import vec3
 
+from taichi_softras.fields import body
+from taichi_softras.losses.connectivity import connectivity_of
 from taichi_softras.losses.image import check_loss
+from taichi_softras.losses.sums import add_terms
 
 # Squared lengths at a hinge are guarded by this part of its squared size: a collapsed triangle
 # has a finite gradient, and the loss does not depend on the unit of length.
 RELATIVE_GUARD = 1e-6
 SMALLEST_SQUARE = 1e-18  # world units^2: the smallest divisor whose square is still a normal f32
-
-_connectivities = weakref.WeakKeyDictionary()  # of each mesh that a loss has seen
 
 
 def laplacian(mesh, loss, weight: float = 1.0) -> None:
@@ -34,7 +35,7 @@ def laplacian(mesh, loss, weight: float = 1.0) -> None:
     Source: `LaplacianLoss` of Liu et al. 2019, Soft Rasterizer (uniform weights; a sum, no mean).
     """
     check_loss(loss)
-    connectivity = _connectivity(mesh)
+    connectivity = connectivity_of(mesh)
     if connectivity.neighbors is not None:
         _laplacian(mesh.vertices, connectivity, loss, float(weight), square, square_vjp)
 
@@ -43,7 +44,7 @@ def laplacian_length(mesh, loss, weight: float = 1.0) -> None:
     """Adds the mean over vertices of |v_i - mean of the neighbours of v_i|.
 
     It pulls at all vertices alike, however far they stand out; a vertex without neighbours
-    adds nothing.
+    adds nothing. It has a kink where v_i is that mean: the gradient there is 0.
 
     Args:
         mesh: `Mesh`; the gradient goes to `mesh.vertices`.
@@ -56,7 +57,7 @@ def laplacian_length(mesh, loss, weight: float = 1.0) -> None:
     Source: `mesh_laplacian_smoothing`, method "uniform", of PyTorch3D (Ravi et al. 2020).
     """
     check_loss(loss)
-    connectivity = _connectivity(mesh)
+    connectivity = connectivity_of(mesh)
     if connectivity.neighbors is not None:
         scale = float(weight) / mesh.num_vertices
         _laplacian(mesh.vertices, connectivity, loss, scale, length, length_vjp)
@@ -80,9 +81,10 @@ def flatten(mesh, loss, weight: float = 1.0) -> None:
     a fixed 1e-6; here the guard grows with the triangles, so the unit of length does not matter.
     """
     check_loss(loss)
-    hinges = _connectivity(mesh).hinges
-    if hinges is not None:
-        add_flatten_loss(mesh.vertices, hinges, loss, float(weight))
+    connectivity = connectivity_of(mesh)
+    if connectivity.hinges is not None:
+        hinges, terms = connectivity.hinges, connectivity.terms
+        _hinges(mesh.vertices, hinges, terms, loss, float(weight), fold, fold_vjp)
 
 
 def normal_consistency(mesh, loss, weight: float = 1.0) -> None:
@@ -102,13 +104,17 @@ def normal_consistency(mesh, loss, weight: float = 1.0) -> None:
     Source: `mesh_normal_consistency` of PyTorch3D (Ravi et al. 2020).
     """
     check_loss(loss)
-    pairs = _connectivity(mesh).pairs
-    if pairs is not None:
-        add_normal_consistency_loss(mesh.vertices, pairs, loss, float(weight) / pairs.shape[0])
+    connectivity = connectivity_of(mesh)
+    if connectivity.pairs is not None:
+        pairs, terms = connectivity.pairs, connectivity.terms
+        scale = float(weight) / pairs.corners.shape[0]
+        _hinges(mesh.vertices, pairs, terms, loss, scale, bend, bend_vjp)
 
 
 def edge_length(mesh, loss, weight: float = 1.0, target_length: float = 0.0) -> None:
     """Adds the mean over edges of (length - target_length)^2, which keeps edges even.
+
+    With a target length it has a kink where an edge is a point: that edge's gradient there is 0.
 
     Args:
         mesh: `Mesh`; the gradient goes to `mesh.vertices`.
@@ -122,136 +128,63 @@ def edge_length(mesh, loss, weight: float = 1.0, target_length: float = 0.0) -> 
     Source: `mesh_edge_loss` of PyTorch3D (Ravi et al. 2020).
     """
     check_loss(loss)
-    edges = _connectivity(mesh).edges
-    if edges is not None:
-        scale = float(weight) / edges.shape[0]
-        add_edge_length_loss(mesh.vertices, edges, loss, scale, float(target_length))
-
-
-# Which vertices belong together ------------------------------------------------------------------
-
-
-class _Connectivity:
-    """Who meets whom in a mesh; tables are None where they would be empty.
-
-    Attributes:
-        neighbor_starts: (V + 1,) where the neighbours of each vertex start.
-        neighbors: (2E,) vertices.
-        edges: (E, 2) vertices.
-        hinges: (I, 4) the two vertices of an inner edge, then the two opposite ones.
-        pairs: (P, 4) the same for every two faces that share an edge.
-        deviations: (V,) vec3 scratch, world: vertex - mean of its neighbours.
-    """
-
-    def __init__(self, mesh):
-        edges = mesh.edges_array[mesh.edges_array[:, 0] != mesh.edges_array[:, 1]]
-        ends = np.concatenate([edges, edges[:, ::-1]])
-        ends = ends[np.argsort(ends[:, 0], kind="stable")]
-        counts = np.bincount(ends[:, 0], minlength=mesh.num_vertices)
-        self.neighbor_starts = _table(np.concatenate([[0], np.cumsum(counts)]))
-        self.neighbors = _table(ends[:, 1])
-        self.edges = _table(edges)
-        self.hinges = _table(hinges_of_faces(mesh.faces_array))
-        self.pairs = _table(pairs_of_faces(mesh.faces_array))
-        self.deviations = ti.Vector.ndarray(3, float, mesh.num_vertices)
-
-
-def _table(array: np.ndarray):
-    if len(array) == 0:
-        return None
-    table = ti.ndarray(ti.i32, array.shape)
-    table.from_numpy(np.ascontiguousarray(array, np.int32))
-    return table
-
-
-def pairs_of_faces(faces: np.ndarray) -> np.ndarray:
-    """(P, 4) vertices of every two faces that share an edge: start, end, opposite, opposite.
-
-    Args:
-        faces: (F, 3) vertices.
-    """
-    starts, ends, opposites = (np.roll(faces, -shift, axis=1).ravel() for shift in range(3))
-    low, high = np.minimum(starts, ends), np.maximum(starts, ends)
-    keys = low.astype(np.int64) * (faces.max() + 1) + high
-    order = np.argsort(keys, kind="stable")
-    order = order[low[order] != high[order]]
-    pairs = [np.zeros((0, 4), faces.dtype)]
-    for distance in range(1, len(order)):  # of two faces of one edge in this order
-        one, two = order[:-distance], order[distance:]
-        share = keys[one] == keys[two]
-        if not share.any():
-            break
-        one, two = one[share], two[share]
-        pairs.append(np.stack([low[one], high[one], opposites[one], opposites[two]], axis=1))
-    return np.concatenate(pairs)
-
-
-def hinges_of_faces(faces: np.ndarray) -> np.ndarray:
-    """(I, 4) those of `pairs_of_faces` whose edge has no third face.
-
-    Args:
-        faces: (F, 3) vertices.
-    """
-    pairs = pairs_of_faces(faces)
-    keys = pairs[:, 0].astype(np.int64) * (faces.max() + 1) + pairs[:, 1]
-    _, pair_of_edge, counts = np.unique(keys, return_index=True, return_counts=True)
-    return pairs[pair_of_edge[counts == 1]]
-
-
-@ti.ad.no_grad
-def _connect(mesh):
-    _connectivities[mesh] = _Connectivity(mesh)
-
-
-def _connectivity(mesh) -> _Connectivity:
-    if mesh.is_moving:
-        raise ValueError(
-            "losses of meshes are for a still mesh, with vertices of shape (V,), got "
-            f"{mesh.vertices.shape}"
-        )
-    if mesh not in _connectivities:
-        _connect(mesh)
-    return _connectivities[mesh]
+    connectivity = connectivity_of(mesh)
+    if connectivity.edges is not None:
+        scale = float(weight) / connectivity.edges.shape[0]
+        _edge_length(mesh.vertices, connectivity, loss, scale, float(target_length))
 
 
 # Laplacian ---------------------------------------------------------------------------------------
 
 
 @ti.func
-def square(deviation):
+def square(deviation: vec3) -> float:
     """The penalty of `laplacian`."""
     return deviation.norm_sqr()
 
 
 @ti.func
-def square_vjp(deviation, grad):
+def square_vjp(deviation: vec3, grad: float) -> vec3:
     """Adjoint of `square`."""
     return 2.0 * grad * deviation
 
 
 @ti.func
-def length(deviation):
+def length(deviation: vec3) -> float:
     """The penalty of `laplacian_length`."""
     return ti.sqrt(deviation.norm_sqr() + SMALLEST_SQUARE)
 
 
 @ti.func
-def length_vjp(deviation, grad):
+def length_vjp(deviation: vec3, grad: float) -> vec3:
     """Adjoint of `length`, 0 at 0."""
     return grad * deviation / length(deviation)
 
 
 @ti.ad.grad_replaced
-def _laplacian(vertices, connectivity, loss, weight, penalty, penalty_vjp):
-    starts, neighbors = connectivity.neighbor_starts, connectivity.neighbors
-    add_laplacian_loss(vertices, starts, neighbors, connectivity.deviations, loss, weight, penalty)
+def _laplacian(vertices, connectivity, loss, scale, penalty, penalty_vjp):
+    add_laplacian_loss(
+        body(vertices),
+        connectivity.neighbor_starts,
+        connectivity.neighbors,
+        connectivity.deviations,
+        connectivity.terms,
+        body(loss),
+        scale,
+        penalty,
+    )
 
 
 @ti.ad.grad_for(_laplacian)
-def _laplacian_backward(vertices, connectivity, loss, weight, penalty, penalty_vjp):
-    starts, neighbors = connectivity.neighbor_starts, connectivity.neighbors
+def _laplacian_backward(vertices, connectivity, loss, scale, penalty, penalty_vjp):
     add_laplacian_loss_backward(
-        vertices, starts, neighbors, connectivity.deviations, loss, weight, penalty_vjp
+        body(vertices),
+        connectivity.neighbor_starts,
+        connectivity.neighbors,
+        connectivity.deviations,
+        body(loss),
+        scale,
+        penalty_vjp,
     )
 
 
@@ -261,18 +194,20 @@ def add_laplacian_loss(
     neighbor_starts: ti.types.ndarray(ndim=1, needs_grad=False),  # (V + 1,)
     neighbors: ti.types.ndarray(ndim=1, needs_grad=False),  # (2E,)
     deviations: ti.types.ndarray(ndim=1, needs_grad=False),  # (V,) out, world
+    terms: ti.types.ndarray(ndim=1, needs_grad=False),  # (>= V,) scratch
     loss: ti.template(),  # () out
-    weight: float,
+    scale: float,
     penalty: ti.template(),  # ti.func of a deviation
 ):
-    """Adds weight * sum_i penalty(deviation_i), deviation_i = v_i - mean of its neighbours."""
+    """Adds scale * sum_i penalty(deviation_i), deviation_i = v_i - mean of its neighbours."""
     for vertex in range(vertices.shape[0]):
         start, end = neighbor_starts[vertex], neighbor_starts[vertex + 1]
         deviation = ti.Vector([0.0, 0.0, 0.0])
         for i in range(start, end):
             deviation += (vertices[vertex] - vertices[neighbors[i]]) / (end - start)
         deviations[vertex] = deviation
-        loss[None] += weight * penalty(deviation)
+        terms[vertex] = penalty(deviation)
+    add_terms(terms, vertices.shape[0], scale, loss)
 
 
 @ti.kernel
@@ -282,7 +217,7 @@ def add_laplacian_loss_backward(
     neighbors: ti.types.ndarray(ndim=1, needs_grad=False),  # (2E,)
     deviations: ti.types.ndarray(ndim=1, needs_grad=False),  # (V,) world
     loss: ti.template(),  # ()
-    weight: float,
+    scale: float,
     penalty_vjp: ti.template(),  # ti.func of a deviation and the gradient of its penalty
 ):
     """Adjoint of `add_laplacian_loss`: a vertex is also in the mean of each of its neighbours.
@@ -290,7 +225,7 @@ def add_laplacian_loss_backward(
     The deviations depend on the vertices alone, so all calls of a tape share them.
     """
     for vertex in range(vertices.shape[0]):
-        grad_penalty = weight * loss.grad[None]
+        grad_penalty = scale * loss.grad[None]
         total = penalty_vjp(deviations[vertex], grad_penalty)
         for i in range(neighbor_starts[vertex], neighbor_starts[vertex + 1]):
             neighbor = neighbors[i]
@@ -299,63 +234,228 @@ def add_laplacian_loss_backward(
         vertices.grad[vertex] = vertices.grad[vertex] + total
 
 
-# Flatten, normals and edge length, by Taichi's autodiff -------------------------------------------
+# Hinges: two faces that share an edge ------------------------------------------------------------
+# A hinge is its edge and the two sides that lead from the edge's start to the opposite vertices.
+
+
+@ti.func
+def squared_size(edge: vec3, side_1: vec3, side_2: vec3) -> float:
+    """Of a hinge: what its guards are measured by."""
+    return edge.norm_sqr() + side_1.norm_sqr() + side_2.norm_sqr()
+
+
+@ti.func
+def cosine(a: vec3, b: vec3, guard: float) -> float:
+    """That of the angle between two vectors; a guard > 0 enlarges their squared lengths."""
+    return a.dot(b) / (ti.sqrt(a.norm_sqr() + guard) * ti.sqrt(b.norm_sqr() + guard))
+
+
+@ti.func
+def cosine_vjp(a: vec3, b: vec3, guard: float, grad: float):
+    """Gradients of a, b and guard."""
+    length_a, length_b = ti.sqrt(a.norm_sqr() + guard), ti.sqrt(b.norm_sqr() + guard)
+    unit_a, unit_b = a / length_a, b / length_b
+    value = unit_a.dot(unit_b)
+    at_a = grad * (unit_b - value * unit_a) / length_a
+    at_b = grad * (unit_a - value * unit_b) / length_b
+    at_guard = -0.5 * grad * value * (1.0 / length_a**2 + 1.0 / length_b**2)
+    return at_a, at_b, at_guard
+
+
+@ti.func
+def height(side: vec3, edge: vec3, guard: float) -> vec3:
+    """The perpendicular from an edge to the end of a side; a guard > 0 enlarges |edge|^2."""
+    return side - edge * (edge.dot(side) / (edge.norm_sqr() + guard))
+
+
+@ti.func
+def height_vjp(side: vec3, edge: vec3, guard: float, grad: vec3):
+    """Gradients of side, edge and guard."""
+    square = edge.norm_sqr() + guard
+    foot = edge.dot(side) / square
+    at_dot = -edge.dot(grad) / square
+    at_square = -foot * at_dot
+    return grad + at_dot * edge, at_dot * side - foot * grad + 2.0 * at_square * edge, at_square
+
+
+@ti.func
+def fold(edge: vec3, side_1: vec3, side_2: vec3) -> float:
+    """The penalty of `flatten`, (cos + 1)^2 between the perpendiculars into the two faces."""
+    guard = RELATIVE_GUARD * squared_size(edge, side_1, side_2) + SMALLEST_SQUARE
+    height_1, height_2 = height(side_1, edge, guard), height(side_2, edge, guard)
+    return (cosine(height_1, height_2, guard) + 1.0) ** 2
+
+
+@ti.func
+def fold_vjp(edge: vec3, side_1: vec3, side_2: vec3, grad: float):
+    """Gradients of edge, side_1 and side_2."""
+    guard = RELATIVE_GUARD * squared_size(edge, side_1, side_2) + SMALLEST_SQUARE
+    height_1, height_2 = height(side_1, edge, guard), height(side_2, edge, guard)
+    at_cosine = 2.0 * (cosine(height_1, height_2, guard) + 1.0) * grad
+    at_height_1, at_height_2, at_guard = cosine_vjp(height_1, height_2, guard, at_cosine)
+    at_side_1, at_edge_1, at_guard_1 = height_vjp(side_1, edge, guard, at_height_1)
+    at_side_2, at_edge_2, at_guard_2 = height_vjp(side_2, edge, guard, at_height_2)
+    at_size = RELATIVE_GUARD * (at_guard + at_guard_1 + at_guard_2)
+    return (
+        at_edge_1 + at_edge_2 + 2.0 * at_size * edge,
+        at_side_1 + 2.0 * at_size * side_1,
+        at_side_2 + 2.0 * at_size * side_2,
+    )
+
+
+@ti.func
+def bend(edge: vec3, side_1: vec3, side_2: vec3) -> float:
+    """The penalty of `normal_consistency`, 1 - cos between the normals in a unit of their size."""
+    size = squared_size(edge, side_1, side_2) + SMALLEST_SQUARE
+    return 1.0 - cosine(edge.cross(side_1) / size, side_2.cross(edge) / size, RELATIVE_GUARD**2)
+
+
+@ti.func
+def bend_vjp(edge: vec3, side_1: vec3, side_2: vec3, grad: float):
+    """Gradients of edge, side_1 and side_2."""
+    size = squared_size(edge, side_1, side_2) + SMALLEST_SQUARE
+    normal_1, normal_2 = edge.cross(side_1) / size, side_2.cross(edge) / size
+    at_normal_1, at_normal_2, _ = cosine_vjp(normal_1, normal_2, RELATIVE_GUARD**2, -grad)
+    at_size = -(normal_1.dot(at_normal_1) + normal_2.dot(at_normal_2)) / size
+    at_cross_1, at_cross_2 = at_normal_1 / size, at_normal_2 / size
+    return (
+        side_1.cross(at_cross_1) + at_cross_2.cross(side_2) + 2.0 * at_size * edge,
+        at_cross_1.cross(edge) + 2.0 * at_size * side_1,
+        edge.cross(at_cross_2) + 2.0 * at_size * side_2,
+    )
+
+
+@ti.ad.grad_replaced
+def _hinges(vertices, hinges, terms, loss, scale, penalty, penalty_vjp):
+    add_hinge_loss(body(vertices), hinges.corners, terms, body(loss), scale, penalty)
+
+
+@ti.ad.grad_for(_hinges)
+def _hinges_backward(vertices, hinges, terms, loss, scale, penalty, penalty_vjp):
+    add_hinge_loss_backward(
+        body(vertices),
+        hinges.corners,
+        hinges.starts,
+        hinges.places,
+        hinges.gradients,
+        body(loss),
+        scale,
+        penalty_vjp,
+    )
+
+
+@ti.func
+def load_hinge(vertices: ti.template(), corners: ti.template(), hinge: int):
+    """Its edge, side_1 and side_2."""
+    origin = vertices[corners[hinge, 0]]
+    edge = vertices[corners[hinge, 1]] - origin
+    side_1 = vertices[corners[hinge, 2]] - origin
+    side_2 = vertices[corners[hinge, 3]] - origin
+    return edge, side_1, side_2
 
 
 @ti.kernel
-def add_flatten_loss(
+def add_hinge_loss(
     vertices: ti.template(),  # (V,) world
-    hinges: ti.types.ndarray(ndim=2, needs_grad=False),  # (I, 4)
+    corners: ti.types.ndarray(ndim=2, needs_grad=False),  # (I, 4)
+    terms: ti.types.ndarray(ndim=1, needs_grad=False),  # (>= I,) scratch
     loss: ti.template(),  # () out
-    weight: float,
+    scale: float,
+    penalty: ti.template(),  # ti.func of edge, side_1, side_2
 ):
-    """Adds weight * sum (cos + 1)^2, cos between the perpendiculars from a hinge into its faces."""
-    for hinge in range(hinges.shape[0]):
-        origin = vertices[hinges[hinge, 0]]
-        edge = vertices[hinges[hinge, 1]] - origin
-        side_1 = vertices[hinges[hinge, 2]] - origin
-        side_2 = vertices[hinges[hinge, 3]] - origin
-        size = edge.norm_sqr() + side_1.norm_sqr() + side_2.norm_sqr()
-        guard = RELATIVE_GUARD * size + SMALLEST_SQUARE
-        height_1 = side_1 - edge * (edge.dot(side_1) / (edge.norm_sqr() + guard))
-        height_2 = side_2 - edge * (edge.dot(side_2) / (edge.norm_sqr() + guard))
-        length_1 = ti.sqrt(height_1.norm_sqr() + guard)
-        length_2 = ti.sqrt(height_2.norm_sqr() + guard)
-        cosine = height_1.dot(height_2) / (length_1 * length_2)
-        loss[None] += weight * (cosine + 1.0) ** 2
+    """Adds scale * sum of penalty over the hinges."""
+    for hinge in range(corners.shape[0]):
+        edge, side_1, side_2 = load_hinge(vertices, corners, hinge)
+        terms[hinge] = penalty(edge, side_1, side_2)
+    add_terms(terms, corners.shape[0], scale, loss)
 
 
 @ti.kernel
-def add_normal_consistency_loss(
-    vertices: ti.template(),  # (V,) world
-    pairs: ti.types.ndarray(ndim=2, needs_grad=False),  # (P, 4)
-    loss: ti.template(),  # () out
-    weight: float,
+def add_hinge_loss_backward(
+    vertices: ti.template(),  # (V,) world; adds to its gradient
+    corners: ti.types.ndarray(ndim=2, needs_grad=False),  # (I, 4)
+    starts: ti.types.ndarray(ndim=1, needs_grad=False),  # (V + 1,)
+    places: ti.types.ndarray(ndim=1, needs_grad=False),  # (4I,)
+    gradients: ti.types.ndarray(ndim=1, needs_grad=False),  # (4I,) scratch
+    loss: ti.template(),  # ()
+    scale: float,
+    penalty_vjp: ti.template(),  # ti.func of edge, side_1, side_2 and their penalty's gradient
 ):
-    """Adds weight * sum (1 - cos) between the normals of two faces, in a unit of their size."""
-    for pair in range(pairs.shape[0]):
-        origin = vertices[pairs[pair, 0]]
-        edge = vertices[pairs[pair, 1]] - origin
-        side_1 = vertices[pairs[pair, 2]] - origin
-        side_2 = vertices[pairs[pair, 3]] - origin
-        size = edge.norm_sqr() + side_1.norm_sqr() + side_2.norm_sqr() + SMALLEST_SQUARE
-        normal_1 = edge.cross(side_1) / size
-        normal_2 = side_2.cross(edge) / size
-        length_1 = ti.sqrt(normal_1.norm_sqr() + RELATIVE_GUARD**2)
-        length_2 = ti.sqrt(normal_2.norm_sqr() + RELATIVE_GUARD**2)
-        loss[None] += weight * (1.0 - normal_1.dot(normal_2) / (length_1 * length_2))
+    """Adjoint of `add_hinge_loss`: each hinge writes its gradients, each vertex collects."""
+    for hinge in range(corners.shape[0]):
+        edge, side_1, side_2 = load_hinge(vertices, corners, hinge)
+        grad_penalty = scale * loss.grad[None]
+        at_edge, at_side_1, at_side_2 = penalty_vjp(edge, side_1, side_2, grad_penalty)
+        gradients[4 * hinge] = -(at_edge + at_side_1 + at_side_2)
+        gradients[4 * hinge + 1] = at_edge
+        gradients[4 * hinge + 2] = at_side_1
+        gradients[4 * hinge + 3] = at_side_2
+    for vertex in range(vertices.shape[0]):
+        total = ti.Vector([0.0, 0.0, 0.0])
+        for i in range(starts[vertex], starts[vertex + 1]):
+            total += gradients[places[i]]
+        vertices.grad[vertex] = vertices.grad[vertex] + total
+
+
+# Edges -------------------------------------------------------------------------------------------
+
+
+@ti.func
+def stretch(edge: vec3, target_length: float) -> float:
+    """The penalty of `edge_length`."""
+    return (length(edge) - target_length) ** 2
+
+
+@ti.func
+def stretch_vjp(edge: vec3, target_length: float, grad: float) -> vec3:
+    """Gradient of edge, 0 at 0."""
+    return length_vjp(edge, 2.0 * (length(edge) - target_length) * grad)
+
+
+@ti.ad.grad_replaced
+def _edge_length(vertices, connectivity, loss, scale, target_length):
+    edges, terms = connectivity.edges, connectivity.terms
+    add_edge_length_loss(body(vertices), edges, terms, body(loss), scale, target_length)
+
+
+@ti.ad.grad_for(_edge_length)
+def _edge_length_backward(vertices, connectivity, loss, scale, target_length):
+    starts, neighbors = connectivity.neighbor_starts, connectivity.neighbors
+    add_edge_length_loss_backward(
+        body(vertices), starts, neighbors, body(loss), scale, target_length
+    )
 
 
 @ti.kernel
 def add_edge_length_loss(
     vertices: ti.template(),  # (V,) world
     edges: ti.types.ndarray(ndim=2, needs_grad=False),  # (E, 2)
+    terms: ti.types.ndarray(ndim=1, needs_grad=False),  # (>= E,) scratch
     loss: ti.template(),  # () out
-    weight: float,
+    scale: float,
     target_length: float,  # world
 ):
-    """Adds weight * sum (length - target_length)^2."""
+    """Adds scale * sum of (length - target_length)^2."""
     for edge in range(edges.shape[0]):
         difference = vertices[edges[edge, 1]] - vertices[edges[edge, 0]]
-        length = ti.sqrt(difference.norm_sqr() + SMALLEST_SQUARE)
-        loss[None] += weight * (length - target_length) ** 2
+        terms[edge] = stretch(difference, target_length)
+    add_terms(terms, edges.shape[0], scale, loss)
+
+
+@ti.kernel
+def add_edge_length_loss_backward(
+    vertices: ti.template(),  # (V,) world; adds to its gradient
+    neighbor_starts: ti.types.ndarray(ndim=1, needs_grad=False),  # (V + 1,)
+    neighbors: ti.types.ndarray(ndim=1, needs_grad=False),  # (2E,)
+    loss: ti.template(),  # ()
+    scale: float,
+    target_length: float,  # world
+):
+    """Adjoint of `add_edge_length_loss`: a vertex ends an edge from each of its neighbours."""
+    for vertex in range(vertices.shape[0]):
+        grad_penalty = scale * loss.grad[None]
+        total = ti.Vector([0.0, 0.0, 0.0])
+        for i in range(neighbor_starts[vertex], neighbor_starts[vertex + 1]):
+            edge = vertices[vertex] - vertices[neighbors[i]]
+            total += stretch_vjp(edge, target_length, grad_penalty)
+        vertices.grad[vertex] = vertices.grad[vertex] + total

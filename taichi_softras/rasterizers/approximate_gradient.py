@@ -5,25 +5,43 @@ code. It is no derivative of the image, nor linear in the gradient that comes in
 """
 
 import dataclasses
-from typing import ClassVar, Optional, Union
+from typing import Union
 
 import taichi as ti
-from taichi.math import vec2
+from taichi.math import vec2, vec3
 
-from taichi_softras.funcs.triangle import cross
-from taichi_softras.rasterizers.base import Rasterization, check_color, check_range
-from taichi_softras.rasterizers.depths import copy_plane
-from taichi_softras.rasterizers.faces import first_pixel, last_pixel
+from taichi_softras.funcs.interpolation import PERSPECTIVE
+from taichi_softras.funcs.triangle import barycentric_vjp
+from taichi_softras.rasterizers.base import Rasterizer, check_color, check_range
+from taichi_softras.rasterizers.binning import FaceArrays
+from taichi_softras.rasterizers.edge_pulls import Lines, pull_edges, transpose
+from taichi_softras.rasterizers.faces import (
+    SOURCE_FACE,
+    clip_corner_vjp,
+    load_triangle,
+)
+from taichi_softras.rasterizers.fragments import (
+    SILHOUETTE,
+    Shader,
+    Surface,
+    interpolate,
+    load_corner_varyings,
+    load_uniforms,
+    look_up,
+    look_up_slopes,
+    shade_vjp,
+)
 from taichi_softras.rasterizers.planes import average_blocks, average_blocks_backward
-from taichi_softras.rasterizers.visible_colors import ZBufferRasterization
-from taichi_softras.rasterizers.workspace import Workspace, array
-from taichi_softras.rasterizers.z_buffer import ZBuffer, pull_back_depths
+from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, load_color
+from taichi_softras.rasterizers.z_buffer import Seen, load_weights
+from taichi_softras.runtime import is_cpu
+from taichi_softras.workspace import Workspace, array
 
-BLOCK = 8  # pixels: side of the blocks that are transposed
+BLOCK = 8  # pixels: side of the blocks that are transposed on a CPU
 
 
 @dataclasses.dataclass(frozen=True)
-class ApproximateGradient:
+class ApproximateGradient(Rasterizer):
     """The Neural 3D Mesh Renderer (Kato et al., CVPR 2018).
 
     The image is that of a z-buffer. In the backward pass every edge of every face looks along
@@ -33,7 +51,9 @@ class ApproximateGradient:
     either end of the edge gets G over the distance that it would have to move; G <= 0 is
     dropped, and so the gradient of a sum of losses is not the sum of their gradients. Pixels
     outside count where the face is seen at the edge, pixels inside where the face is seen.
-    Depths of corners get none of this; colours get the exact gradient.
+    Depths of corners get none of this; colours get the exact gradient. Channels of shadings that
+    do not move edges, as `Depth`, do not pull: they have the exact gradient within faces, corners
+    included, and none at edges.
 
     The original sees the front of a face where it is counter-clockwise on the image with y up,
     as here. Its maps begin with the bottom row; here as elsewhere row 0 is on top.
@@ -50,9 +70,6 @@ class ApproximateGradient:
     Raises:
         ValueError: for a number out of its range.
     """
-
-    reads_texture_cubes: ClassVar[bool] = True
-    has_jacobian: ClassVar[bool] = False
 
     near: float = 0.1
     far: float = 100.0
@@ -71,24 +88,12 @@ class ApproximateGradient:
         self,
         workspace: Workspace,
         corners: ti.Ndarray,
-        colors: Optional[ti.Ndarray],
-        texel_resolution: int,
+        shader: Shader,
+        surface: Surface,
         image_size: tuple,
     ) -> "ApproximateRasterization":
-        """Draws; see `Rasterizer.forward`.
-
-        Colours may also be (B or 1, F, R * R * R, C) texture cubes, axis k of which is the
-        barycentric weight of corner k.
-        """
-        return ApproximateRasterization(
-            self, workspace, corners, colors, texel_resolution, image_size
-        )
-
-    def forward_depths(
-        self, workspace: Workspace, corners: ti.Ndarray, image_size: tuple
-    ) -> "ApproximateDepthRasterization":
-        """Draws (depth, alpha): depths have an exact gradient within faces, outlines have none."""
-        return ApproximateDepthRasterization(self.forward(workspace, corners, None, 0, image_size))
+        """Draws; see `Rasterizer.forward`."""
+        return ApproximateRasterization(self, workspace, corners, shader, surface, image_size)
 
 
 class ApproximateRasterization(ZBufferRasterization):
@@ -99,345 +104,162 @@ class ApproximateRasterization(ZBufferRasterization):
         method: ApproximateGradient,
         workspace: Workspace,
         corners: ti.Ndarray,
-        colors: Optional[ti.Ndarray],
-        texel_resolution: int,
+        shader: Shader,
+        surface: Surface,
         image_size: tuple,
     ):
+        """Draws; see `Rasterizer.forward`."""
         self.eps = method.eps
         self.factor = 2 if method.anti_aliasing else 1
         size = tuple(self.factor * extent for extent in image_size)
-        z_buffer = ZBuffer(workspace, corners, size, method.near, method.far, method.double_sided)
-        super().__init__(
-            workspace, corners, colors, texel_resolution, z_buffer, method.background, method.eps
-        )
+        super().__init__(method, workspace, corners, shader, surface, size)
         self.paint()
-        self.image = self._average("image", self.drawn)
+        self.image = self.drawn
+        if self.factor > 1:
+            views, planes = self.drawn.shape[:2]
+            self.image = workspace.get("image", (views, planes, *image_size))
+            average_blocks(self.drawn, self.factor, self.image)
 
-    @property
-    def depths(self) -> ti.Ndarray:
-        """(B, 1, H, W), `far` where no face is."""
-        return self._average("depths", self.z_buffer.depths)
-
-    def backward(self, grad_depths: Optional[ti.Ndarray] = None) -> None:
-        """Fills `grad_corners` and `grad_colors` from `grad_image`.
-
-        Args:
-            grad_depths: (B, 1, H, W) gradient at `depths`, or None. It moves the inside of
-                faces, exactly; outlines feel nothing of it.
-        """
-        z_buffer = self.z_buffer
-        grad_drawn = self._spread("grad_drawn", self.grad_image)
-        by_edges = self.workspace.get("grad_edges", (z_buffer.records.shape[0], 3, 2, 2))
-        rows = z_buffer.faces, self.drawn, grad_drawn
-        columns = self._across(*rows)
-        transpose(*rows, *columns)
-        for is_column, (faces, drawn, grads) in enumerate((rows, columns)):
-            ranges = self.workspace.get(f"grad_ranges_{is_column}", (*faces.shape[:2], 2), int)
-            find_ranges(grads, ranges)
-            scan_edges(
-                z_buffer.records,
-                z_buffer.boxes,
-                faces,
-                drawn,
-                grads,
-                ranges,
-                self.eps,
-                is_column,
-                by_edges,
-                drawn.shape[1],
-            )
-        sum_edges(by_edges, self.grad_corners)
-        if grad_depths is not None:
-            pull_back_depths(
-                z_buffer.records,
-                z_buffer.boxes,
-                z_buffer.faces,
-                z_buffer.weights,
-                z_buffer.depths,
-                self._spread("grad_drawn_depths", grad_depths),
-                self.grad_corners,
-            )
-        self.pull_back_colors(grad_drawn)
-
-    def _across(self, faces: ti.Ndarray, image: ti.Ndarray, grad_image: ti.Ndarray) -> tuple:
-        """Arrays of the same kind whose rows are columns."""
-        (views, planes, height, width), get = image.shape, self.workspace.get
-        return (
+    def backward(self) -> None:
+        """Fills `grad_corners` and `grad_surface` from `grad_image`."""
+        get, bins, seen = self.workspace.get, self.z_buffer.bins, self.z_buffer.seen
+        grad_drawn = self.grad_image
+        if self.factor > 1:
+            grad_drawn = get("grad_drawn", tuple(self.drawn.shape))
+            average_blocks_backward(self.grad_image, self.factor, grad_drawn)
+        views, _, height, width = self.drawn.shape
+        planes = self.shader.num_edge_channels + 1
+        rows = Lines(seen.faces, self.drawn, grad_drawn)
+        columns = Lines(
             get("faces_across", (views, width, height), int),
             get("image_across", (views, planes, width, height)),
             get("grad_image_across", (views, planes, width, height)),
         )
-
-    def _average(self, name: str, drawn: ti.Ndarray) -> ti.Ndarray:
-        """What was drawn, in the size of the image."""
-        if self.factor == 1:
-            return drawn
-        views, channels, height, width = drawn.shape
-        shape = (views, channels, height // self.factor, width // self.factor)
-        average = self.workspace.get(name, shape)
-        average_blocks(drawn, self.factor, average)
-        return average
-
-    def _spread(self, name: str, grad_average: ti.Ndarray) -> ti.Ndarray:
-        """The adjoint of `_average`."""
-        if self.factor == 1:
-            return grad_average
-        views, channels, height, width = grad_average.shape
-        shape = (views, channels, height * self.factor, width * self.factor)
-        grad_drawn = self.workspace.get(name, shape)
-        average_blocks_backward(grad_average, self.factor, grad_drawn)
-        return grad_drawn
+        transpose(*rows, *columns, BLOCK if is_cpu() else 1)
+        grad_edges = get("grad_edges", (views * self.corners_shape[1], 3, 2, 2))
+        for is_column, lines in enumerate((rows, columns)):
+            ranges = get(f"grad_ranges_{is_column}", (*lines.faces.shape[:2], 2), int)
+            pull_edges(*bins.of_faces, *lines, ranges, self.eps, is_column, grad_edges, planes)
+        gather_corners(
+            *bins.of_faces,
+            *seen,
+            *self.surface,
+            self.resolution,
+            grad_drawn,
+            grad_edges,
+            self.grad_corners,
+            still_parts(self.shader),
+        )
+        self.pull_back_surface(grad_drawn)
 
 
-class ApproximateDepthRasterization(Rasterization):
-    """A silhouette, with its depths in the image."""
-
-    grad_colors = None
-
-    def __init__(self, silhouette: ApproximateRasterization):
-        self.silhouette = silhouette
-        views, _, height, width = silhouette.image.shape
-        self.image = silhouette.workspace.get("depth_image", (views, 2, height, width))
-        copy_plane(silhouette.depths, 0, self.image, 0)
-        copy_plane(silhouette.image, 0, self.image, 1)
-
-    @property
-    def grad_image(self) -> ti.Ndarray:
-        """(B, 2, H, W): written by the caller before `backward`."""
-        return self.silhouette.workspace.get("grad_depth_image", tuple(self.image.shape))
-
-    @property
-    def grad_corners(self) -> ti.Ndarray:
-        """(B, F, 3, 3): written by `backward`."""
-        return self.silhouette.grad_corners
-
-    def backward(self) -> None:
-        """Fills `grad_corners` from `grad_image`."""
-        shape = tuple(self.silhouette.image.shape)
-        grad_depths = self.silhouette.workspace.get("grad_depths", shape)
-        copy_plane(self.grad_image, 0, grad_depths, 0)
-        copy_plane(self.grad_image, 1, self.silhouette.grad_image, 0)
-        self.silhouette.backward(grad_depths)
+def still_parts(shader: Shader) -> Shader:
+    """The shader of those parts that do not move edges, at the channels that they have."""
+    parts = tuple(part for part in shader.parts if not part.moves_edges)
+    if not parts:
+        return SILHOUETTE
+    return Shader(
+        parts,
+        shader.num_varyings,
+        shader.lookup,
+        shader.num_samples,
+        shader.num_uniforms,
+        shader.num_channels,
+    )
 
 
 @ti.kernel
-def transpose(
-    faces: array(int, 3),  # (B, H, W)
-    image: array(float, 4),  # (B, C + 1, H, W)
-    grad_image: array(float, 4),  # (B, C + 1, H, W)
-    faces_across: array(int, 3),  # (B, W, H)
-    image_across: array(float, 4),  # (B, C + 1, W, H)
-    grad_image_across: array(float, 4),  # (B, C + 1, W, H)
-):
-    """Columns become lines; a thread owns a block, so that it uses what it has in the cache."""
-    views, columns, rows = faces_across.shape
-    block_columns = (columns + BLOCK - 1) // BLOCK
-    block_rows = (rows + BLOCK - 1) // BLOCK
-    for view, i, j in ti.ndrange(views, block_columns, block_rows):
-        for column in range(BLOCK * i, ti.min(BLOCK * (i + 1), columns)):
-            for row in range(BLOCK * j, ti.min(BLOCK * (j + 1), rows)):
-                faces_across[view, column, row] = faces[view, row, column]
-        for plane in range(image.shape[1]):
-            for column in range(BLOCK * i, ti.min(BLOCK * (i + 1), columns)):
-                for row in range(BLOCK * j, ti.min(BLOCK * (j + 1), rows)):
-                    image_across[view, plane, column, row] = image[view, plane, row, column]
-                    grad = grad_image[view, plane, row, column]
-                    grad_image_across[view, plane, column, row] = grad
-
-
-@ti.kernel
-def find_ranges(
-    grad_image: array(float, 4),  # (B, C + 1, lines, places)
-    ranges: array(int, 3),  # (B, lines, 2) first and last place with a gradient
-):
-    """A thread owns a line. Places without a gradient pull at nothing."""
-    for view, line in ti.ndrange(grad_image.shape[0], grad_image.shape[2]):
-        first = grad_image.shape[3]
-        last = -1
-        for plane in range(grad_image.shape[1]):
-            for place in range(grad_image.shape[3]):
-                if grad_image[view, plane, line, place] != 0.0:
-                    first = ti.min(first, place)
-                    last = ti.max(last, place)
-        ranges[view, line, 0] = first
-        ranges[view, line, 1] = last
-
-
-@ti.func
-def pulls(
-    faces: ti.template(),
-    image: ti.template(),
-    grad_image: ti.template(),
-    view: int,
-    line: int,
-    first: int,
-    last: int,
-    face: int,
-    beyond: int,
-    crossing: float,
-    scales: vec2,
-    eps: float,
-    planes: ti.template(),
-    is_inside: ti.template(),
-) -> vec2:
-    """Gradients at both ends of an edge from places first..last: each has G over a distance.
-
-    G = (I - I_beyond) . g, over all channels and alpha; inside, only where the face is seen. The
-    distance is how far the end must move for the edge to be there, pushed away from 0 by eps; 0
-    counts as negative. A scale of 0 is an end that does not move the edge here.
-
-    The loop reads arrays and writes locals alone, so that it is vectorised.
-    """
-    reference = ti.Vector([image[view, k, line, beyond] for k in ti.static(range(planes))])
-    sums = vec2(0.0)
-    for place in range(first, last + 1):
-        change = 0.0
-        for k in ti.static(range(planes)):
-            step = image[view, k, line, place] - reference[k]
-            change += step * grad_image[view, k, line, place]
-        gain = ti.max(change, 0.0)
-        if ti.static(is_inside):
-            gain = ti.select(faces[view, line, place] == face, gain, 0.0)
-        distances = scales * (ti.cast(place, float) - crossing)
-        sums -= gain / (distances + ti.select(distances > 0.0, eps, -eps))
-    return ti.select(scales == 0.0, 0.0, sums)
-
-
-@ti.kernel
-def scan_edges(
+def gather_corners(  # groups of arrays make more than 12 parameters: faces, what is seen, surface
     records: array(float, 2),  # (B * F, RECORD_SIZE)
-    boxes: array(int, 2),  # (B * F, 4) pixels
-    faces: array(int, 3),  # (B, lines, places)
-    image: array(float, 4),  # (B, C + 1, lines, places)
-    grad_image: array(float, 4),  # (B, C + 1, lines, places)
-    ranges: array(int, 3),  # (B, lines, 2) first and last place with a gradient
-    eps: float,  # NDC
-    is_column: int,  # 0: lines are rows, x moves; 1: lines are columns, y moves
+    boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
+    faces: array(int, 3),  # (B, H, W)
+    weights: array(float, 4),  # (B, 3, H, W)
+    depths: array(float, 3),  # (B, H, W)
+    varyings: array(float, 4),  # (B or 1, F, 3, K)
+    textures: array(float, 4),  # (B or 1, F, entries, samples)
+    uniforms: array(float, 2),  # (B or 1, N)
+    resolution: int,  # of textures
+    grad_image: array(float, 4),  # (B, C + 1, H, W)
     grad_edges: array(float, 4),  # (B * F, 3, 2, 2): edge, axis, its first and second end
-    planes: ti.template(),  # C + 1
+    grad_corners: array(float, 4),  # (B, F, 3, 3 or 4)
+    still: ti.template(),  # the shader of what does not move edges
 ):
-    """A thread owns an edge and walks the lines that it crosses.
-
-    Places are pixels and integers at centres. The edge crosses a line between the pixels
-    `inside` and `outside`.
-    """
-    for task in range(records.shape[0] * 3):
-        i = task // 3
-        edge = task - 3 * i
-        sums = vec2(0.0)  # at the ends
-        if boxes[i, 0] <= boxes[i, 1]:
-            num_faces = records.shape[0] // faces.shape[0]
-            view = i // num_faces
-            face = i - view * num_faces
-            lines = faces.shape[1]
-            length = faces.shape[2]
-            height = ti.select(is_column, length, lines)
-            width = ti.select(is_column, lines, length)
-            shorter = ti.cast(ti.min(height, width), float)
-            pixel = 2.0 / shorter  # NDC
-            start = line_place(records, i, edge, height, width, shorter, is_column)
-            end = line_place(records, i, (edge + 1) % 3, height, width, shorter, is_column)
-            third = line_place(records, i, (edge + 2) % 3, height, width, shorter, is_column)
-            span = end.x - start.x
-            slope = (end.y - start.y) / ti.select(span == 0.0, 1.0, span)
-            first_line = first_pixel(ti.min(start.x, end.x), lines)
-            last_line = last_pixel(ti.max(start.x, end.x), lines)
-            if span == 0.0:  # along a line: crosses none
-                last_line = first_line - 1
-            outward = ti.select(cross(end - start, third - start) * span > 0.0, -1, 1)
-            for line in range(first_line, last_line + 1):
-                at = ti.cast(line, float)
-                crossing = slope * (at - start.x) + start.y
-                nearest = ti.select(outward > 0, ti.floor(crossing), ti.ceil(crossing))
-                inside = ti.cast(ti.min(ti.max(nearest, -1.0), ti.cast(length, float)), ti.i32)
-                outside = inside + outward
-                if (inside >= 0) & (inside < length) & (outside >= 0) & (outside < length):
-                    # how far each end must move for the edge to move by one pixel, NDC
-                    spans = vec2(end.x - at, at - start.x)
-                    divisors = ti.select(spans == 0.0, 1.0, spans)
-                    scales = ti.select(spans == 0.0, 0.0, span / divisors * pixel)
-                    first = ranges[view, line, 0]
-                    last = ranges[view, line, 1]
-                    if faces[view, line, inside] == face:
-                        sums += pulls(
-                            faces,
-                            image,
-                            grad_image,
-                            view,
-                            line,
-                            ti.max(first, ti.select(outward > 0, outside, 0)),
-                            ti.min(last, ti.select(outward > 0, length - 1, outside)),
-                            face,
-                            inside,
-                            crossing,
-                            scales,
-                            eps,
-                            planes,
-                            False,
-                        )
-                    opposite = opposite_place(start, end, third, at)
-                    limit = ti.select(outward > 0, ti.ceil(opposite), ti.floor(opposite))
-                    far = ti.cast(ti.min(ti.max(limit, 0.0), ti.cast(length - 1, float)), ti.i32)
-                    sums += pulls(
-                        faces,
-                        image,
-                        grad_image,
-                        view,
-                        line,
-                        ti.max(first, ti.min(inside, far)),
-                        ti.min(last, ti.max(inside, far)),
-                        face,
-                        outside,
-                        crossing,
-                        scales,
-                        eps,
-                        planes,
-                        True,
-                    )
-        up = ti.select(is_column, -1.0, 1.0)  # places on a column run down, y up
-        for k in ti.static(range(2)):
-            grad_edges[i, edge, is_column, k] = up * sums[k]
-
-
-@ti.func
-def line_place(
-    records: ti.template(),
-    i: int,
-    corner: int,
-    height: int,
-    width: int,
-    shorter: float,
-    is_column: int,
-) -> vec2:
-    """(which line, where on the line) a corner is, in pixels."""
-    x = (records[i, 2 * corner] * shorter + ti.cast(width - 1, float)) * 0.5
-    y = (ti.cast(height - 1, float) - records[i, 2 * corner + 1] * shorter) * 0.5
-    return ti.select(is_column, vec2(x, y), vec2(y, x))
-
-
-@ti.func
-def opposite_place(start: vec2, end: vec2, third: vec2, at: float) -> float:
-    """Where a line crosses one of the other two edges: that at `start`, or else that at `end`."""
-    on_start = (at - start.x) * (at - third.x) < 0.0
-    base = ti.select(on_start, start, end)
-    span = third.x - base.x
-    place = third.y
-    if span != 0.0:
-        place = (third.y - base.y) / span * (at - third.x) + third.y
-    return place
-
-
-@ti.kernel
-def sum_edges(
-    grad_edges: array(float, 4),  # (B * F, 3, 2, 2): edge, axis, its first and second end
-    grad_corners: array(float, 4),  # (B, F, 3, 3)
-):
-    """A corner begins one edge and ends another; its depth gets nothing."""
-    for view, face in ti.ndrange(grad_corners.shape[0], grad_corners.shape[1]):
-        i = view * grad_corners.shape[1] + face
+    """A corner begins one edge and ends another; within a face its planes move the still parts."""
+    for i in range(records.shape[0]):
+        num_faces = grad_corners.shape[1]
+        view = i // num_faces
+        face = i - view * num_faces
+        grads = ti.Struct(position=ti.Matrix.zero(float, 3, 2), inverse_w=vec3(0.0))
+        if ti.static(len(still.parts) > 0):
+            grads = pull_within(
+                still,
+                ti.static(FaceArrays(records, boxes)),
+                ti.static(Seen(faces, weights, depths)),
+                ti.static(Surface(varyings, textures, uniforms)),
+                resolution,
+                grad_image,
+                view,
+                face,
+            )
         for corner in ti.static(range(3)):
             ended = ti.static((corner + 2) % 3)
+            position = vec2(grads.position[corner, 0], grads.position[corner, 1])
             for axis in ti.static(range(2)):
-                begun = grad_edges[i, corner, axis, 0]
-                grad_corners[view, face, corner, axis] = begun + grad_edges[i, ended, axis, 1]
-            grad_corners[view, face, corner, 2] = 0.0
+                position[axis] += grad_edges[i, corner, axis, 0] + grad_edges[i, ended, axis, 1]
+            of_corner = clip_corner_vjp(
+                records, i, corner, grad_corners.shape[3], position, grads.inverse_w[corner], 0.0
+            )
+            for k in ti.static(range(4)):
+                if k < grad_corners.shape[3]:
+                    grad_corners[view, face, corner, k] = of_corner[k]
+
+
+@ti.func
+def pull_within(
+    still: ti.template(),
+    of_faces: ti.template(),  # `FaceArrays`
+    seen: ti.template(),  # `Seen`
+    surface: ti.template(),  # `Surface`
+    resolution: int,
+    grad_image: ti.template(),  # (B, C + 1, H, W)
+    view: int,
+    face: int,
+):
+    """The exact gradient of a face's pixels, as long as it is these that show it.
+
+    Returns:
+        A struct of the gradients at the corners: `position` (3, 2) in NDC, `inverse_w` (3,).
+    """
+    i = view * (of_faces.records.shape[0] // seen.faces.shape[0]) + face
+    source = of_faces.boxes[i, SOURCE_FACE]
+    triangle = load_triangle(of_faces.records, i)
+    at_corners = load_corner_varyings(still, surface.varyings, view, source)
+    of_view = load_uniforms(still, surface.uniforms, view)
+    by_position = ti.Matrix.zero(float, 3, 2)
+    by_inverse_w = vec3(0.0)
+    for row in range(of_faces.boxes[i, 2], of_faces.boxes[i, 3] + 1):
+        for column in range(of_faces.boxes[i, 0], of_faces.boxes[i, 1] + 1):
+            if seen.faces[view, row, column] == face:
+                on_screen = load_weights(seen.weights, view, row, column)
+                point = PERSPECTIVE.place(on_screen, triangle)
+                samples = look_up(still, surface.textures, view, source, point.used, resolution)
+                slopes = look_up_slopes(
+                    still, surface.textures, view, source, point.used, resolution
+                )
+                grad_color = load_color(grad_image, view, row, column, still.num_channels)
+                varyings = interpolate(still, point.used, at_corners)
+                grads = shade_vjp(still, varyings, samples, of_view, grad_color)
+                grad_used = vec3(0.0)
+                for corner in ti.static(range(3)):
+                    for k in ti.static(range(still.num_varyings)):
+                        grad_used[corner] += grads.varyings[k] * at_corners[corner, k]
+                    for k in ti.static(range(still.num_samples)):
+                        grad_used[corner] += grads.samples[k] * slopes[k, corner]
+                by_weights, by_planes, _ = PERSPECTIVE.place_vjp(
+                    on_screen, triangle, point, grad_used, 0.0
+                )
+                slope = barycentric_vjp(triangle, by_weights)
+                for corner, axis in ti.static(ti.ndrange(3, 2)):
+                    by_position[corner, axis] -= on_screen[corner] * slope[axis]
+                by_inverse_w += by_planes
+    return ti.Struct(position=by_position, inverse_w=by_inverse_w)

@@ -1,70 +1,149 @@
-"""What every rasterizer offers: draw, and pull an image gradient back to corners and colours."""
+"""What every rasterizer offers: draw, and pull an image gradient back to corners and surface."""
 
+import abc
 import math
 import numbers
-from typing import Optional, Protocol, Union
+from typing import Any, ClassVar, Optional, Union
 
 import numpy as np
 import taichi as ti
 
-from taichi_softras.rasterizers.workspace import Workspace
+from taichi_softras.rasterizers.fragments import Shader, Surface
+from taichi_softras.workspace import Workspace
 
 NO_FACE = -1
 
 
-class Rasterization(Protocol):
+class Rasterization(abc.ABC):
     """One drawn image, with what its gradient needs.
 
     Attributes:
-        image: (B, C + 1, H, >= W) planes, alpha last, row 0 on top.
+        image: (B, C + 1, H, >= W) planes, the shader's channels, alpha last, row 0 on top.
         grad_image: same shape; its user writes the first W columns before `backward`.
-        grad_corners: (B, F, 3, 3), written by `backward`.
-        grad_colors: same shape as the colours, written by `backward`; None without colours.
+        grad_corners: the shape of the corners, written by `backward`.
+        grad_surface: the shapes of the surface's arrays, written by `backward`; what views share
+            is summed over them.
     """
 
     image: ti.Ndarray
-    grad_image: ti.Ndarray
-    grad_corners: ti.Ndarray
-    grad_colors: Optional[ti.Ndarray]
 
+    def __init__(self, workspace: Workspace, corners: ti.Ndarray, shader: Shader, surface: Surface):
+        """Keeps what is drawn; see `Rasterizer.forward`."""
+        self.workspace = workspace
+        self.corners_shape = tuple(corners.shape)
+        self.shader, self.surface = shader, surface
+
+    @property
+    def grad_image(self) -> ti.Ndarray:
+        """The shape of `image`: written by the caller before `backward`."""
+        return self.workspace.get("grad_image", tuple(self.image.shape))
+
+    @property
+    def grad_corners(self) -> ti.Ndarray:
+        """The shape of the corners: written by `backward`."""
+        return self.workspace.get("grad_corners", self.corners_shape)
+
+    @property
+    def grad_surface(self) -> Surface:
+        """The shapes of the surface's arrays: written by `backward`."""
+        return self.surface.like(self.workspace, "grad")
+
+    @abc.abstractmethod
     def backward(self) -> None:
-        """Fills `grad_corners` and `grad_colors` from `grad_image`."""
+        """Fills `grad_corners` and `grad_surface` from `grad_image`."""
 
-    def push_forward(
-        self, tangent_corners: ti.Ndarray, tangent_colors: Optional[ti.Ndarray]
-    ) -> ti.Ndarray:
-        """The transpose of `backward`, where that is linear; other methods do not have it.
+    def push_forward(self, tangent_corners: ti.Ndarray, tangent_surface: Surface) -> ti.Ndarray:
+        """The transpose of `backward`, of rasterizers with `has_jacobian`.
 
         Args:
-            tangent_corners: (P, B, F, 3, 3), derivatives of the corners by P parameters.
-            tangent_colors: P times the shape of the colours; None without colours.
+            tangent_corners: (P, *corners.shape), derivatives of the corners by P parameters.
+            tangent_surface: likewise (P, *shape) of each array of the surface.
 
         Returns:
             (P, B, C + 1, H, W): derivatives of the image. `grad_image` may be overwritten.
         """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no push_forward: its rasterizer must say "
+            "has_jacobian = False"
+        )
 
 
-class Rasterizer(Protocol):
-    """A method: a frozen dataclass of its settings, in a file of its own."""
+class Rasterizer(abc.ABC):
+    """A method: a frozen dataclass of its settings, in a file of its own.
 
+    Attributes:
+        has_jacobian: whether the gradient is linear in the gradient that comes in, and its
+            rasterizations have `push_forward`.
+        background: what is behind all faces, one number or one for each channel of a colour.
+        far: the depth of the background.
+    """
+
+    has_jacobian: ClassVar[bool] = False
+
+    background: Union[float, tuple]
+    far: float
+
+    @abc.abstractmethod
     def forward(
         self,
         workspace: Workspace,
         corners: ti.Ndarray,
-        colors: Optional[ti.Ndarray],
-        texel_resolution: int,
+        shader: Shader,
+        surface: Surface,
         image_size: tuple,
     ) -> Rasterization:
         """Draws.
 
         Args:
             workspace: keeps the arrays; the returned value is good until its next use.
-            corners: (B, F, 3, 3): x_ndc, y_ndc, depth of the corners of each face.
-            colors: (B or 1, F, 3, C) at the corners, (B or 1, F, R * R, C) texels, or None
-                for the silhouette alone.
-            texel_resolution: R, or 0 when colours are at the corners.
+            corners: (B, F, 3, 4) clip coordinates or (B, F, 3, 3) divided ones, see
+                `binning.Bins`.
+            shader: which functions make colours of the surface.
+            surface: varyings, textures and uniforms of the faces.
             image_size: (H, W) in pixels.
         """
+
+    def fragments(
+        self,
+        workspace: Workspace,
+        corners: ti.Ndarray,
+        image_size: tuple,
+        faces_per_pixel: Optional[int] = None,
+    ) -> Any:
+        """The nearest faces of each pixel; a ValueError of rasterizers that do not look for them.
+
+        Args:
+            workspace: keeps the arrays; what was drawn with it is lost.
+            corners: as for `forward`.
+            image_size: (H, W) in pixels.
+            faces_per_pixel: K; that of the rasterizer when left out.
+        """
+        raise ValueError(
+            f"{type(self).__name__} has no fragments: every face counts, or the nearest "
+            "alone; use KNearest"
+        )
+
+
+def check_rasterizer(rasterizer: object) -> None:
+    """Raises a ValueError that names what is missing, unless it is a `Rasterizer`."""
+    duties = ("forward", "fragments", "has_jacobian", "background", "far")
+    missing = [duty for duty in duties if not hasattr(rasterizer, duty)]
+    if isinstance(rasterizer, type) or missing:
+        what = "is a class" if isinstance(rasterizer, type) else f"has no {', '.join(missing)}"
+        raise ValueError(
+            "rasterizer must be a value such as SoftAggregation(), or of a subclass of "
+            f"rasterizers.base.Rasterizer: {rasterizer!r} {what}"
+        )
+
+
+def check_has_jacobian(rasterizer: Rasterizer) -> None:
+    """Raises a ValueError for a rasterizer without a Jacobian."""
+    check_rasterizer(rasterizer)
+    if not rasterizer.has_jacobian:
+        raise ValueError(
+            f"{type(rasterizer).__name__} has no Jacobian: its gradient is not linear in the "
+            "gradient that comes in; use FilteredDerivative, SoftAggregation or KNearest"
+        )
 
 
 def choose(name: str, value: str, choices: dict) -> object:
@@ -92,21 +171,3 @@ def check_color(name: str, value: object) -> None:
     is_finite = all(isinstance(entry, numbers.Real) and math.isfinite(entry) for entry in values)
     if len(values) == 0 or not is_finite:
         raise ValueError(f"{name} must be a number, or one for each channel, got {value!r}")
-
-
-def upload_background(
-    workspace: Workspace,
-    background: Union[float, tuple],
-    channels: int,
-) -> ti.Ndarray:
-    """(C,) the background's colour from one number, or from one for each channel."""
-    values = background if hasattr(background, "__len__") else (background,)
-    if channels and len(values) != channels and len(set(values)) > 1:
-        raise ValueError(
-            f"background has {len(values)} different values, but colours have {channels} "
-            "channels: give one number, or one for each channel"
-        )
-    array = workspace.get("background", (max(channels, 1),))
-    for channel in range(channels):
-        array[channel] = values[channel if len(values) == channels else 0]
-    return array

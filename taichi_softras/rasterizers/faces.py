@@ -4,76 +4,98 @@ import taichi as ti
 from taichi.math import vec2, vec3
 
 from taichi_softras.funcs.triangle import cross
-from taichi_softras.rasterizers.workspace import Workspace, array
 
-RECORD_SIZE = 16  # floats: corners a, b, c; 1 / area; 1 / squared edges; 1 / depths; padding
+# floats: corners a, b, c in NDC; 1 / area; 1 / squared edges; 1 / w and depth / w of the corners
+RECORD_SIZE = 16
+INVERSE_AREA, INVERSE_EDGES, INVERSE_W, DEPTH_OVER_W = 6, 7, 10, 13
+# ints: first and last column, first and last row (empty: 1, 0); the face of the mesh whose
+# attributes and textures this one shows
+BOX_SIZE = 5
+SOURCE_FACE = 4
 SMALLEST_SQUARED_EDGE = 1e-24  # NDC squared: keeps 1 / length finite where corners coincide
 SMALLEST_AREA = 1e-16  # NDC squared: a thinner face is a line, also in its gradient
-SMALLEST_DEPTH = 1e-8  # nearer corners are behind the camera, as in `project_vertices`
+SMALLEST_DEPTH = 1e-8  # nearer corners, or of a smaller w, are behind the camera
 LARGEST_COORDINATE = 1e12  # NDC or depth: beyond it, products of coordinates overflow
 
 
-def prepare_faces(
-    workspace: Workspace,
-    corners: ti.Ndarray,
-    image_size: tuple,
-    reach: float,
-) -> tuple:
-    """The records (B * F, RECORD_SIZE) and pixel boxes (B * F, 4) of all faces.
-
-    Args:
-        workspace: keeps them.
-        corners: (B, F, 3, 3): x_ndc, y_ndc, depth.
-        image_size: (H, W) in pixels.
-        reach: NDC: how far a face covers pixels beyond its edges.
-
-    Raises:
-        ValueError: for a corner that is NaN or infinite.
-    """
-    views, faces = corners.shape[:2]
-    records = workspace.get("face_records", (views * faces, RECORD_SIZE))
-    boxes = workspace.get("face_boxes", (views * faces, 4), int)
-    problems = workspace.get("face_problems", (1,), int)
-    set_up_faces(corners, *image_size, reach, records, boxes, problems)
-    if problems[0]:
-        view, face = divmod(problems[0] - 1, faces)
-        raise ValueError(
-            f"face {face} of view {view} has a corner that is NaN or infinite: check the "
-            "vertices and the camera (a step size that is too large often does this)"
-        )
-    return records, boxes
+@ti.func
+def load_clip_corner(corners: ti.template(), view: int, face: int, corner: ti.template()):
+    """A corner in NDC, its 1 / w and depth / w; two of the three kinds of `corners` differ in w."""
+    x, y = corners[view, face, corner, 0], corners[view, face, corner, 1]
+    depth = corners[view, face, corner, 2]
+    w = corners[view, face, corner, corners.shape[3] - 1]  # of divided corners the depth
+    inverse_w = 1.0 / w
+    divisor = ti.select(corners.shape[3] == 4, inverse_w, 1.0)
+    depth_over_w = ti.select(corners.shape[3] == 4, depth * inverse_w, 1.0)
+    return ti.Struct(
+        given=ti.abs(x) + ti.abs(y) + ti.abs(depth) + ti.abs(w),  # what is not finite makes it so
+        position=vec2(x, y) * divisor,
+        depth=depth,
+        w=w,
+        inverse_w=inverse_w,
+        depth_over_w=depth_over_w,
+    )
 
 
-@ti.kernel
+@ti.func
+def clip_corner_vjp(
+    records: ti.template(),  # (B * F, RECORD_SIZE)
+    i: int,
+    corner: ti.template(),
+    num_components: int,  # 4: x_clip, y_clip, depth, w_clip; 3: x_ndc, y_ndc, depth
+    grad_position: vec2,
+    grad_inverse_w: float,
+    grad_depth_over_w: float,
+):
+    """The gradient at the components of a corner: the adjoint of `load_clip_corner`."""
+    inverse_w = records[i, INVERSE_W + corner]
+    depth_over_w = records[i, DEPTH_OVER_W + corner]
+    position = load_corner(records, i, corner)
+    by_w = grad_position.dot(position) + grad_depth_over_w * depth_over_w
+    is_clip = num_components == 4
+    divisor = ti.select(is_clip, inverse_w, 1.0)
+    return ti.Vector(
+        [
+            grad_position.x * divisor,
+            grad_position.y * divisor,
+            ti.select(is_clip, grad_depth_over_w, -grad_inverse_w * inverse_w) * inverse_w,
+            -inverse_w * (by_w + grad_inverse_w * inverse_w),
+        ]
+    )
+
+
+@ti.func
 def set_up_faces(
-    corners: array(float, 4),  # (B, F, 3, 3) x_ndc, y_ndc, depth
+    corners: ti.template(),  # (B, F, 3, 3) x_ndc, y_ndc, depth or (B, F, 3, 4) clip, see `Bins`
     height: int,
     width: int,
     reach: float,  # NDC: how far a face covers pixels beyond its edges
-    records: array(float, 2),  # (B * F, RECORD_SIZE)
-    boxes: array(int, 2),  # (B * F, 4) first and last column, first and last row; empty: 1, 0
-    problems: array(int, 1),  # (1,) becomes 1 + the index of a face that is not finite
+    records: ti.template(),  # (B * F, RECORD_SIZE)
+    boxes: ti.template(),  # (B * F, BOX_SIZE)
+    status: ti.template(),  # (2,) [1] becomes 1 + the index of a face that is not finite
 ):
-    """Faces behind the camera (a corner at depth <= 0) or without area get an empty box."""
-    num_faces = corners.shape[1]
-    problems[0] = 0
-    for i in range(corners.shape[0] * num_faces):
+    """Faces with a corner behind the camera or without area get an empty box."""
+    for _ in range(1):
+        status[1] = 0
+    for i in range(corners.shape[0] * corners.shape[1]):
+        num_faces = corners.shape[1]
         view = i // num_faces
         face = i - view * num_faces
-        a = vec2(corners[view, face, 0, 0], corners[view, face, 0, 1])
-        b = vec2(corners[view, face, 1, 0], corners[view, face, 1, 1])
-        c = vec2(corners[view, face, 2, 0], corners[view, face, 2, 1])
-        depths = vec3(
-            corners[view, face, 0, 2], corners[view, face, 1, 2], corners[view, face, 2, 2]
-        )
+        corner_a = load_clip_corner(corners, view, face, 0)
+        corner_b = load_clip_corner(corners, view, face, 1)
+        corner_c = load_clip_corner(corners, view, face, 2)
+        a, b, c = corner_a.position, corner_b.position, corner_c.position
+        depths = vec3(corner_a.depth, corner_b.depth, corner_c.depth)
+        ws = vec3(corner_a.w, corner_b.w, corner_c.w)
+        given = corner_a.given + corner_b.given + corner_c.given
+        is_finite = not (ti.math.isnan(given) or ti.math.isinf(given))
         area = cross(b - a, c - a)
         size = ti.abs(a).sum() + ti.abs(b).sum() + ti.abs(c).sum() + ti.abs(depths).sum()
-        is_finite = not (ti.math.isnan(size) or ti.math.isinf(size))
         first_column, last_column, first_row, last_row = 1, 0, 1, 0
         if not is_finite:
-            problems[0] = 1 + i
+            status[1] = 1 + i
         elif (
-            depths.min() > SMALLEST_DEPTH
+            ti.min(depths.min(), ws.min()) > SMALLEST_DEPTH
             and ti.abs(area) > SMALLEST_AREA
             and size < LARGEST_COORDINATE
         ):
@@ -88,18 +110,20 @@ def set_up_faces(
                 records[i, k] = a[k]
                 records[i, 2 + k] = b[k]
                 records[i, 4 + k] = c[k]
-            records[i, 6] = 1.0 / area
-            records[i, 7] = 1.0 / ti.max((b - a).norm_sqr(), SMALLEST_SQUARED_EDGE)
-            records[i, 8] = 1.0 / ti.max((c - b).norm_sqr(), SMALLEST_SQUARED_EDGE)
-            records[i, 9] = 1.0 / ti.max((a - c).norm_sqr(), SMALLEST_SQUARED_EDGE)
-            for k in ti.static(range(3)):
-                records[i, 10 + k] = 1.0 / depths[k]
+            records[i, INVERSE_AREA] = 1.0 / area
+            records[i, INVERSE_EDGES] = 1.0 / ti.max((b - a).norm_sqr(), SMALLEST_SQUARED_EDGE)
+            records[i, INVERSE_EDGES + 1] = 1.0 / ti.max((c - b).norm_sqr(), SMALLEST_SQUARED_EDGE)
+            records[i, INVERSE_EDGES + 2] = 1.0 / ti.max((a - c).norm_sqr(), SMALLEST_SQUARED_EDGE)
+            for k, corner in ti.static(enumerate((corner_a, corner_b, corner_c))):
+                records[i, INVERSE_W + k] = corner.inverse_w
+                records[i, DEPTH_OVER_W + k] = corner.depth_over_w
         if first_column > last_column or first_row > last_row:
             first_column, last_column, first_row, last_row = 1, 0, 1, 0
         boxes[i, 0] = first_column
         boxes[i, 1] = last_column
         boxes[i, 2] = first_row
         boxes[i, 3] = last_row
+        boxes[i, SOURCE_FACE] = face
 
 
 @ti.func
@@ -121,21 +145,30 @@ def load_corner(records: ti.template(), i: int, corner: ti.template()) -> vec2:
 
 
 @ti.func
-def load_inverse_depths(records: ti.template(), i: int) -> vec3:
-    """Of the three corners."""
-    return vec3(records[i, 10], records[i, 11], records[i, 12])
+def load_planes(records: ti.template(), i: int):
+    """What depths and attributes are interpolated by: 1 / w and depth / w of the corners."""
+    return ti.Struct(
+        inverse_w=vec3(records[i, INVERSE_W], records[i, INVERSE_W + 1], records[i, INVERSE_W + 2]),
+        depth_over_w=vec3(
+            records[i, DEPTH_OVER_W], records[i, DEPTH_OVER_W + 1], records[i, DEPTH_OVER_W + 2]
+        ),
+    )
 
 
 @ti.func
 def load_triangle(records: ti.template(), i: int):
     """One row of `records` as the struct that `funcs.triangle` describes."""
+    planes = load_planes(records, i)
     return ti.Struct(
         a=load_corner(records, i, 0),
         b=load_corner(records, i, 1),
         c=load_corner(records, i, 2),
-        inverse_area=records[i, 6],
-        inverse_edges=vec3(records[i, 7], records[i, 8], records[i, 9]),
-        inverse_depths=load_inverse_depths(records, i),
+        inverse_area=records[i, INVERSE_AREA],
+        inverse_edges=vec3(
+            records[i, INVERSE_EDGES], records[i, INVERSE_EDGES + 1], records[i, INVERSE_EDGES + 2]
+        ),
+        inverse_w=planes.inverse_w,
+        depth_over_w=planes.depth_over_w,
     )
 
 

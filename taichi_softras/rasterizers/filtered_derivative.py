@@ -5,22 +5,32 @@ derivative of its code.
 """
 
 import dataclasses
-from typing import ClassVar, Optional, Union
+from typing import Callable, ClassVar, Union
 
 import taichi as ti
-from taichi.math import vec2
+from taichi.math import vec2, vec3
 
-from taichi_softras.rasterizers.base import NO_FACE, check_color, check_range
+from taichi_softras.funcs.interpolation import PERSPECTIVE
+from taichi_softras.funcs.values import value
+from taichi_softras.rasterizers.base import NO_FACE, Rasterizer, check_color, check_range
+from taichi_softras.rasterizers.faces import SOURCE_FACE, clip_corner_vjp, load_planes
+from taichi_softras.rasterizers.fragments import (
+    Shader,
+    Surface,
+    interpolate,
+    load_corner_varyings,
+    load_uniforms,
+    look_up,
+    shade_vjp,
+)
 from taichi_softras.rasterizers.outlines import draw_outlines
-from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, weights_on_face
-from taichi_softras.rasterizers.workspace import Workspace, array
-from taichi_softras.rasterizers.z_buffer import ZBuffer
-
-CUBE_MARGIN = 1e-3  # of texture cubes
+from taichi_softras.rasterizers.visible_colors import ZBufferRasterization
+from taichi_softras.rasterizers.z_buffer import load_weights
+from taichi_softras.workspace import Workspace, array
 
 
 @dataclasses.dataclass(frozen=True)
-class FilteredDerivative:
+class FilteredDerivative(Rasterizer):
     """OpenDR (Loper & Black, ECCV 2014).
 
     The image is that of a z-buffer. Where a face is seen, the image moves with it: with S the
@@ -46,7 +56,7 @@ class FilteredDerivative:
         ValueError: for a number out of its range.
     """
 
-    reads_texture_cubes: ClassVar[bool] = True
+    has_jacobian: ClassVar[bool] = True
 
     near: float = 0.1
     far: float = 100.0
@@ -63,85 +73,79 @@ class FilteredDerivative:
         self,
         workspace: Workspace,
         corners: ti.Ndarray,
-        colors: Optional[ti.Ndarray],
-        texel_resolution: int,
+        shader: Shader,
+        surface: Surface,
         image_size: tuple,
     ) -> "FilteredRasterization":
-        """Draws; see `Rasterizer.forward`. Colours may be texture cubes."""
-        return FilteredRasterization(self, workspace, corners, colors, texel_resolution, image_size)
+        """Draws; see `Rasterizer.forward`."""
+        return FilteredRasterization(self, workspace, corners, shader, surface, image_size)
 
 
 class FilteredRasterization(ZBufferRasterization):
-    """One image and what its gradient needs: the z-buffer."""
+    """One image and what its gradient needs: the z-buffer.
+
+    Attributes:
+        boundary: (B, H, W), 1 on outlines, or None if they are not drawn.
+    """
 
     def __init__(
         self,
         method: FilteredDerivative,
         workspace: Workspace,
         corners: ti.Ndarray,
-        colors: Optional[ti.Ndarray],
-        texel_resolution: int,
+        shader: Shader,
+        surface: Surface,
         image_size: tuple,
     ):
-        z_buffer = ZBuffer(
-            workspace, corners, image_size, method.near, method.far, method.double_sided
-        )
-        super().__init__(
-            workspace, corners, colors, texel_resolution, z_buffer, method.background, CUBE_MARGIN
-        )
+        """Draws; see `Rasterizer.forward`."""
+        super().__init__(method, workspace, corners, shader, surface, image_size)
         self.boundary = None
         if method.overdraw:
-            self.boundary = draw_outlines(workspace, corners, z_buffer)
+            self.boundary = draw_outlines(workspace, corners, self.z_buffer)
         self.paint()
         self.image = self.drawn
 
-    def backward(self) -> None:
-        """Fills `grad_corners` and `grad_colors` from `grad_image`."""
-        z_buffer = self.z_buffer
-        views, _, height, width = self.image.shape
-        flow = self.workspace.get("flow", (views, 2, height, width))
-        find_flow(
-            z_buffer.faces,
-            self.image,
-            z_buffer.faces if self.boundary is None else self.boundary,
-            self.grad_image,
-            flow,
-            PLAIN if self.boundary is None else OUTLINED,
-        )
-        gather_flow(
-            z_buffer.records,
-            z_buffer.boxes,
-            z_buffer.faces,
-            z_buffer.weights,
-            z_buffer.depths,
-            flow,
-            self.grad_corners,
-        )
-        self.pull_back_colors(self.grad_image)
+    @property
+    def _slopes(self) -> tuple:
+        """The outlines, and the rule that reads them."""
+        if self.boundary is None:
+            return self.z_buffer.seen.faces, PLAIN
+        return self.boundary, OUTLINED
 
-    def push_forward(
-        self, tangent_corners: ti.Ndarray, tangent_colors: Optional[ti.Ndarray]
-    ) -> ti.Ndarray:
-        """(P, B, C + 1, H, W): the transpose of `backward`, see `Rasterization.push_forward`."""
-        z_buffer = self.z_buffer
-        shape = (tangent_corners.shape[0], *self.image.shape)
-        tangent_image = self.workspace.get("tangent_image", shape)
-        if not self.has_colors:
-            tangent_colors = self.workspace.get("no_tangent_colors", (1, 1, 1, 1, 1))
-        move_image(
-            z_buffer.records,
-            z_buffer.faces,
-            z_buffer.weights,
-            z_buffer.depths,
+    def backward(self) -> None:
+        """Fills `grad_corners` and `grad_surface` from `grad_image`."""
+        boundary, rule = self._slopes
+        views, _, height, width = self.image.shape
+        pull_corners(
+            *self.z_buffer.bins.of_faces,
+            *self.z_buffer.seen,
             self.image,
-            z_buffer.faces if self.boundary is None else self.boundary,
-            self.texel_resolution,
-            self.cube_margin,
+            boundary,
+            self.grad_image,
+            self.workspace.get("flow", (views, 2, height, width)),
+            self.grad_corners,
+            rule,
+        )
+        self.pull_back_surface(self.grad_image)
+
+    def push_forward(self, tangent_corners: ti.Ndarray, tangent_surface: Surface) -> ti.Ndarray:
+        """(P, B, C + 1, H, W): the transpose of `backward`, see `Rasterization.push_forward`."""
+        boundary, rule = self._slopes
+        tangent_image = self.workspace.get(
+            "tangent_image", (tangent_corners.shape[0], *self.image.shape)
+        )
+        move_image(
+            *self.z_buffer.bins.of_faces,
+            *self.z_buffer.seen,
+            *self.surface,
+            self.resolution,
+            self.image,
+            boundary,
             tangent_corners,
-            tangent_colors,
+            *tangent_surface,
             tangent_image,
-            PLAIN if self.boundary is None else OUTLINED,
-            self.coloring,
+            rule,
+            self.shader,
         )
         return tangent_image
 
@@ -171,7 +175,7 @@ def outlined_shares(
     return vec2(before, after) * (factor / ti.max(before + after, 1.0))
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class SlopeRule:
     """How the slope at a pixel is made of I[i] - I[i-1] and I[i+1] - I[i].
 
@@ -181,7 +185,7 @@ class SlopeRule:
         has_outlines: whether there are outlines.
     """
 
-    shares: object
+    shares: Callable
     has_outlines: bool
 
 
@@ -238,12 +242,51 @@ def image_slope(
 
 
 @ti.kernel
-def find_flow(
+def pull_corners(
+    records: array(float, 2),  # (B * F, RECORD_SIZE)
+    boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
     faces: array(int, 3),  # (B, H, W)
+    weights: array(float, 4),  # (B, 3, H, W)
+    depths: array(float, 3),  # (B, H, W)
     image: array(float, 4),  # (B, C + 1, H, W)
     boundary: array(int, 3),  # (B, H, W) 1 on outlines; read if the rule has them
     grad_image: array(float, 4),  # (B, C + 1, H, W)
-    flow: array(float, 4),  # (B, 2, H, W) slope . grad_image: right, down; a pixel
+    flow: array(float, 4),  # (B, 2, H, W) scratch
+    grad_corners: array(float, 4),  # (B, F, 3, 3 or 4)
+    rule: ti.template(),
+):
+    """A thread owns a face: its pixels move with its corners, in pixels, and these by NDC."""
+    find_flow(faces, image, boundary, grad_image, flow, rule)
+    for i in range(records.shape[0]):
+        num_faces = grad_corners.shape[1]
+        view = i // num_faces
+        face = i - view * num_faces
+        planes = load_planes(records, i)
+        sums = ti.Matrix.zero(float, 3, 2)
+        for row in range(boxes[i, 2], boxes[i, 3] + 1):
+            for column in range(boxes[i, 0], boxes[i, 1] + 1):
+                if faces[view, row, column] == face:
+                    used = PERSPECTIVE.place(load_weights(weights, view, row, column), planes).used
+                    for corner, axis in ti.static(ti.ndrange(3, 2)):
+                        sums[corner, axis] -= used[corner] * flow[view, axis, row, column]
+        pixels = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float) * 0.5  # in one NDC
+        for corner in ti.static(range(3)):
+            position = vec2(sums[corner, 0], -sums[corner, 1]) * pixels
+            of_corner = clip_corner_vjp(
+                records, i, corner, grad_corners.shape[3], position, 0.0, 0.0
+            )
+            for k in ti.static(range(4)):
+                if k < grad_corners.shape[3]:
+                    grad_corners[view, face, corner, k] = of_corner[k]
+
+
+@ti.func
+def find_flow(
+    faces: ti.template(),  # (B, H, W)
+    image: ti.template(),  # (B, C + 1, H, W)
+    boundary: ti.template(),  # (B, H, W) 1 on outlines; read if the rule has them
+    grad_image: ti.template(),  # (B, C + 1, H, W)
+    flow: ti.template(),  # (B, 2, H, W) slope . grad_image: right, down; a pixel
     rule: ti.template(),
 ):
     """What the loss gains when the image at a pixel moves left or up by one pixel."""
@@ -259,78 +302,116 @@ def find_flow(
 
 
 @ti.kernel
-def gather_flow(
+def move_image(  # more than 12 parameters, many lines: four groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
-    boxes: array(int, 2),  # (B * F, 4) pixels
+    boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
     faces: array(int, 3),  # (B, H, W)
     weights: array(float, 4),  # (B, 3, H, W)
-    depths: array(float, 4),  # (B, 1, H, W)
-    flow: array(float, 4),  # (B, 2, H, W)
-    grad_corners: array(float, 4),  # (B, F, 3, 3)
-):
-    """A thread owns a face: its pixels move with its corners, in pixels, and these by NDC."""
-    for i in range(records.shape[0]):
-        num_faces = grad_corners.shape[1]
-        view = i // num_faces
-        face = i - view * num_faces
-        sums = ti.Matrix.zero(float, 3, 2)
-        for row in range(boxes[i, 2], boxes[i, 3] + 1):
-            for column in range(boxes[i, 0], boxes[i, 1] + 1):
-                if faces[view, row, column] == face:
-                    on_face = weights_on_face(records, weights, depths, i, view, row, column)
-                    for corner, axis in ti.static(ti.ndrange(3, 2)):
-                        sums[corner, axis] -= on_face[corner] * flow[view, axis, row, column]
-        pixels = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float) * 0.5  # in one NDC
-        for corner in ti.static(range(3)):
-            grad_corners[view, face, corner, 0] = pixels * sums[corner, 0]
-            grad_corners[view, face, corner, 1] = -pixels * sums[corner, 1]
-            grad_corners[view, face, corner, 2] = 0.0
-
-
-@ti.kernel
-def move_image(
-    records: array(float, 2),  # (B * F, RECORD_SIZE)
-    faces: array(int, 3),  # (B, H, W)
-    weights: array(float, 4),  # (B, 3, H, W)
-    depths: array(float, 4),  # (B, 1, H, W)
+    depths: array(float, 3),  # (B, H, W)
+    varyings: array(float, 4),  # (B or 1, F, 3, K)
+    textures: array(float, 4),  # (B or 1, F, entries, samples)
+    uniforms: array(float, 2),  # (B or 1, N)
+    resolution: int,  # of textures
     image: array(float, 4),  # (B, C + 1, H, W)
     boundary: array(int, 3),  # (B, H, W) 1 on outlines; read if the rule has them
-    resolution: int,
-    margin: float,  # of texture cubes
-    tangent_corners: array(float, 5),  # (P, B, F, 3, 3)
-    tangent_colors: array(float, 5),  # (P, B or 1, F, 3 or R * R or R * R * R, C)
+    tangent_corners: array(float, 5),  # (P, B, F, 3, 3 or 4)
+    tangent_varyings: array(float, 5),  # (P, B or 1, F, 3, K)
+    tangent_textures: array(float, 5),  # (P, B or 1, F, entries, samples)
+    tangent_uniforms: array(float, 3),  # (P, B or 1, N)
     tangent_image: array(float, 5),  # (P, B, C + 1, H, W)
     rule: ti.template(),
-    coloring: ti.template(),
+    shader: ti.template(),
 ):
-    """The transpose of `find_flow`, `gather_flow` and `paint_backward`: a thread owns a pixel."""
+    """The transpose of `pull_corners` and `paint_backward`: a thread owns a pixel."""
     for view, row, column in ti.ndrange(faces.shape[0], faces.shape[1], faces.shape[2]):
         face = faces[view, row, column]
         for parameter, channel in ti.ndrange(tangent_image.shape[0], tangent_image.shape[2]):
             tangent_image[parameter, view, channel, row, column] = 0.0
         if face != NO_FACE:
             i = view * tangent_corners.shape[2] + face
-            on_face = weights_on_face(records, weights, depths, i, view, row, column)
-            pixels = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float) * 0.5  # in one NDC
+            source = boxes[i, SOURCE_FACE]
+            planes = load_planes(records, i)
+            used = PERSPECTIVE.place(load_weights(weights, view, row, column), planes).used
             right = find_stencil(boundary, view, row, column, 0, rule)
             down = find_stencil(boundary, view, row, column, 1, rule)
+            pixels = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float) * 0.5  # in one NDC
             for channel in range(image.shape[1]):
                 slope_x = pixels * image_slope(image, right, view, channel, row, column)
                 slope_y = -pixels * image_slope(image, down, view, channel, row, column)
+                grads = corner_grads(
+                    records, i, used, vec2(-slope_x, -slope_y), tangent_corners.shape[4]
+                )
                 for parameter in range(tangent_image.shape[0]):
                     change = 0.0
-                    for corner in ti.static(range(3)):
-                        by_x = tangent_corners[parameter, view, face, corner, 0] * slope_x
-                        by_y = tangent_corners[parameter, view, face, corner, 1] * slope_y
-                        change -= on_face[corner] * (by_x + by_y)
+                    for corner, k in ti.static(ti.ndrange(3, 4)):
+                        if k < tangent_corners.shape[4]:
+                            moved = tangent_corners[parameter, view, face, corner, k]
+                            change += grads[corner, k] * moved
                     tangent_image[parameter, view, channel, row, column] = change
-            if ti.static(coloring.channels > 0):
-                entries, shares = coloring.entries(on_face, resolution, margin)
-                of_view = view % tangent_colors.shape[1]
+            at_corners = load_corner_varyings(shader, varyings, view, source)
+            at = interpolate(shader, used, at_corners)
+            samples = look_up(shader, textures, view, source, used, resolution)
+            of_view = load_uniforms(shader, uniforms, view)
+            for channel in range(shader.num_channels):
+                grads = shade_vjp(shader, at, samples, of_view, unit(shader.num_channels, channel))
                 for parameter in range(tangent_image.shape[0]):
-                    for k in ti.static(range(coloring.count)):
-                        for channel in ti.static(range(coloring.channels)):
-                            tangent_image[parameter, view, channel, row, column] += (
-                                shares[k]
-                                * tangent_colors[parameter, of_view, face, entries[k], channel]
-                            )
+                    tangent_image[parameter, view, channel, row, column] += move_fragment(
+                        shader,
+                        ti.static(Surface(tangent_varyings, tangent_textures, tangent_uniforms)),
+                        ti.Vector([parameter, view, source]),
+                        used,
+                        resolution,
+                        grads,
+                    )
+
+
+@ti.func
+def corner_grads(
+    records: ti.template(), i: int, used: vec3, grad_position: vec2, num_components: int
+):
+    """(3, 4) at the components of a face's corners, of a pixel that moves with the face."""
+    grads = ti.Matrix.zero(float, 3, 4)
+    for corner in ti.static(range(3)):
+        of_corner = clip_corner_vjp(
+            records, i, corner, num_components, used[corner] * grad_position, 0.0, 0.0
+        )
+        for k in ti.static(range(4)):
+            grads[corner, k] = of_corner[k]
+    return grads
+
+
+@ti.func
+def unit(count: ti.template(), index: int):
+    """(count,) 1 at the index, else 0."""
+    return ti.Vector([ti.select(index == k, 1.0, 0.0) for k in ti.static(range(max(count, 1)))])
+
+
+@ti.func
+def move_fragment(
+    shader: ti.template(),
+    tangents: ti.template(),  # `Surface`, with a first axis of parameters
+    where: ti.math.ivec3,  # parameter, view, face
+    used: vec3,
+    resolution: int,
+    grads: ti.template(),  # of `shade_vjp`
+) -> float:
+    """The change of a channel with the surface, from its gradients at the fragment's inputs."""
+    parameter, view, face = where[0], where[1], where[2]
+    change = 0.0
+    if ti.static(shader.num_varyings > 0):
+        shared = view % tangents.varyings.shape[1]
+        for corner in ti.static(range(3)):
+            for k in ti.static(range(shader.num_varyings)):
+                moved = tangents.varyings[parameter, shared, face, corner, k]
+                change += used[corner] * grads.varyings[k] * moved
+    if ti.static(shader.has_textures):
+        shared = view % tangents.textures.shape[1]
+        entries, shares = shader.lookup.entries(used, resolution)
+        for k in ti.static(range(shader.lookup.count)):
+            for channel in ti.static(range(shader.num_samples)):
+                moved = tangents.textures[parameter, shared, face, entries[k], channel]
+                change += shares[k] * grads.samples[channel] * moved
+    for k in ti.static(range(shader.num_uniforms)):
+        shared = view % tangents.uniforms.shape[1]
+        change += grads.uniforms[k] * tangents.uniforms[parameter, shared, k]
+    return change

@@ -9,25 +9,26 @@ import dataclasses
 import math
 import warnings
 import weakref
-from typing import NamedTuple, Optional, Union
+from typing import ClassVar, NamedTuple, Optional, Union
 
 import numpy as np
 import taichi as ti
 
-from taichi_softras.fields import default_numpy_float, is_cpu
 from taichi_softras.funcs.aggregation import ALPHAS, ANY, FIRST, FLOORED_SOFTMAX
 from taichi_softras.funcs.coverage import ALWAYS, DISTANCES
 from taichi_softras.funcs.interpolation import AFFINE, CLIP_BELOW, PERSPECTIVE, UNCLIPPED
-from taichi_softras.rasterizers.base import check_color, check_range, choose
+from taichi_softras.rasterizers.base import Rasterizer, check_color, check_range, choose
 from taichi_softras.rasterizers.binning import TILE
+from taichi_softras.rasterizers.fragments import SILHOUETTE, Shader, Surface
 from taichi_softras.rasterizers.k_nearest_kernels import (
     count_truncated,
     find_limits,
     store_fragments,
 )
-from taichi_softras.rasterizers.soft_aggregation import SoftRasterization
-from taichi_softras.rasterizers.soft_kernels import Numbers, Structure
-from taichi_softras.rasterizers.workspace import Workspace
+from taichi_softras.rasterizers.soft_aggregation import SoftRasterization, least_share
+from taichi_softras.rasterizers.soft_fragments import Numbers, Structure
+from taichi_softras.runtime import default_numpy_float, is_cpu, lean_compilation
+from taichi_softras.workspace import Workspace
 
 BLENDS = {  # alpha and colour
     "softmax": (ALPHAS["product"], FLOORED_SOFTMAX),
@@ -56,7 +57,7 @@ class Fragments(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class KNearest:
+class KNearest(Rasterizer):
     """PyTorch3D's rasterizer and its three ways to blend (Ravi et al., 2020).
 
     Coverage of pixel i by face j is D_ij = sigmoid(delta_ij d_ij^2 / sigma); a face covers the
@@ -92,6 +93,8 @@ class KNearest:
         ValueError: for a number out of its range or an unknown name.
     """
 
+    has_jacobian: ClassVar[bool] = True
+
     faces_per_pixel: int = 50
     sigma: float = 1e-4
     gamma: float = 1e-4
@@ -117,19 +120,18 @@ class KNearest:
         check_range("far", self.far, above=self.near)
         check_color("background", self.background)
 
-    def structure(self, channels: int, has_texels: bool) -> Structure:
-        """The functions behind the names; channels = 0 means silhouette only."""
+    def structure(self, shader: Shader) -> Structure:
+        """The functions behind the names."""
         alpha, color = BLENDS[self.blend]
         return Structure(
+            shader=shader,
             distance=DISTANCES["euclidean"],
             alpha=alpha,
-            color=color if channels else None,
+            color=color if shader.num_channels else None,
             clipping=CLIP_BELOW if self.clip_barycentric_coords else UNCLIPPED,
             interpolation=PERSPECTIVE if self.perspective_correct else AFFINE,
             is_limited=True,
             is_double_sided=not self.cull_backfaces,
-            has_texels=has_texels,
-            channels=channels,
         )
 
     def numbers(self, image_size: tuple) -> Numbers:
@@ -146,20 +148,19 @@ class KNearest:
             near=self.near,
             far=self.far,
             start_depth=self.far - BACKGROUND_DEPTH * depth_range if is_soft else ALWAYS,
+            least_share=least_share(),
         )
 
     def forward(
         self,
         workspace: Workspace,
         corners: ti.Ndarray,
-        colors: Optional[ti.Ndarray],
-        texel_resolution: int,
+        shader: Shader,
+        surface: Surface,
         image_size: tuple,
     ) -> "KNearestRasterization":
         """Draws; see `Rasterizer.forward`."""
-        rasterization = KNearestRasterization(
-            self, workspace, corners, colors, texel_resolution, image_size
-        )
+        rasterization = KNearestRasterization(self, workspace, corners, shader, surface, image_size)
         rasterization.draw()
         return rasterization
 
@@ -174,13 +175,17 @@ class KNearest:
 
         Args:
             workspace: keeps the arrays; what was drawn with it is lost.
-            corners: (B, F, 3, 3): x_ndc, y_ndc, depth of the corners of each face.
+            corners: as for `forward`.
             image_size: (H, W) in pixels.
             faces_per_pixel: K; that of the rasterizer when left out.
         """
         num_faces = self.faces_per_pixel if faces_per_pixel is None else faces_per_pixel
         check_faces_per_pixel(num_faces)
-        rasterization = KNearestRasterization(self, workspace, corners, None, 0, image_size)
+        nothing = workspace.get("nothing", (1, 1, 1, 1))
+        surface = Surface(nothing, nothing, workspace.get("no_uniforms", (1, 1)))
+        rasterization = KNearestRasterization(
+            self, workspace, corners, SILHOUETTE, surface, image_size
+        )
         return rasterization.fragments(num_faces)
 
 
@@ -195,49 +200,48 @@ def check_faces_per_pixel(faces_per_pixel: int) -> None:
 class KNearestRasterization(SoftRasterization):
     """One image: that of soft aggregation, from the nearest faces alone."""
 
-    warned = weakref.WeakSet()  # workspaces that need no second warning
+    draws = weakref.WeakKeyDictionary()  # of each workspace, until it warned; None then
 
     def __init__(self, method: KNearest, workspace: Workspace, *inputs):
         super().__init__(method, workspace, *inputs)
         self.faces_per_pixel = method.faces_per_pixel
+        self.colorless = method.structure(SILHOUETTE)  # which faces are near, any shader shares
 
     @property
     def bins_and_numbers(self) -> tuple:
         """What all kernels here begin with."""
-        return (
-            self.records,
-            self.boxes,
-            self.bins.starts,
-            self.bins.faces,
-            *self.image_size,
-            self.bins.rows,
-            self.bins.columns,
-            *self.numbers,
-        )
+        return (*self.bins.of_faces, *self.bins.of_tiles, self.numbers, self.sizes)
 
     def draw(self) -> None:
         """Finds the faces, then fills `image`, and the state that `backward` reads."""
-        lanes = TILE if is_cpu() else 1
-        find_limits(
-            *self.bins_and_numbers,
-            min(self.faces_per_pixel, self.corners_shape[1]),
-            lanes,
-            self.state,
-            self.pixel_faces,
-            lanes,
-            self.structure,
-        )
+        with lean_compilation():
+            find_limits(
+                *self.bins_and_numbers,
+                min(self.faces_per_pixel, self.corners_shape[1]),
+                self.planes.state,
+                self.planes.faces,
+                TILE if is_cpu() else 1,
+                self.colorless,
+            )
         super().draw()
         self.warn_of_truncation()
 
     def warn_of_truncation(self) -> None:
-        """Warns once, if faces that are left out change the silhouette."""
-        if self.workspace in self.warned:
+        """Warns once, if faces that are left out change the silhouette.
+
+        Looks at the first image of a workspace, the second, fourth, eighth and so on: what is read
+        back waits for the device, and a loop that draws should not wait a second time.
+        """
+        draws = self.draws.get(self.workspace, 0)
+        if draws is None:
+            return
+        self.draws[self.workspace] = draws + 1
+        if draws & (draws + 1):  # is not 0, 1, 3, 7...
             return
         count = self.workspace.get("truncated_pixels", (1,), int)
-        count_truncated(self.state, self.image_size[1], NOTABLE_CHANGE, count)
+        count_truncated(self.planes.state, self.image_size[1], NOTABLE_CHANGE, count)
         if count[0]:
-            self.warned.add(self.workspace)
+            self.draws[self.workspace] = None
             share = count[0] / (self.corners_shape[0] * self.image_size[0] * self.image_size[1])
             warnings.warn(
                 f"faces_per_pixel = {self.faces_per_pixel} changes the silhouette by more than "
@@ -256,5 +260,5 @@ class KNearestRasterization(SoftRasterization):
             np.empty((*shape, 3), dtype),
             np.empty(shape, dtype),
         )
-        store_fragments(*self.bins_and_numbers, *result, self.structure)
+        store_fragments(*self.bins_and_numbers, *result, self.colorless)
         return result

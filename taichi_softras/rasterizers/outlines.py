@@ -4,23 +4,29 @@ OpenDR (Loper & Black 2014) calls this overdraw: faces that turn away between tw
 pixel where they are seen edge-on, and the image's filters know where outlines are.
 """
 
-import weakref
-
-import numpy as np
 import taichi as ti
-from taichi.math import vec2, vec3
+from taichi.math import mix, vec2, vec3
 
+from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.triangle import barycentric_vjp, cross
 from taichi_softras.rasterizers.base import NO_FACE
-from taichi_softras.rasterizers.binning import TILE
+from taichi_softras.rasterizers.binning import ATOMIC_BLOCK_DIM, SCAN_CHUNK, TILE, FaceArrays, scan
 from taichi_softras.rasterizers.faces import (
-    is_in_box,
+    DEPTH_OVER_W,
+    INVERSE_AREA,
+    INVERSE_W,
     load_corner,
-    load_inverse_depths,
     load_triangle,
 )
-from taichi_softras.rasterizers.workspace import Workspace, array
-from taichi_softras.rasterizers.z_buffer import ZBuffer
+from taichi_softras.rasterizers.z_buffer import (
+    Seen,
+    ZBuffer,
+    block_of,
+    clear_block,
+    load_weights,
+)
+from taichi_softras.runtime import is_cpu
+from taichi_softras.workspace import Workspace, array
 
 SLACK_PIXELS = 10.0  # a line is hidden if a face is nearer by its slope over so many pixels
 
@@ -28,68 +34,178 @@ SLACK_PIXELS = 10.0  # a line is hidden if a face is nearer by its slope over so
 def draw_outlines(workspace: Workspace, corners: ti.Ndarray, z_buffer: ZBuffer) -> ti.Ndarray:
     """Draws into the z-buffer; returns (B, H, W), 1 on outlines.
 
-    An edge is on the silhouette if it has one face, or two that face opposite ways. Two faces
-    share an edge if its ends have the same positions in the first view: when a workspace draws
-    first, and again when corners of one place have parted.
+    An edge is on the silhouette if it has one face, or two that face opposite ways.
     """
-    views, faces = corners.shape[:2]
-    neighbours = workspace.get("face_neighbours", (faces, 3), int)
-    points = corners.to_numpy()[0].reshape(-1, 3)
-    places = welded.get(workspace)
-    if places is None or len(places) != len(points) or (points != points[places]).any():
-        places = welded[workspace] = weld(points)
-        neighbours.from_numpy(find_neighbours(places))
-    is_seen = workspace.get("is_face_seen", (views, faces), int)
-    boundary = workspace.get("boundary", tuple(z_buffer.faces.shape), int)
-    find_seen_faces(z_buffer.faces, is_seen)
+    get, bins, seen = workspace.get, z_buffer.bins, z_buffer.seen
+    lines = Seen(
+        get("line_faces", tuple(seen.faces.shape), int),
+        get("line_weights", tuple(seen.weights.shape)),
+        get("line_depths", tuple(seen.depths.shape)),
+    )
+    boundary = get("boundary", tuple(seen.faces.shape), int)
     overdraw(
-        corners,
-        neighbours,
-        z_buffer.records,
-        z_buffer.boxes,
-        z_buffer.bins.starts,
-        z_buffer.bins.faces,
-        z_buffer.bins.rows,
-        z_buffer.bins.columns,
-        is_seen,
-        z_buffer.faces,
-        z_buffer.weights,
-        z_buffer.depths,
+        *bins.of_faces,
+        *bins.of_tiles,
+        connect_faces(workspace, corners),
+        get("is_face_seen", tuple(corners.shape[:2]), int),
+        *lines,
+        *seen,
         boundary,
+        TILE if is_cpu() else 1,
     )
     return boundary
 
 
-welded = weakref.WeakKeyDictionary()  # of a workspace: the places whose neighbours it keeps
+def connect_faces(workspace: Workspace, corners: ti.Ndarray) -> ti.Ndarray:
+    """(F, 3) the face across edge k, from corner k to k + 1, or NO_FACE.
 
-
-def weld(points: np.ndarray) -> np.ndarray:
-    """(N,): of each point (N, 3), the index of the one that stands for all in the same place."""
-    order = np.lexsort(points.T)
-    is_new = np.concatenate([[True], (np.diff(points[order], axis=0) != 0).any(axis=1)])
-    firsts = np.empty(len(points), np.int64)
-    firsts[order] = order[is_new][np.cumsum(is_new) - 1]
-    return firsts
-
-
-def find_neighbours(places: np.ndarray) -> np.ndarray:
-    """(F, 3): the face across edge k, from corner k to k + 1, or NO_FACE; from (3F,) places."""
-    starts = places.reshape(-1, 3)
-    ends = np.roll(starts, -1, axis=1)
-    edges = (np.minimum(starts, ends) * len(places) + np.maximum(starts, ends)).ravel()
-    order = np.argsort(edges, kind="stable")
-    sorted_ids = edges[order]
-    neighbours = np.full(len(order), NO_FACE, np.int32)
-    is_pair = sorted_ids[1:] == sorted_ids[:-1]
-    neighbours[order[1:][is_pair]] = order[:-1][is_pair] // 3
-    neighbours[order[:-1][is_pair]] = order[1:][is_pair] // 3
-    return neighbours.reshape(-1, 3)
+    Two faces share an edge if its ends have the same positions in the first view. Of several
+    that do, an edge has the next; the last has the one before.
+    """
+    num_edges = 3 * corners.shape[1]
+    neighbours = workspace.get("face_neighbours", (corners.shape[1], 3), int)
+    find_neighbours(
+        corners,
+        num_edges,
+        workspace.get("edge_starts", (num_edges + 1,), int),
+        workspace.get("edge_cursors", (num_edges,), int),
+        workspace.get("edge_chunks", (-(-num_edges // SCAN_CHUNK) + 1,), int),
+        workspace.get("edge_status", (2,), int),
+        workspace.get("sorted_edges", (num_edges,), int),
+        neighbours,
+    )
+    return neighbours
 
 
 @ti.kernel
+def find_neighbours(
+    corners: array(float, 4),  # (B, F, 3, 3 or 4)
+    num_edges: int,  # 3 F, an argument: see `scan`
+    starts: array(int, 1),  # (3 F + 1,) scratch, and the next four
+    cursors: array(int, 1),  # (3 F,)
+    chunks: array(int, 1),  # (chunks + 1,)
+    status: array(int, 1),  # (2,)
+    edges: array(int, 1),  # (3 F,) sorted by their code
+    neighbours: array(int, 2),  # (F, 3)
+):
+    """Edges are counted, scanned and sorted by a code of their ends; those of one code compared."""
+    for slot in range(num_edges + 1):
+        starts[slot] = 0
+    ti.loop_config(block_dim=ATOMIC_BLOCK_DIM)
+    for edge in range(num_edges):
+        ti.atomic_add(starts[edge_code(corners, edge) + 1], 1)
+    scan(num_edges, starts, chunks, cursors, status)
+    ti.loop_config(block_dim=ATOMIC_BLOCK_DIM)
+    for edge in range(num_edges):
+        edges[ti.atomic_add(cursors[edge_code(corners, edge)], 1)] = edge
+    for edge in range(num_edges):
+        code = edge_code(corners, edge)
+        before, after = -1, num_edges  # the nearest by index, whatever the order of the sorted
+        for slot in range(starts[code], starts[code + 1]):
+            other = edges[slot]
+            if (other != edge) & have_same_ends(corners, edge, other):
+                if other < edge:
+                    before = ti.max(before, other)
+                else:
+                    after = ti.min(after, other)
+        nearest = ti.select(after < num_edges, after, before)
+        neighbours[edge // 3, edge % 3] = ti.select(nearest < 0, NO_FACE, nearest // 3)
+
+
+@ti.func
+def edge_code(corners: ti.template(), edge: int) -> int:
+    """The same for edges with the same ends, in either order: below 3 F."""
+    face = edge // 3
+    start = edge - 3 * face
+    code = point_code(corners, face, start) + point_code(corners, face, (start + 1) % 3)
+    return (code & 0x7FFFFFFF) % (3 * corners.shape[1])
+
+
+@ti.func
+def point_code(corners: ti.template(), face: int, corner: int) -> int:
+    """Of a corner in the first view: its bits, well mixed."""
+    code = 0
+    for k in range(corners.shape[3]):
+        bits = ti.bit_cast(ti.cast(corners[0, face, corner, k], ti.f32), ti.i32)
+        code ^= bits & 0x7FFFFFFF  # 0 and -0 are one place
+        code = (code ^ (code >> 16)) * 0x45D9F3B
+        code ^= code >> 16
+    return code
+
+
+@ti.func
+def have_same_ends(corners: ti.template(), edge: int, other: int) -> int:
+    """Whether two edges join the same places, in either direction, in the first view."""
+    face, start = edge // 3, edge % 3
+    other_face, other_start = other // 3, other % 3
+    end, other_end = (start + 1) % 3, (other_start + 1) % 3
+    is_along, is_against = True, True
+    for k in range(corners.shape[3]):
+        first, second = corners[0, face, start, k], corners[0, face, end, k]
+        other_first = corners[0, other_face, other_start, k]
+        other_second = corners[0, other_face, other_end, k]
+        is_along &= (first == other_first) & (second == other_second)
+        is_against &= (first == other_second) & (second == other_first)
+    return is_along | is_against
+
+
+@ti.kernel
+def overdraw(  # more than 12 parameters: groups of arrays
+    records: array(float, 2),  # (B * F, RECORD_SIZE)
+    boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
+    starts: array(int, 1),  # (T + 1,)
+    tile_faces: array(int, 1),  # (>= pairs,)
+    neighbours: array(int, 2),  # (F, 3)
+    is_seen: array(int, 2),  # (B, F) scratch
+    line_faces: array(int, 3),  # (B, H, W) scratch, and the next two: the nearest edge
+    line_weights: array(float, 4),  # (B, 3, H, W)
+    line_depths: array(float, 3),  # (B, H, W)
+    faces: array(int, 3),  # (B, H, W) and the next two: changed on outlines
+    weights: array(float, 4),  # (B, 3, H, W)
+    depths: array(float, 3),  # (B, H, W)
+    boundary: array(int, 3),  # (B, H, W)
+    side: ti.template(),  # of the blocks that threads own: 1 or TILE
+):
+    """A thread owns a block of pixels: are they on the outline, and which edge is nearest there."""
+    find_seen_faces(faces, is_seen)
+    for index in range((starts.shape[0] - 1) * TILE * TILE):
+        seen = ti.static(Seen(faces, weights, depths))
+        lines = ti.static(Seen(line_faces, line_weights, line_depths))
+        block = block_of(index, faces.shape[1], faces.shape[2], side)
+        if block.is_own:
+            clear_block(lines, block, 0.0, side)
+            for k in range(side * side):
+                row, column = block.row + k // side, block.column + k % side
+                if (row < faces.shape[1]) & (column < faces.shape[2]):
+                    boundary[block.view, row, column] = 0
+            for slot in range(starts[block.tile], starts[block.tile + 1]):
+                draw_edges(
+                    ti.static(FaceArrays(records, boxes)),
+                    neighbours,
+                    is_seen,
+                    seen,
+                    block,
+                    tile_faces[slot],
+                    lines,
+                    boundary,
+                    side,
+                )
+            for k in range(side * side):
+                row, column = block.row + k // side, block.column + k % side
+                if (row < faces.shape[1]) & (column < faces.shape[2]):
+                    face = line_faces[block.view, row, column]
+                    if (boundary[block.view, row, column] != 0) & (face != NO_FACE):
+                        faces[block.view, row, column] = face
+                        depths[block.view, row, column] = line_depths[block.view, row, column]
+                        for corner in ti.static(range(3)):
+                            weight = line_weights[block.view, corner, row, column]
+                            weights[block.view, corner, row, column] = weight
+
+
+@ti.func
 def find_seen_faces(
-    faces: array(int, 3),  # (B, H, W)
-    is_seen: array(int, 2),  # (B, F)
+    faces: ti.template(),  # (B, H, W)
+    is_seen: ti.template(),  # (B, F)
 ):
     """Whether a face has a pixel. Threads write the same 1."""
     for view, face in ti.ndrange(is_seen.shape[0], is_seen.shape[1]):
@@ -100,108 +216,169 @@ def find_seen_faces(
 
 
 @ti.func
-def signed_area(corners: ti.template(), view: int, face: int) -> float:
-    """Of the parallelogram, on the image."""
-    a = vec2(corners[view, face, 0, 0], corners[view, face, 0, 1])
-    b = vec2(corners[view, face, 1, 0], corners[view, face, 1, 1])
-    c = vec2(corners[view, face, 2, 0], corners[view, face, 2, 1])
-    return cross(b - a, c - a)
+def draw_edges(
+    of_faces: ti.template(),  # `FaceArrays`
+    neighbours: ti.template(),  # (F, 3)
+    is_seen: ti.template(),  # (B, F)
+    seen: ti.template(),  # `Seen`
+    block: ti.template(),
+    face: int,
+    lines: ti.template(),  # `Seen`: the nearest edge
+    boundary: ti.template(),  # (B, H, W)
+    side: ti.template(),
+):
+    """Of one face, where they are in the block."""
+    view, height, width = block.view, boundary.shape[1], boundary.shape[2]
+    i = view * neighbours.shape[0] + face
+    for edge in range(ti.select(is_in_block(of_faces.boxes, i, block, side), 3, 0)):
+        line = load_line(of_faces.records, i, edge, height, width)
+        start = ti.select(line.is_steep, block.row, block.column)
+        for step in range(ti.max(line.start, start), ti.min(line.end, start + side - 1) + 1):
+            here = walk_line(line, step)
+            row, column = here.row, here.column
+            is_met = here.is_met & (row < height) & (column < width)
+            is_met &= (row >= block.row) & (row < block.row + side)
+            is_met &= (column >= block.column) & (column < block.column + side)
+            if is_met:
+                if boundary[view, row, column] == 0:
+                    if is_silhouette(of_faces, neighbours, i, edge):
+                        limit = depth_limit(of_faces.records, seen, view, row, column)
+                        boundary[view, row, column] = ti.cast(here.depth <= limit, ti.i32)
+                if is_seen[view, face] != 0:
+                    keep_nearer(of_faces.records, lines, view, face, edge, here)
 
 
 @ti.func
-def meet_line(first: vec2, second: vec2, row: int, column: int):
-    """Whether the line between two points, in pixels, has a pixel, and where on it, in [0, 1].
-
-    A line has one pixel in each column, or in each row if it is steep, from that nearest to
-    one end to that nearest to the other; it does not reach beyond its ends.
-    """
-    offset = second - first
-    place = vec2(ti.cast(column, float), ti.cast(row, float))
-    is_steep = ti.abs(offset.y) > ti.abs(offset.x)
-    along = ti.select(is_steep, offset.y, offset.x)
-    before = ti.select(is_steep, place.y - first.y, place.x - first.x)
-    t = ti.min(ti.max(before / ti.select(along == 0.0, 1.0, along), 0.0), 1.0)
-    nearest = ti.floor(first + t * offset + 0.5)
-    return (nearest.x == place.x) & (nearest.y == place.y), t
+def is_silhouette(of_faces: ti.template(), neighbours: ti.template(), i: int, edge: int) -> int:
+    """Whether an edge of face i has no other face, or one that is not drawn or faces away."""
+    num_faces = neighbours.shape[0]
+    neighbour = neighbours[i % num_faces, edge]
+    result = True
+    if neighbour != NO_FACE:
+        across = i - i % num_faces + neighbour
+        is_drawn = of_faces.boxes[across, 0] <= of_faces.boxes[across, 1]
+        areas = of_faces.records[i, INVERSE_AREA] * of_faces.records[across, INVERSE_AREA]
+        result = (areas <= 0.0) | (not is_drawn)
+    return result
 
 
-@ti.kernel
-def overdraw(
-    corners: array(float, 4),  # (B, F, 3, 3)
-    neighbours: array(int, 2),  # (F, 3)
-    records: array(float, 2),  # (B * F, RECORD_SIZE)
-    boxes: array(int, 2),  # (B * F, 4) pixels
-    starts: array(int, 1),  # (T + 1,)
-    bin_faces: array(int, 1),  # (pairs,)
-    tile_rows: int,
-    tile_columns: int,
-    is_seen: array(int, 2),  # (B, F)
-    faces: array(int, 3),  # (B, H, W) and the next two: changed on outlines
-    weights: array(float, 4),  # (B, 3, H, W)
-    depths: array(float, 4),  # (B, 1, H, W)
-    boundary: array(int, 3),  # (B, H, W)
+@ti.func
+def depth_limit(records: ti.template(), seen: ti.template(), view: int, row: int, column: int):
+    """The depth beyond which lines are hidden at a pixel."""
+    face = seen.faces[view, row, column]
+    limit = seen.depths[view, row, column]
+    if face != NO_FACE:
+        height, width = seen.faces.shape[1], seen.faces.shape[2]
+        triangle = load_triangle(records, view * (records.shape[0] // seen.faces.shape[0]) + face)
+        weights = load_weights(seen.weights, view, row, column)
+        point = PERSPECTIVE.place(weights, triangle)
+        by_weights, _, _ = PERSPECTIVE.place_vjp(weights, triangle, point, vec3(0.0), 1.0)
+        slope = ti.abs(barycentric_vjp(triangle, by_weights)).max()
+        limit += SLACK_PIXELS * slope * 2.0 / ti.cast(ti.min(height, width), float)
+    return limit
+
+
+@ti.func
+def keep_nearer(
+    records: ti.template(),
+    lines: ti.template(),  # `Seen`
+    view: int,
+    face: int,
+    edge: int,
+    here: ti.template(),  # of `walk_line`
 ):
-    """A thread owns a pixel: is it on the outline, and which edge of a seen face is nearest."""
-    for index in range(faces.shape[0] * faces.shape[1] * faces.shape[2]):
-        height = faces.shape[1]
-        width = faces.shape[2]
-        num_faces = corners.shape[1]
-        view = index // (height * width)
-        row = index // width % height
-        column = index % width
-        shorter = ti.cast(ti.min(height, width), float)
-        shift = vec2(ti.cast(width - 1, float), ti.cast(height - 1, float)) * 0.5
-        filled = faces[view, row, column]
-        limit = depths[view, 0, row, column]  # of lines that are not hidden
-        if filled != NO_FACE:
-            triangle = load_triangle(records, view * num_faces + filled)
-            slope = barycentric_vjp(triangle, triangle.inverse_depths) * limit * limit
-            limit += SLACK_PIXELS * ti.max(ti.abs(slope.x), ti.abs(slope.y)) * 2.0 / shorter
-        is_outline = 0
-        nearest = 0.0
-        largest = 0.0
-        front = NO_FACE
-        front_weights = vec3(0.0)
-        tile = (view * tile_rows + row // TILE) * tile_columns + column // TILE
-        for slot in range(starts[tile], starts[tile + 1]):
-            face = bin_faces[slot]
-            i = view * num_faces + face
-            if is_in_box(boxes, i, row, column):
-                area = signed_area(corners, view, face)
-                for edge in ti.static(range(3)):
-                    end = ti.static((edge + 1) % 3)
-                    a = load_corner(records, i, edge) * vec2(1.0, -1.0)
-                    b = load_corner(records, i, end) * vec2(1.0, -1.0)
-                    # both faces of an edge see the same line, to the last bit
-                    is_ordered = (a.x < b.x) | ((a.x == b.x) & (a.y < b.y))
-                    first = ti.select(is_ordered, a, b) * shorter * 0.5 + shift
-                    second = ti.select(is_ordered, b, a) * shorter * 0.5 + shift
-                    is_met, t = meet_line(first, second, row, column)
-                    if is_met:
-                        at_a = ti.select(is_ordered, 1.0 - t, t)
-                        at_b = ti.select(is_ordered, t, 1.0 - t)
-                        inverse = load_inverse_depths(records, i)
-                        depth = 1.0 / (at_a * inverse[edge] + at_b * inverse[end])
-                        neighbour = neighbours[face, edge]
-                        is_silhouette = neighbour == NO_FACE
-                        if neighbour != NO_FACE:
-                            is_silhouette = area * signed_area(corners, view, neighbour) <= 0.0
-                        if is_silhouette & (depth <= limit):
-                            is_outline = 1
-                        # of equal depths the larger face, whatever the order of faces
-                        size = ti.abs(area)
-                        is_first = (size > largest) | ((size == largest) & (face < front))
-                        is_nearer = (depth < nearest) | ((depth == nearest) & is_first)
-                        if (is_seen[view, face] != 0) & (is_nearer | (front == NO_FACE)):
-                            nearest = depth
-                            largest = size
-                            front = face
-                            front_weights = vec3(0.0)
-                            front_weights[edge] = at_a
-                            front_weights[end] = at_b
-        boundary[view, row, column] = is_outline
-        if (is_outline != 0) & (front != NO_FACE):
-            faces[view, row, column] = front
-            depths[view, 0, row, column] = nearest
-            for corner in ti.static(range(3)):
-                weights[view, corner, row, column] = front_weights[corner]
+    """Of equal depths the larger face, whatever the order of faces; the first of equals."""
+    first_face = view * (records.shape[0] // lines.faces.shape[0])
+    front = lines.faces[view, here.row, here.column]
+    nearest = lines.depths[view, here.row, here.column]
+    is_nearer = (front == NO_FACE) | (here.depth < nearest)
+    if (front != NO_FACE) & (here.depth == nearest):
+        extent = ti.abs(signed_area(records, first_face + face))
+        largest = ti.abs(signed_area(records, first_face + front))
+        is_nearer = (extent > largest) | ((extent == largest) & (face < front))
+    if is_nearer:
+        lines.faces[view, here.row, here.column] = face
+        lines.depths[view, here.row, here.column] = here.depth
+        for corner in ti.static(range(3)):
+            at_end = ti.select(corner == (edge + 1) % 3, 1.0 - here.at_corner, 0.0)
+            weight = ti.select(corner == edge, here.at_corner, at_end)
+            lines.weights[view, corner, here.row, here.column] = weight
+
+
+@ti.func
+def signed_area(records: ti.template(), i: int) -> float:
+    """Of the parallelogram, on the image."""
+    a = load_corner(records, i, 0)
+    return cross(load_corner(records, i, 1) - a, load_corner(records, i, 2) - a)
+
+
+@ti.func
+def is_in_block(boxes: ti.template(), i: int, block: ti.template(), side: ti.template()) -> int:
+    """Whether the box of face i has a pixel of the block."""
+    is_in_rows = (boxes[i, 2] < block.row + side) & (boxes[i, 3] >= block.row)
+    is_in_columns = (boxes[i, 0] < block.column + side) & (boxes[i, 1] >= block.column)
+    return is_in_rows & is_in_columns
+
+
+@ti.func
+def load_line(records: ti.template(), i: int, edge: int, height: int, width: int):
+    """An edge of a face as a line of pixels: one in each column, or in each row if it is steep.
+
+    It goes from the pixel nearest to one end to that nearest to the other. Both faces of an edge
+    have the same line, to the last bit: it starts at the lesser end.
+
+    Returns:
+        A struct: the `first` end and the `offset` of the second, in pixels, y down; whether it
+        `is_steep`; the columns or rows of its `start` and `end`; 1 / w and depth / w of both
+        ends (`at_first`, `at_second`); and whether it `is_turned`: its first end is the edge's
+        second.
+    """
+    other = (edge + 1) % 3
+    shorter = ti.cast(ti.min(height, width), float)
+    shift = vec2(ti.cast(width - 1, float), ti.cast(height - 1, float)) * 0.5
+    a = load_corner(records, i, edge) * vec2(1.0, -1.0)
+    b = load_corner(records, i, other) * vec2(1.0, -1.0)
+    is_turned = (a.x > b.x) | ((a.x == b.x) & (a.y >= b.y))
+    first = ti.select(is_turned, b, a) * shorter * 0.5 + shift
+    second = ti.select(is_turned, a, b) * shorter * 0.5 + shift
+    offset = second - first
+    is_steep = ti.abs(offset.y) > ti.abs(offset.x)
+    ends = ti.select(is_steep, vec2(first.y, second.y), vec2(first.x, second.x))
+    limits = ti.min(ti.max(ti.floor(ends + 0.5), -1.0), ti.cast(ti.max(height, width), float))
+    at_a = vec2(records[i, INVERSE_W + edge], records[i, DEPTH_OVER_W + edge])
+    at_b = vec2(records[i, INVERSE_W + other], records[i, DEPTH_OVER_W + other])
+    return ti.Struct(
+        first=first,
+        offset=offset,
+        is_steep=is_steep,
+        start=ti.cast(limits.min(), ti.i32),
+        end=ti.cast(limits.max(), ti.i32),
+        at_first=ti.select(is_turned, at_b, at_a),
+        at_second=ti.select(is_turned, at_a, at_b),
+        is_turned=is_turned,
+    )
+
+
+@ti.func
+def walk_line(line: ti.template(), step: int):
+    """The pixel of a line in a column, or in a row if it is steep.
+
+    Returns:
+        A struct: whether there is one (`is_met`), its `row`, `column` and `depth`, and the weight
+        of the corner at which the edge begins (`at_corner`).
+    """
+    place = ti.cast(step, float)
+    along = ti.select(line.is_steep, line.offset.y, line.offset.x)
+    before = place - ti.select(line.is_steep, line.first.y, line.first.x)
+    t = ti.min(ti.max(before / ti.select(along == 0.0, 1.0, along), 0.0), 1.0)
+    nearest = ti.floor(line.first + t * line.offset + 0.5)
+    across = ti.select(line.is_steep, nearest.x, nearest.y)
+    minor = ti.cast(ti.min(ti.max(across, -1.0), 1e9), ti.i32)
+    here = mix(line.at_first, line.at_second, t)
+    return ti.Struct(
+        is_met=ti.select(line.is_steep, nearest.y, nearest.x) == place,
+        row=ti.select(line.is_steep, step, minor),
+        column=ti.select(line.is_steep, minor, step),
+        depth=here.y / here.x,
+        at_corner=ti.select(line.is_turned, t, 1.0 - t),
+    )

@@ -2,7 +2,7 @@
 
 import taichi as ti
 
-from taichi_softras.rasterizers.workspace import array
+from taichi_softras.workspace import array
 
 
 @ti.kernel
@@ -30,13 +30,15 @@ def pixels_from_planes(
 @ti.kernel
 def jacobian_from_planes(
     planes: array(float, 5),  # (P, B, C, H, W)
-    jacobian: array(None, 5),  # (B, H, W, C, P), a NumPy array
+    jacobian: array(None, 5),  # (B, H, W, len(channels), P), a NumPy array
+    channels: ti.template(),  # which of the planes
 ):
     """Parameters last."""
-    for view, row, column in ti.ndrange(*jacobian.shape[:3]):
-        for channel, parameter in ti.ndrange(jacobian.shape[3], jacobian.shape[4]):
-            value = planes[parameter, view, channel, row, column]
-            jacobian[view, row, column, channel, parameter] = value
+    for view, row, column in ti.ndrange(jacobian.shape[0], jacobian.shape[1], jacobian.shape[2]):
+        for k, channel in ti.static(list(enumerate(channels))):
+            for parameter in range(jacobian.shape[4]):
+                value = planes[parameter, view, channel, row, column]
+                jacobian[view, row, column, k, parameter] = value
 
 
 @ti.kernel

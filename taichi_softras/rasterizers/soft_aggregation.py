@@ -5,43 +5,52 @@ Image-based 3D Reasoning", ICCV 2019. The gradient is the derivative of the imag
 is drawn, with the terms that the paper's code leaves out (docs/gradients.md).
 """
 
+import contextlib
 import dataclasses
-from typing import Optional, Union
+from typing import Any, ClassVar, Optional, Union
 
+import numpy as np
 import taichi as ti
 
-from taichi_softras.fields import is_cpu
 from taichi_softras.funcs.aggregation import ALPHAS, COLORS
 from taichi_softras.funcs.coverage import ALWAYS, DISTANCES
 from taichi_softras.funcs.interpolation import CLIP_TO_RANGE, PERSPECTIVE, SCREEN
 from taichi_softras.rasterizers.base import (
     Rasterization,
+    Rasterizer,
     check_color,
     check_range,
     choose,
-    upload_background,
 )
-from taichi_softras.rasterizers.binning import CPU_BLOCK, Bins
-from taichi_softras.rasterizers.faces import prepare_faces
-from taichi_softras.rasterizers.soft_jacobian import push_channel_forward
+from taichi_softras.rasterizers.binning import Bins
+from taichi_softras.rasterizers.fragments import (
+    Shader,
+    Surface,
+    background_of,
+    texture_resolution,
+)
+from taichi_softras.rasterizers.soft_fragments import Numbers, PixelArrays, Sizes, Structure
+from taichi_softras.rasterizers.soft_jacobian import push_pixels_forward
 from taichi_softras.rasterizers.soft_kernels import (
     LANES,
-    Numbers,
-    Structure,
-    clear,
     draw_pixels,
     draw_tiles,
     pull_back_faces,
     pull_back_tiles,
-    sum_views,
 )
-from taichi_softras.rasterizers.workspace import Workspace
+from taichi_softras.runtime import CPU_BLOCK, default_numpy_float, is_cpu, lean_compilation
+from taichi_softras.workspace import Workspace
 
 MOST_FACES_PER_TASK = 64  # CPU backward: large enough to hide what a task costs
 
 
+def least_share() -> float:
+    """Far below what a float of single precision tells; none in double, which is for tests."""
+    return 1e-9 if default_numpy_float() is np.float32 else 0.0
+
+
 @dataclasses.dataclass(frozen=True)
-class SoftAggregation:
+class SoftAggregation(Rasterizer):
     """The Soft Rasterizer (Liu et al., ICCV 2019).
 
     Coverage of pixel i by face j is D_ij = sigmoid(delta_ij d_ij^2 / sigma). The colour is
@@ -69,6 +78,8 @@ class SoftAggregation:
     Raises:
         ValueError: for a number out of its range or an unknown name.
     """
+
+    has_jacobian: ClassVar[bool] = True
 
     sigma: float = 1e-4
     gamma: float = 1e-4
@@ -104,18 +115,17 @@ class SoftAggregation:
             return self.sigma
         return (self.sigma_pixels * 2.0 / min(image_size)) ** 2
 
-    def structure(self, channels: int, has_texels: bool) -> Structure:
-        """The functions behind the names; channels = 0 means silhouette only."""
+    def structure(self, shader: Shader) -> Structure:
+        """The functions behind the names."""
         return Structure(
+            shader=shader,
             distance=DISTANCES[self.distance],
             alpha=ALPHAS[self.alpha],
-            color=COLORS[self.color] if channels else None,
+            color=COLORS[self.color] if shader.num_channels else None,
             clipping=CLIP_TO_RANGE,
             interpolation=PERSPECTIVE if self.perspective_correct else SCREEN,
             is_limited=False,
             is_double_sided=self.double_sided,
-            has_texels=has_texels,
-            channels=channels,
         )
 
     def numbers(self, image_size: tuple) -> Numbers:
@@ -131,20 +141,19 @@ class SoftAggregation:
             near=self.near,
             far=self.far,
             start_depth=self.far - self.background_depth * depth_range if is_soft else ALWAYS,
+            least_share=least_share(),
         )
 
     def forward(
         self,
         workspace: Workspace,
         corners: ti.Ndarray,
-        colors: Optional[ti.Ndarray],
-        texel_resolution: int,
+        shader: Shader,
+        surface: Surface,
         image_size: tuple,
     ) -> "SoftRasterization":
         """Draws; see `Rasterizer.forward`."""
-        rasterization = SoftRasterization(
-            self, workspace, corners, colors, texel_resolution, image_size
-        )
+        rasterization = SoftRasterization(self, workspace, corners, shader, surface, image_size)
         rasterization.draw()
         return rasterization
 
@@ -157,150 +166,112 @@ class SoftRasterization(Rasterization):
 
     def __init__(
         self,
-        method: SoftAggregation,
+        method: Any,  # `SoftAggregation` or `KNearest`
         workspace: Workspace,
         corners: ti.Ndarray,
-        colors: Optional[ti.Ndarray],
-        texel_resolution: int,
+        shader: Shader,
+        surface: Surface,
         image_size: tuple,
     ):
-        self.workspace = workspace
+        super().__init__(workspace, corners, shader, surface)
         self.image_size = image_size
-        self.corners_shape = corners.shape
-        views = corners.shape[0]
-        channels = colors.shape[-1] if colors is not None else 0
-        self.structure = method.structure(channels, texel_resolution > 0)
-        self.has_colors = colors is not None
-        self.colors = colors if self.has_colors else workspace.get("no_colors", (1, 1, 1, 1))
-        self.texel_resolution = texel_resolution
+        views, num_faces = self.corners_shape[:2]
+        numbers = method.numbers(image_size)
+        self.structure = method.structure(shader)
+        self.bins = Bins(workspace, corners, image_size, numbers.reach**0.5)
+        background = background_of(shader, method.background, method.far)
+        self.numbers = workspace.constants("soft_numbers", (*numbers, *background))
+        per_task = max(1, min(MOST_FACES_PER_TASK, views * num_faces // CPU_BLOCK))
+        tasks_per_view = -(-num_faces // per_task)
+        self.num_tasks = views * tasks_per_view
+        sizes = Sizes(
+            image_size[0],
+            image_size[1],
+            tile_rows=self.bins.rows,
+            tile_columns=self.bins.columns,
+            num_faces=num_faces,
+            resolution=texture_resolution(shader, surface.textures),
+            num_lanes=LANES if is_cpu() else 1,
+            faces_per_task=per_task,
+            tasks_per_view=tasks_per_view,
+        )
+        self.sizes = workspace.constants("soft_sizes", sizes, int)
 
-        self.numbers = method.numbers(image_size)
-        reach = self.numbers.reach**0.5
-        self.records, self.boxes = prepare_faces(workspace, corners, image_size, reach)
-        self.bins = Bins(workspace, self.boxes, views, image_size)
+        planes = (image_size[0], image_size[1] + LANES)
+        is_limited, has_colors = self.structure.is_limited, shader.num_channels > 0
+        self.image = workspace.get("image", (views, shader.num_channels + 1, *planes))
+        num_planes = 5 if is_limited else 3 if has_colors else 1
+        shape = (views, 1 + is_limited, *planes) if is_limited or has_colors else (1, 1, 1, 1)
+        self.planes = PixelArrays(
+            self.image,
+            workspace.get("state", (views, num_planes, *planes)),
+            workspace.get("pixel_faces", shape, int),
+        )
 
-        height, width = image_size
-        planes = (height, width + LANES)
-        self.image = workspace.get("image", (views, channels + 1, *planes))
-        is_limited = self.structure.is_limited
-        num_planes = 5 if is_limited else 3 if self.has_colors else 1
-        self.state = workspace.get("state", (views, num_planes, *planes))
-        has_faces = is_limited or self.has_colors
-        shape = (views, 1 + is_limited, *planes) if has_faces else (1, 1, 1, 1)
-        self.pixel_faces = workspace.get("pixel_faces", shape, int)
-        self.background = upload_background(workspace, method.background, channels)
+    @property
+    def compilation(self) -> contextlib.AbstractContextManager:
+        """How kernels compile; those of silhouettes are small."""
+        return lean_compilation() if self.structure.has_color else contextlib.nullcontext()
 
     def draw(self) -> None:
         """Fills `image`, and the state that `backward` reads."""
         draw = draw_tiles if is_cpu() else draw_pixels
-        draw(
-            self.records,
-            self.boxes,
-            self.bins.starts,
-            self.bins.faces,
-            self.colors,
-            self.texel_resolution,
-            self.background,
-            *self.image_size,
-            self.bins.rows,
-            self.bins.columns,
-            *self.numbers,
-            self.image,
-            self.state,
-            self.pixel_faces,
-            self.structure,
-        )
-
-    @property
-    def grad_image(self) -> ti.Ndarray:
-        """(B, C + 1, H, W + padding): written by the caller before `backward`."""
-        return self.workspace.get("grad_image", tuple(self.image.shape))
-
-    @property
-    def grad_corners(self) -> ti.Ndarray:
-        """(B, F, 3, 3): written by `backward`."""
-        return self.workspace.get("grad_corners", tuple(self.corners_shape))
-
-    @property
-    def grad_colors(self) -> Optional[ti.Ndarray]:
-        """The shape of the colours: written by `backward`; None for a silhouette."""
-        if not self.has_colors:
-            return None
-        return self.workspace.get("grad_colors", tuple(self.colors.shape))
+        with self.compilation:
+            draw(
+                *self.bins.of_faces,
+                *self.bins.of_tiles,
+                *self.surface,
+                self.numbers,
+                self.sizes,
+                *self.planes,
+                self.structure,
+            )
 
     def backward(self) -> None:
-        """Fills `grad_corners` and `grad_colors` from `grad_image`."""
-        views, faces = self.corners_shape[:2]
-        grad_colors = self.workspace.get("no_colors", (1, 1, 1, 1))
-        is_summed = False
-        if self.has_colors:
-            grad_colors = self.grad_colors
-            is_summed = self.colors.shape[0] < views and not self.texel_resolution
-            if is_summed:  # colours at corners that views share: add up after, without atomics
-                shape = (views, *self.colors.shape[1:])
-                grad_colors = self.workspace.get("grad_colors_of_views", shape)
-            if self.texel_resolution or not is_cpu():
-                clear(grad_colors)
-        inputs = (
-            self.records,
-            self.boxes,
-            self.colors,
-            self.texel_resolution,
-            self.background,
-            self.image,
-            self.state,
-            self.pixel_faces,
-            self.grad_image,
-            *self.image_size,
-            *self.numbers,
-        )
-        outputs = (self.grad_corners, grad_colors, self.structure)
-        if is_cpu():
-            per_task = max(1, min(MOST_FACES_PER_TASK, views * faces // CPU_BLOCK))
-            pull_back_faces(*inputs, per_task, LANES, *outputs)
-        else:
-            clear(self.grad_corners)
-            pull_back_tiles(
-                *inputs,
-                self.bins.faces,
-                self.bins.tiles,
-                self.bins.num_pairs,
-                self.bins.rows,
-                self.bins.columns,
-                *outputs,
-            )
-        if is_summed:
-            sum_views(grad_colors, self.grad_colors)
+        """Fills `grad_corners` and `grad_surface` from `grad_image`."""
+        inputs = (*self.surface, self.numbers, self.sizes, *self.planes, self.grad_image)
+        outputs = (self.grad_corners, *self.grad_surface)
+        with self.compilation:
+            if is_cpu():
+                pull_back_faces(*self.bins.of_faces, *inputs, *self.parts, *outputs, self.structure)
+            else:
+                pull_back_tiles(
+                    *self.bins.of_faces,
+                    self.bins.of_tiles.faces,
+                    self.bins.tiles,
+                    self.bins.num_pairs,
+                    *inputs,
+                    *outputs,
+                    self.structure,
+                )
 
-    def push_forward(
-        self, tangent_corners: ti.Ndarray, tangent_colors: Optional[ti.Ndarray]
-    ) -> ti.Ndarray:
+    @property
+    def parts(self) -> tuple:
+        """Scratch of the CPU: what each view gives to varyings, each task to uniforms."""
+        grads, views = self.grad_surface, self.corners_shape[0]
+        of_views, of_tasks = grads.varyings, grads.uniforms
+        if self.shader.num_varyings and of_views.shape[0] < views:
+            shape = (views, *of_views.shape[1:])
+            of_views = self.workspace.get("grad_varyings_of_views", shape)
+        if self.shader.num_uniforms:
+            shape = (self.num_tasks, self.shader.num_uniforms)
+            of_tasks = self.workspace.get("grad_uniforms_of_tasks", shape)
+        return of_views, of_tasks
+
+    def push_forward(self, tangent_corners: ti.Ndarray, tangent_surface: Surface) -> ti.Ndarray:
         """(P, B, C + 1, H, W): the transpose of `backward`, see `Rasterization.push_forward`."""
-        views, channels = self.image.shape[:2]
-        shape = (tangent_corners.shape[0], views, channels, *self.image_size)
+        shape = (tangent_corners.shape[0], *self.image.shape[:2], *self.image_size)
         tangent_image = self.workspace.get("tangent_image", shape)
-        if not self.has_colors:
-            tangent_colors = self.workspace.get("no_tangent_colors", (1, 1, 1, 1, 1))
-        for channel in range(channels):
-            push_channel_forward(
-                channel,
-                self.records,
-                self.boxes,
-                self.bins.starts,
-                self.bins.faces,
-                self.colors,
-                self.texel_resolution,
-                self.background,
-                self.image,
-                self.state,
-                self.pixel_faces,
-                *self.image_size,
-                self.bins.rows,
-                self.bins.columns,
-                *self.numbers,
+        with self.compilation:
+            push_pixels_forward(
+                *self.bins.of_faces,
+                *self.bins.of_tiles,
+                *self.surface,
+                self.numbers,
+                self.sizes,
+                *self.planes,
                 tangent_corners,
-                tangent_colors,
-                self.grad_image,
+                *tangent_surface,
                 tangent_image,
                 self.structure,
             )

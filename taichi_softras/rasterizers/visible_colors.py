@@ -1,55 +1,33 @@
-"""Colours of what a z-buffer sees: visibility and colours of faces in, the image out, and back.
+"""Colours of what a z-buffer sees: visibility and the surface of faces in, the image out, and back.
 
-The image is linear in the colours, so the gradient with respect to them is exact.
+The gradient at the surface is exact.
 """
 
-import dataclasses
-from typing import Optional, Union
+from typing import Any
 
 import taichi as ti
 from taichi.math import vec3
 
-from taichi_softras.funcs.interpolation import cube_entries, perspective_weights, texel_index
-from taichi_softras.rasterizers.base import NO_FACE, Rasterization, upload_background
-from taichi_softras.rasterizers.faces import load_inverse_depths
-from taichi_softras.rasterizers.workspace import Workspace, array
-from taichi_softras.rasterizers.z_buffer import ZBuffer
+from taichi_softras.funcs.interpolation import PERSPECTIVE
+from taichi_softras.rasterizers.base import NO_FACE, Rasterization
+from taichi_softras.rasterizers.binning import FaceArrays
+from taichi_softras.rasterizers.faces import SOURCE_FACE, load_planes
+from taichi_softras.rasterizers.fragments import (
+    Shader,
+    Surface,
+    background_of,
+    interpolate,
+    load_corner_varyings,
+    load_uniforms,
+    look_up,
+    shade,
+    shade_vjp,
+    texture_resolution,
+)
+from taichi_softras.rasterizers.z_buffer import Seen, ZBuffer, load_weights
+from taichi_softras.workspace import Workspace, array
 
-
-@ti.func
-def corner_entries(on_face: vec3, resolution: int, margin: float):
-    """The three corners, linear on the face."""
-    return ti.Vector([0, 1, 2]), ti.Vector([on_face.x, on_face.y, on_face.z])
-
-
-@ti.func
-def texel_entries(on_face: vec3, resolution: int, margin: float):
-    """The texel under the point."""
-    return ti.Vector([texel_index(on_face, resolution)]), ti.Vector([1.0])
-
-
-@dataclasses.dataclass(frozen=True)
-class Coloring:
-    """How a face's colours make the colour at a point: compiled in, as are the channels.
-
-    Attributes:
-        entries: (on_face, resolution, margin) -> indices of colours, their shares.
-        count: how many.
-        channels: C, or 0 for a silhouette.
-    """
-
-    entries: object
-    count: int
-    channels: int
-
-
-def choose_coloring(num_entries: int, texel_resolution: int, channels: int) -> Coloring:
-    """By the number of colours that a face has: 3 corners, R * R texels or R * R * R in a cube."""
-    if not texel_resolution or not channels:
-        return Coloring(corner_entries, 3, channels)
-    if num_entries == texel_resolution**2:
-        return Coloring(texel_entries, 1, channels)
-    return Coloring(cube_entries, 8, channels)
+SUM_CHUNK = 256  # faces whose gradients at uniforms one thread adds up
 
 
 class ZBufferRasterization(Rasterization):
@@ -62,155 +40,245 @@ class ZBufferRasterization(Rasterization):
 
     def __init__(
         self,
+        method: Any,  # a `Rasterizer` with `near` and `double_sided`
         workspace: Workspace,
         corners: ti.Ndarray,
-        colors: Optional[ti.Ndarray],
-        texel_resolution: int,
-        z_buffer: ZBuffer,
-        background: Union[float, tuple],
-        cube_margin: float,
+        shader: Shader,
+        surface: Surface,
+        image_size: tuple,
     ):
-        self.workspace = workspace
-        self.z_buffer = z_buffer
-        self.corners_shape = tuple(corners.shape)
-        self.has_colors = colors is not None
-        self.colors = colors if self.has_colors else workspace.get("no_colors", (1, 1, 1, 1))
-        self.texel_resolution = texel_resolution
-        self.cube_margin = cube_margin
-        channels = colors.shape[-1] if self.has_colors else 0
-        self.coloring = choose_coloring(self.colors.shape[2], texel_resolution, channels)
-        views, height, width = z_buffer.faces.shape
-        self.drawn = workspace.get("drawn", (views, channels + 1, height, width))
-        self.background = upload_background(workspace, background, channels)
+        """Finds what is seen; `paint` draws it. See `Rasterizer.forward`."""
+        super().__init__(workspace, corners, shader, surface)
+        self.z_buffer = ZBuffer(
+            workspace, corners, image_size, method.near, method.far, method.double_sided
+        )
+        self.drawn = workspace.get(
+            "drawn", (corners.shape[0], shader.num_channels + 1, *image_size)
+        )
+        self.background = workspace.constants(
+            "background", background_of(shader, method.background, method.far)
+        )
+        self.resolution = texture_resolution(shader, surface.textures)
 
     def paint(self) -> None:
         """Fills `drawn`."""
         paint(
-            self.z_buffer.records,
-            self.z_buffer.faces,
-            self.z_buffer.weights,
-            self.z_buffer.depths,
-            self.colors,
-            self.texel_resolution,
-            self.cube_margin,
+            *self.z_buffer.bins.of_faces,
+            *self.z_buffer.seen,
+            *self.surface,
+            self.resolution,
             self.background,
             self.drawn,
-            self.coloring,
+            self.shader,
         )
 
-    def pull_back_colors(self, grad_drawn: ti.Ndarray) -> None:
-        """Fills `grad_colors` from the gradient at `drawn`."""
-        if self.has_colors:
-            paint_backward(
-                self.z_buffer.records,
-                self.z_buffer.boxes,
-                self.z_buffer.faces,
-                self.z_buffer.weights,
-                self.z_buffer.depths,
-                self.texel_resolution,
-                self.cube_margin,
-                grad_drawn,
-                self.grad_colors,
-                self.coloring,
-            )
-
-    @property
-    def grad_image(self) -> ti.Ndarray:
-        """(B, C + 1, H, W): written by the caller before `backward`."""
-        return self.workspace.get("grad_image", tuple(self.image.shape))
-
-    @property
-    def grad_corners(self) -> ti.Ndarray:
-        """(B, F, 3, 3): written by `backward`."""
-        return self.workspace.get("grad_corners", self.corners_shape)
-
-    @property
-    def grad_colors(self) -> Optional[ti.Ndarray]:
-        """The shape of the colours: written by `backward`; None for a silhouette."""
-        if not self.has_colors:
-            return None
-        return self.workspace.get("grad_colors", tuple(self.colors.shape))
-
-
-@ti.func
-def weights_on_face(
-    records: ti.template(), weights: ti.template(), depths: ti.template(), i, view, row, column
-):
-    """Barycentric weights of the point of the face that is seen at a pixel."""
-    on_screen = vec3(
-        weights[view, 0, row, column], weights[view, 1, row, column], weights[view, 2, row, column]
-    )
-    inverse_depths = load_inverse_depths(records, i)
-    return perspective_weights(on_screen, inverse_depths, depths[view, 0, row, column])
+    def pull_back_surface(self, grad_drawn: ti.Ndarray) -> None:
+        """Fills `grad_surface` from the gradient at `drawn`."""
+        shader, surface = self.shader, self.surface
+        if not shader.num_channels:
+            return
+        views, num_faces = self.corners_shape[:2]
+        owners = min(
+            surface.varyings.shape[0] if shader.num_varyings else views,
+            surface.textures.shape[0] if shader.has_textures else views,
+        )
+        by_face = max(owners, surface.uniforms.shape[0]), num_faces, shader.num_uniforms
+        paint_backward(
+            *self.z_buffer.bins.of_faces,
+            *self.z_buffer.seen,
+            *surface,
+            self.resolution,
+            grad_drawn,
+            owners,
+            self.workspace.get("grad_uniforms_by_face", by_face if by_face[2] else (1, 1, 1)),
+            *self.grad_surface,
+            shader,
+        )
 
 
 @ti.kernel
-def paint(
+def paint(  # groups of arrays make more than 12 parameters: faces, what is seen, the surface
     records: array(float, 2),  # (B * F, RECORD_SIZE)
+    boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
     faces: array(int, 3),  # (B, H, W)
     weights: array(float, 4),  # (B, 3, H, W)
-    depths: array(float, 4),  # (B, 1, H, W)
-    colors: array(float, 4),  # (B or 1, F, 3, R * R or R * R * R, C)
-    resolution: int,
-    margin: float,  # of texture cubes, see `cube_entries`
+    depths: array(float, 3),  # (B, H, W)
+    varyings: array(float, 4),  # (B or 1, F, 3, K)
+    textures: array(float, 4),  # (B or 1, F, entries, samples)
+    uniforms: array(float, 2),  # (B or 1, N)
+    resolution: int,  # of textures
     background: array(float, 1),  # (C,)
     image: array(float, 4),  # (B, C + 1, H, W)
-    coloring: ti.template(),
+    shader: ti.template(),
 ):
     """A thread owns a pixel."""
     for view, row, column in ti.ndrange(faces.shape[0], faces.shape[1], faces.shape[2]):
         num_faces = records.shape[0] // faces.shape[0]
         face = faces[view, row, column]
         alpha = ti.select(face == NO_FACE, 0.0, 1.0)
-        image[view, ti.static(coloring.channels), row, column] = alpha
-        if ti.static(coloring.channels > 0):
-            color = ti.Vector([background[c] for c in ti.static(range(coloring.channels))])
+        image[view, ti.static(shader.num_channels), row, column] = alpha
+        if ti.static(shader.num_channels > 0):
+            color = ti.Vector([background[c] for c in ti.static(range(shader.num_channels))])
             if face != NO_FACE:
-                on_face = weights_on_face(
-                    records, weights, depths, view * num_faces + face, view, row, column
-                )
-                entries, shares = coloring.entries(on_face, resolution, margin)
-                color *= 0.0
-                for k in ti.static(range(coloring.count)):
-                    for channel in ti.static(range(coloring.channels)):
-                        value = colors[view % colors.shape[0], face, entries[k], channel]
-                        color[channel] += shares[k] * value
-            for channel in ti.static(range(coloring.channels)):
+                i = view * num_faces + face
+                on_screen = load_weights(weights, view, row, column)
+                used = PERSPECTIVE.place(on_screen, load_planes(records, i)).used
+                source = boxes[i, SOURCE_FACE]
+                at_corners = load_corner_varyings(shader, varyings, view, source)
+                samples = look_up(shader, textures, view, source, used, resolution)
+                of_view = load_uniforms(shader, uniforms, view)
+                color = shade(shader, interpolate(shader, used, at_corners), samples, of_view)
+            for channel in ti.static(range(shader.num_channels)):
                 image[view, channel, row, column] = color[channel]
 
 
 @ti.kernel
-def paint_backward(
+def paint_backward(  # more than 12 parameters: four groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
-    boxes: array(int, 2),  # (B * F, 4) pixels
+    boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
     faces: array(int, 3),  # (B, H, W)
     weights: array(float, 4),  # (B, 3, H, W)
-    depths: array(float, 4),  # (B, 1, H, W)
-    resolution: int,
-    margin: float,  # of texture cubes
+    depths: array(float, 3),  # (B, H, W)
+    varyings: array(float, 4),  # (B or 1, F, 3, K)
+    textures: array(float, 4),  # (B or 1, F, entries, samples)
+    uniforms: array(float, 2),  # (B or 1, N)
+    resolution: int,  # of textures
     grad_image: array(float, 4),  # (B, C + 1, H, W)
-    grad_colors: array(float, 4),  # (B or 1, F, 3, R * R or R * R * R, C)
-    coloring: ti.template(),
+    owners: int,  # 1 if views share varyings or textures, else B
+    grad_uniforms_by_face: array(float, 3),  # (B or 1, F, N) scratch
+    grad_varyings: array(float, 4),  # (B or 1, F, 3, K)
+    grad_textures: array(float, 4),  # (B or 1, F, entries, samples)
+    grad_uniforms: array(float, 2),  # (B or 1, N)
+    shader: ti.template(),
 ):
-    """A thread owns a face's colours and visits its pixels in all views that share them."""
-    for index in range(grad_colors.shape[0] * grad_colors.shape[1]):
-        num_faces = grad_colors.shape[1]
-        sharing = index // num_faces
-        face = index - sharing * num_faces
-        for entry in range(grad_colors.shape[2]):
-            for channel in ti.static(range(coloring.channels)):
-                grad_colors[sharing, face, entry, channel] = 0.0
-        for part in range(faces.shape[0] // grad_colors.shape[0]):
-            view = sharing + part * grad_colors.shape[0]
-            i = view * num_faces + face
-            for row in range(boxes[i, 2], boxes[i, 3] + 1):
-                for column in range(boxes[i, 0], boxes[i, 1] + 1):
-                    if faces[view, row, column] == face:
-                        on_face = weights_on_face(records, weights, depths, i, view, row, column)
-                        entries, shares = coloring.entries(on_face, resolution, margin)
-                        for k in ti.static(range(coloring.count)):
-                            for channel in ti.static(range(coloring.channels)):
-                                entry = entries[k]
-                                total = grad_colors[sharing, face, entry, channel]
-                                grad = shares[k] * grad_image[view, channel, row, column]
-                                grad_colors[sharing, face, entry, channel] = total + grad
+    """A thread owns a face and visits its pixels in all views that share its surface."""
+    for index in range(owners * (records.shape[0] // faces.shape[0])):
+        num_faces = records.shape[0] // faces.shape[0]
+        owner = index // num_faces
+        for part in range(faces.shape[0] // owners):
+            pull_back_face(
+                shader,
+                ti.static(FaceArrays(records, boxes)),
+                ti.static(Seen(faces, weights, depths)),
+                ti.static(Surface(varyings, textures, uniforms)),
+                resolution,
+                grad_image,
+                ti.static(Surface(grad_varyings, grad_textures, grad_uniforms_by_face)),
+                owner + part * owners,
+                index - owner * num_faces,
+            )
+    if ti.static(shader.num_uniforms > 0):
+        sum_faces(grad_uniforms_by_face, grad_uniforms)
+
+
+@ti.func
+def pull_back_face(
+    shader: ti.template(),
+    of_faces: ti.template(),  # `FaceArrays`
+    seen: ti.template(),  # `Seen`
+    surface: ti.template(),  # `Surface`
+    resolution: int,
+    grad_image: ti.template(),  # (B, C + 1, H, W)
+    grad_surface: ti.template(),  # `Surface`, of which uniforms are (B or 1, F, N), by face
+    view: int,
+    face: int,
+):
+    """Of a face in one view; the first view of those that share an array clears it."""
+    num_faces = of_faces.records.shape[0] // seen.faces.shape[0]
+    i = view * num_faces + face
+    source = of_faces.boxes[i, SOURCE_FACE]
+    planes = load_planes(of_faces.records, i)
+    at_corners = load_corner_varyings(shader, surface.varyings, view, source)
+    of_view = load_uniforms(shader, surface.uniforms, view)
+    sums = at_corners * 0.0
+    sums_uniforms = of_view * 0.0
+    clear_texture(shader, grad_surface.textures, view, source)
+    for row in range(of_faces.boxes[i, 2], of_faces.boxes[i, 3] + 1):
+        for column in range(of_faces.boxes[i, 0], of_faces.boxes[i, 1] + 1):
+            if seen.faces[view, row, column] == face:
+                used = PERSPECTIVE.place(load_weights(seen.weights, view, row, column), planes).used
+                samples = look_up(shader, surface.textures, view, source, used, resolution)
+                grads = shade_vjp(
+                    shader,
+                    interpolate(shader, used, at_corners),
+                    samples,
+                    of_view,
+                    load_color(grad_image, view, row, column, shader.num_channels),
+                )
+                for corner in ti.static(range(3)):
+                    for k in ti.static(range(shader.num_varyings)):
+                        sums[corner, k] += used[corner] * grads.varyings[k]
+                sums_uniforms += grads.uniforms
+                look_up_vjp(
+                    shader, grad_surface.textures, view, source, used, resolution, grads.samples
+                )
+    for k in ti.static(range(shader.num_varyings)):
+        table = ti.static(grad_surface.varyings)
+        shared = view % table.shape[0]
+        for corner in ti.static(range(3)):
+            before = ti.select(view < table.shape[0], 0.0, table[shared, source, corner, k])
+            table[shared, source, corner, k] = before + sums[corner, k]
+    for k in ti.static(range(shader.num_uniforms)):
+        table = ti.static(grad_surface.uniforms)
+        shared = view % table.shape[0]
+        before = ti.select(view < table.shape[0], 0.0, table[shared, source, k])
+        table[shared, source, k] = before + sums_uniforms[k]
+
+
+@ti.func
+def load_color(image: ti.template(), view: int, row: int, column: int, channels: ti.template()):
+    """(channels,) of a pixel, without alpha."""
+    return ti.Vector([image[view, c, row, column] for c in ti.static(range(channels))])
+
+
+@ti.func
+def clear_texture(shader: ti.template(), grad_textures: ti.template(), view: int, face: int):
+    """A face's texture becomes 0 in the first view of those that share it."""
+    if ti.static(shader.has_textures):
+        if view < grad_textures.shape[0]:
+            for entry in range(grad_textures.shape[2]):
+                for channel in ti.static(range(shader.num_samples)):
+                    grad_textures[view, face, entry, channel] = 0.0
+
+
+@ti.func
+def look_up_vjp(
+    shader: ti.template(),
+    grad_textures: ti.template(),  # (B or 1, F, entries, samples), added to by the face's owner
+    view: int,
+    face: int,
+    used: vec3,
+    resolution: int,
+    grad_samples: ti.template(),
+):
+    """The adjoint of `look_up` with respect to the texture."""
+    if ti.static(shader.has_textures):
+        entries, shares = shader.lookup.entries(used, resolution)
+        shared = view % grad_textures.shape[0]
+        for k in ti.static(range(shader.lookup.count)):
+            for channel in ti.static(range(shader.num_samples)):
+                total = grad_textures[shared, face, entries[k], channel]
+                grad = shares[k] * grad_samples[channel]
+                grad_textures[shared, face, entries[k], channel] = total + grad
+
+
+@ti.func
+def sum_faces(
+    by_face: ti.template(),  # (B or 1, F, N), changed
+    sums: ti.template(),  # (B or 1, N)
+):
+    """In two steps, so that no thread adds up many. A row of `sums` may be that of all views."""
+    num_chunks = (by_face.shape[1] + SUM_CHUNK - 1) // SUM_CHUNK
+    for view, chunk, k in ti.ndrange(by_face.shape[0], num_chunks, by_face.shape[2]):
+        total = 0.0
+        for step in range(SUM_CHUNK):
+            face = chunk * SUM_CHUNK + step
+            if face < by_face.shape[1]:
+                total += by_face[view, face, k]
+        by_face[view, chunk * SUM_CHUNK, k] = total
+    for row, k in ti.ndrange(sums.shape[0], sums.shape[1]):
+        total = 0.0
+        for part in range(by_face.shape[0] // sums.shape[0]):
+            for chunk in range(num_chunks):
+                total += by_face[row + part * sums.shape[0], chunk * SUM_CHUNK, k]
+        sums[row, k] = total

@@ -4,27 +4,36 @@ Exact: a pixel takes the smallest depth and, of equal depths, the smallest face 
 the order in which its faces come. The methods differ in how they differentiate this image.
 """
 
+from typing import NamedTuple
+
 import taichi as ti
 from taichi.math import vec2, vec3
 
-from taichi_softras.funcs.interpolation import clip_weights, interpolate_depth
-from taichi_softras.funcs.triangle import barycentric, barycentric_vjp, cross
+from taichi_softras.funcs.interpolation import PERSPECTIVE, clip_weights
+from taichi_softras.funcs.triangle import barycentric, cross
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE, Bins
-from taichi_softras.rasterizers.faces import is_in_box, load_triangle, pixel_centre, prepare_faces
-from taichi_softras.rasterizers.workspace import Workspace, array
+from taichi_softras.rasterizers.faces import load_triangle, pixel_centre
+from taichi_softras.runtime import is_cpu
+from taichi_softras.workspace import Workspace, array
 
 PADDING_PIXELS = 1  # of a face's box: rounding must not take away a pixel on its outline
+
+
+class Seen(NamedTuple):
+    """What is at each pixel."""
+
+    faces: ti.Ndarray  # (B, H, W) index, or NO_FACE
+    weights: ti.Ndarray  # (B, 3, H, W) barycentric on the screen, in [0, 1], sum 1
+    depths: ti.Ndarray  # (B, H, W), `far` where no face is
 
 
 class ZBuffer:
     """What is seen at each pixel.
 
     Attributes:
-        records, boxes: of the faces, see `rasterizers.faces`; bins: of their tiles.
-        faces: (B, H, W) index, or NO_FACE.
-        weights: (B, 3, H, W) barycentric on the screen, clipped to [0, 1], sum 1.
-        depths: (B, 1, H, W), `far` where no face is.
+        bins: the faces, and those of each tile.
+        seen: what is seen.
     """
 
     def __init__(
@@ -40,7 +49,7 @@ class ZBuffer:
 
         Args:
             workspace: keeps the arrays.
-            corners: (B, F, 3, 3): x_ndc, y_ndc, depth.
+            corners: (B, F, 3, 4) clip coordinates or (B, F, 3, 3) divided ones, see `Bins`.
             image_size: (H, W) in pixels.
             near: depth that is too near; what is drawn lies behind it.
             far: depth that is too far; what is drawn lies before it.
@@ -49,28 +58,16 @@ class ZBuffer:
         Raises:
             ValueError: for a corner that is NaN or infinite.
         """
-        views = corners.shape[0]
-        self.image_size = image_size
-        reach = PADDING_PIXELS * 2.0 / min(image_size)
-        self.records, self.boxes = prepare_faces(workspace, corners, image_size, reach)
-        self.bins = Bins(workspace, self.boxes, views, image_size)
-        self.faces = workspace.get("visible_faces", (views, *image_size), int)
-        self.weights = workspace.get("visible_weights", (views, 3, *image_size))
-        self.depths = workspace.get("visible_depths", (views, 1, *image_size))
-        find_nearest_faces(
-            self.records,
-            self.boxes,
-            self.bins.starts,
-            self.bins.faces,
-            self.bins.rows,
-            self.bins.columns,
-            near,
-            far,
-            double_sided,
-            self.faces,
-            self.weights,
-            self.depths,
+        shape = (corners.shape[0], *image_size)
+        self.bins = Bins(workspace, corners, image_size, PADDING_PIXELS * 2.0 / min(image_size))
+        self.seen = Seen(
+            workspace.get("seen_faces", shape, int),
+            workspace.get("seen_weights", (shape[0], 3, *image_size)),
+            workspace.get("seen_depths", shape),
         )
+        limits = workspace.constants("z_buffer_limits", (near, far, float(double_sided)))
+        side = TILE if is_cpu() else 1
+        find_nearest_faces(*self.bins.of_faces, *self.bins.of_tiles, limits, *self.seen, side)
 
 
 @ti.func
@@ -97,82 +94,89 @@ def contains(triangle: ti.template(), pixel: vec2, is_double_sided: int) -> int:
     return in_front | (in_back & (is_double_sided != 0))
 
 
+@ti.func
+def block_of(index: int, height: int, width: int, side: ti.template()):
+    """The block of pixels that one thread owns: side x side, in the order of their tiles.
+
+    Returns:
+        A struct: whether the index begins a block (`is_own`); its `view`, first `row` and
+        `column`; the `tile` that holds it, of all views' tiles.
+    """
+    tile_rows = (height + TILE - 1) // TILE
+    tile_columns = (width + TILE - 1) // TILE
+    tile = index // (TILE * TILE)
+    within = index % (TILE * TILE)
+    return ti.Struct(
+        is_own=within % (side * side) == 0,
+        view=tile // (tile_rows * tile_columns),
+        row=(tile // tile_columns % tile_rows) * TILE + within // TILE,
+        column=tile % tile_columns * TILE + within % TILE,
+        tile=tile,
+    )
+
+
 @ti.kernel
 def find_nearest_faces(
     records: array(float, 2),  # (B * F, RECORD_SIZE)
-    boxes: array(int, 2),  # (B * F, 4) pixels
+    boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
     starts: array(int, 1),  # (T + 1,)
-    bin_faces: array(int, 1),  # (pairs,)
-    tile_rows: int,
-    tile_columns: int,
-    near: float,  # depth
-    far: float,  # depth
-    is_double_sided: int,
+    tile_faces: array(int, 1),  # (>= pairs,)
+    limits: array(float, 1),  # (3,) near and far depth; not 0 if clockwise faces are drawn
     faces: array(int, 3),  # (B, H, W)
     weights: array(float, 4),  # (B, 3, H, W)
-    depths: array(float, 4),  # (B, 1, H, W)
+    depths: array(float, 3),  # (B, H, W)
+    side: ti.template(),  # of the blocks that threads own: 1 or TILE
 ):
-    """A thread owns a pixel and walks its tile's faces."""
-    for index in range(faces.shape[0] * faces.shape[1] * faces.shape[2]):
+    """A thread owns a block of pixels and walks its tile's faces."""
+    for index in range((starts.shape[0] - 1) * TILE * TILE):
         height = faces.shape[1]
         width = faces.shape[2]
-        num_faces = records.shape[0] // faces.shape[0]
-        view = index // (height * width)
-        row = index // width % height
-        column = index % width
-        inverse_shorter = 1.0 / ti.cast(ti.min(height, width), float)
-        pixel = pixel_centre(column, row, height, width, inverse_shorter)
-        nearest = far
-        front = NO_FACE
-        front_weights = vec3(0.0)
-        tile = (view * tile_rows + row // TILE) * tile_columns + column // TILE
-        for slot in range(starts[tile], starts[tile + 1]):
-            face = bin_faces[slot]
-            i = view * num_faces + face
-            if is_in_box(boxes, i, row, column):
+        block = block_of(index, height, width, side)
+        if block.is_own:
+            clear_block(ti.static(Seen(faces, weights, depths)), block, limits[1], side)
+            num_faces = records.shape[0] // faces.shape[0]
+            view = block.view
+            inverse_shorter = 1.0 / ti.cast(ti.min(height, width), float)
+            for slot in range(starts[block.tile], starts[block.tile + 1]):
+                face = tile_faces[slot]
+                i = view * num_faces + face
+                first_row = ti.max(boxes[i, 2], block.row)
+                last_row = ti.min(boxes[i, 3], block.row + side - 1)
+                first_column = ti.max(boxes[i, 0], block.column)
+                last_column = ti.min(boxes[i, 1], block.column + side - 1)
                 triangle = load_triangle(records, i)
-                if contains(triangle, pixel, is_double_sided):
-                    clipped = clip_weights(barycentric(pixel, triangle))
-                    depth = interpolate_depth(clipped, triangle.inverse_depths)
-                    is_first = (depth == nearest) & (front != NO_FACE) & (face < front)
-                    if (depth > near) & ((depth < nearest) | is_first):
-                        nearest = depth
-                        front = face
-                        front_weights = clipped
-        faces[view, row, column] = front
-        depths[view, 0, row, column] = nearest
-        for corner in ti.static(range(3)):
-            weights[view, corner, row, column] = front_weights[corner]
+                for row in range(first_row, last_row + 1):
+                    for column in range(first_column, last_column + 1):
+                        pixel = pixel_centre(column, row, height, width, inverse_shorter)
+                        if contains(triangle, pixel, ti.cast(limits[2], ti.i32)):
+                            clipped = clip_weights(barycentric(pixel, triangle))
+                            depth = PERSPECTIVE.place(clipped, triangle).depth
+                            nearest = depths[view, row, column]
+                            front = faces[view, row, column]
+                            is_first = (depth == nearest) & (front != NO_FACE) & (face < front)
+                            if (depth > limits[0]) & ((depth < nearest) | is_first):
+                                faces[view, row, column] = face
+                                depths[view, row, column] = depth
+                                for corner in ti.static(range(3)):
+                                    weights[view, corner, row, column] = clipped[corner]
 
 
-@ti.kernel
-def pull_back_depths(
-    records: array(float, 2),  # (B * F, RECORD_SIZE)
-    boxes: array(int, 2),  # (B * F, 4) pixels
-    faces: array(int, 3),  # (B, H, W)
-    weights: array(float, 4),  # (B, 3, H, W)
-    depths: array(float, 4),  # (B, 1, H, W)
-    grad_depths: array(float, 4),  # (B, 1, H, W)
-    grad_corners: array(float, 4),  # (B, F, 3, 3), added to
-):
-    """The adjoint of the depths within faces; what an outline uncovers is not in it."""
-    for i in range(records.shape[0]):
-        num_faces = grad_corners.shape[1]
-        view = i // num_faces
-        face = i - view * num_faces
-        sums = vec3(0.0)
-        for row in range(boxes[i, 2], boxes[i, 3] + 1):
-            for column in range(boxes[i, 0], boxes[i, 1] + 1):
-                if faces[view, row, column] == face:
-                    pull = grad_depths[view, 0, row, column] * depths[view, 0, row, column] ** 2
-                    for corner in ti.static(range(3)):
-                        sums[corner] += pull * weights[view, corner, row, column]
-        if boxes[i, 0] <= boxes[i, 1]:
-            triangle = load_triangle(records, i)
-            slope = barycentric_vjp(triangle, triangle.inverse_depths)
+@ti.func
+def clear_block(seen: ti.template(), block: ti.template(), far: float, side: ti.template()):
+    """No face is seen in the block."""
+    for k in range(side * side):
+        row = block.row + k // side
+        column = block.column + k % side
+        if (row < seen.faces.shape[1]) & (column < seen.faces.shape[2]):
+            seen.faces[block.view, row, column] = NO_FACE
+            seen.depths[block.view, row, column] = far
             for corner in ti.static(range(3)):
-                by_position = sums[corner] * slope
-                by_depth = sums[corner] * triangle.inverse_depths[corner] ** 2
-                for axis in ti.static(range(2)):
-                    grad_corners[view, face, corner, axis] += by_position[axis]
-                grad_corners[view, face, corner, 2] += by_depth
+                seen.weights[block.view, corner, row, column] = 0.0
+
+
+@ti.func
+def load_weights(weights: ti.template(), view: int, row: int, column: int) -> vec3:
+    """Barycentric weights on the screen of what is seen at a pixel."""
+    return vec3(
+        weights[view, 0, row, column], weights[view, 1, row, column], weights[view, 2, row, column]
+    )

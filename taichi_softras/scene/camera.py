@@ -1,4 +1,4 @@
-"""B cameras: poses and projections in, `view_from_world` and `clip_from_view` out.
+"""B cameras: poses and projections in, the fields that say them out.
 
 View space is OpenGL's: x right, y up, the camera looks along -z; depth = -z_view.
 """
@@ -9,9 +9,20 @@ from typing import Any, Union
 import numpy as np
 import taichi as ti
 
-from taichi_softras.fields import FieldTree
+from taichi_softras.fields import FieldTree, upload
+from taichi_softras.geometry.inspection import compute_view_and_projection
+from taichi_softras.geometry.scene_arrays import (
+    CAMERA_SIZE,
+    LOOK_AT,
+    PARALLEL,
+    PERSPECTIVE,
+    POSE_MATRIX,
+    PROJECTION_MATRIX,
+    PROJECTION_START,
+    Layout,
+)
+from taichi_softras.runtime import default_numpy_float
 from taichi_softras.scene.checks import finite_array
-from taichi_softras.tape import TapeMemory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +62,9 @@ class Camera:
         eye, target, up: (B,) vec3 fields, world space; None unless made by `look_at`.
         fov_y_degrees: (B,) field; None unless the projection is `Perspective`.
         height: (B,) field; None unless the projection is `Orthographic`.
-        view_from_world: (B,) mat4 field.
-        clip_from_view: (B,) mat4 field, OpenGL clip space of the whole image. Its third row is
+        view_from_world: (B,) mat4; a field if it was given, an array with `to_numpy` if it is
+            computed.
+        clip_from_view: (B,) mat4, likewise; OpenGL clip space of the whole image. Its third row is
             not read: depth is that of view space.
     """
 
@@ -62,18 +74,19 @@ class Camera:
         self.needs_grad = needs_grad
         self.num_views = _count_views(arrays)
         self.eye = self.target = self.up = self.fov_y_degrees = self.height = None
-        self._on_tape = TapeMemory()
+        self._view_from_world = self._clip_from_view = None
+        self._aspect = 1.0
         tree = FieldTree()
-        for name in ("view_from_world", "clip_from_view"):
-            if name not in arrays:  # computed by `update`
-                setattr(self, name, tree.add((self.num_views,), (4, 4), needs_grad=needs_grad))
-        for name, array in arrays.items():
-            field = tree.add((self.num_views,), array.shape[1:], needs_grad=needs_grad)
-            setattr(self, name, field)
+        self._fields = {
+            name: tree.add((self.num_views,), array.shape[1:], needs_grad=needs_grad)
+            for name, array in arrays.items()
+        }
         tree.place()
-        for name, array in arrays.items():
-            repeats = self.num_views // len(array)
-            getattr(self, name).from_numpy(np.repeat(array, repeats, axis=0))
+        repeated = [np.repeat(array, self.num_views // len(array), 0) for array in arrays.values()]
+        upload(list(self._fields.values()), repeated)
+        for name, field in self._fields.items():
+            is_matrix = name in ("view_from_world", "clip_from_view")
+            setattr(self, f"_{name}" if is_matrix else name, field)
 
     @classmethod
     def look_at(
@@ -146,38 +159,64 @@ class Camera:
         return cls(pose, arrays, needs_grad)
 
     @property
-    def _has_projection(self) -> bool:
-        """Whether `clip_from_view` comes from a parameter, and the image's aspect."""
-        return self.fov_y_degrees is not None or self.height is not None
+    def kinds(self) -> tuple[int, int]:
+        """What pose and projection are given by, see `geometry.scene_arrays`."""
+        pose = POSE_MATRIX if self.eye is None else LOOK_AT
+        if self.fov_y_degrees is not None:
+            return pose, PERSPECTIVE
+        return pose, PROJECTION_MATRIX if self.height is None else PARALLEL
+
+    @property
+    def uniform_fields(self) -> list:
+        """(field, where its numbers begin, how far those of two views are apart)."""
+        return [(self._fields[name], COLUMNS[name], CAMERA_SIZE) for name in self._fields]
+
+    @property
+    def view_from_world(self):
+        """(B,) mat4."""
+        if self._view_from_world is not None:
+            return self._view_from_world
+        return self._compute_matrices()[0]
+
+    @property
+    def clip_from_view(self):
+        """(B,) mat4; for the aspect of `update`, or of the image that was drawn last."""
+        if self._clip_from_view is not None:
+            return self._clip_from_view
+        return self._compute_matrices()[1]
 
     def update(self, aspect: float) -> None:
-        """Computes the matrices from the parameters; under a tape, differentiably and once.
+        """Says for which images `clip_from_view` is.
 
         Args:
-            aspect: width over height of the image.
-
-        Raises:
-            ValueError: under a tape that has seen these cameras with another aspect.
+            aspect: width over height.
         """
-        done = self._on_tape.values()
-        if "aspect" in done:
-            if done["aspect"] != aspect and self._has_projection:
-                raise ValueError(
-                    f"these cameras drew images of aspect {done['aspect']:g} and {aspect:g} in "
-                    "one ti.ad.Tape: make a Camera for each aspect"
-                )
-            return
-        done["aspect"] = aspect
-        if self.eye is not None:
-            pose = self.eye, self.target, self.up, self._pole_right
-            self._run(look_at, *pose, self.view_from_world)
-        if self.fov_y_degrees is not None:
-            self._run(project_in_perspective, self.fov_y_degrees, aspect, self.clip_from_view)
-        if self.height is not None:
-            self._run(project_in_parallel, self.height, aspect, self.clip_from_view)
+        self._aspect = aspect
 
-    def _run(self, kernel, *arguments) -> None:
-        (kernel if self.needs_grad else ti.ad.no_grad(kernel))(*arguments)
+    def _compute_matrices(self) -> tuple:
+        """Both, from the fields as they are."""
+        uniforms = np.zeros((self.num_views, CAMERA_SIZE), default_numpy_float())
+        for name, field in self._fields.items():
+            values = field.to_numpy().reshape(self.num_views, -1)
+            uniforms[:, COLUMNS[name] : COLUMNS[name] + values.shape[1]] = values
+        given = ti.ndarray(float, uniforms.size)
+        given.from_numpy(uniforms.ravel())
+        matrices = [ti.ndarray(float, (self.num_views, 4, 4)) for _ in range(2)]
+        compute_view_and_projection(given, Layout(*self.kinds).array(), self._aspect, *matrices)
+        return tuple(matrices)
+
+
+# where the numbers of a camera stand, see `geometry.scene_arrays`
+COLUMNS = {
+    "eye": 0,
+    "target": 3,
+    "up": 6,
+    "_pole_right": 9,
+    "view_from_world": 0,
+    "fov_y_degrees": PROJECTION_START,
+    "height": PROJECTION_START,
+    "clip_from_view": PROJECTION_START,
+}
 
 
 def orbit(distance, elevation_degrees, azimuth_degrees) -> np.ndarray:
@@ -213,73 +252,3 @@ def _count_views(arrays: dict) -> int:
 def _matrices(name: str, value) -> np.ndarray:
     value = np.asarray(value)
     return finite_array(name, value[None] if value.ndim == 2 else value, ("B", 4, 4))
-
-
-@ti.kernel
-def look_at(
-    eye: ti.template(),  # (B,) vec3 world
-    target: ti.template(),  # (B,) vec3 world
-    up: ti.template(),  # (B,) vec3 world
-    pole_right: ti.template(),  # (B,) vec3 world: stands at the right if the camera looks along up
-    view_from_world: ti.template(),  # (B,) mat4
-):
-    """Rows right, up, backward of the camera, and the eye at the origin."""
-    for view in eye:
-        forward = _unit(target[view] - eye[view])
-        right = forward.cross(_unit(up[view]))
-        if right.norm_sqr() < 1e-10:  # looks along up
-            right = pole_right[view] - forward * forward.dot(pole_right[view])
-        right = _unit(right)
-        above = right.cross(forward)
-        view_from_world[view] = ti.Matrix(
-            [
-                [right.x, right.y, right.z, -right.dot(eye[view])],
-                [above.x, above.y, above.z, -above.dot(eye[view])],
-                [-forward.x, -forward.y, -forward.z, forward.dot(eye[view])],
-                [0.0, 0.0, 0.0, 1.0],
-            ]
-        )
-
-
-@ti.kernel
-def project_in_perspective(
-    fov_y_degrees: ti.template(),  # (B,)
-    aspect: float,  # W / H
-    clip_from_view: ti.template(),  # (B,) mat4
-):
-    """Divides x and y by depth; the image spans [-1, 1]."""
-    for view in fov_y_degrees:
-        half_angle = fov_y_degrees[view] * (np.pi / 360)
-        focal_length = ti.cos(half_angle) / ti.sin(half_angle)  # ti.tan has no derivative
-        clip_from_view[view] = ti.Matrix(
-            [
-                [focal_length / aspect, 0.0, 0.0, 0.0],
-                [0.0, focal_length, 0.0, 0.0],
-                [0.0, 0.0, 0.0, 0.0],
-                [0.0, 0.0, -1.0, 0.0],
-            ]
-        )
-
-
-@ti.kernel
-def project_in_parallel(
-    height: ti.template(),  # (B,)
-    aspect: float,  # W / H
-    clip_from_view: ti.template(),  # (B,) mat4
-):
-    """Keeps x and y; the image spans [-1, 1]."""
-    for view in height:
-        scale = 2.0 / height[view]
-        clip_from_view[view] = ti.Matrix(
-            [
-                [scale / aspect, 0.0, 0.0, 0.0],
-                [0.0, scale, 0.0, 0.0],
-                [0.0, 0.0, 0.0, 0.0],
-                [0.0, 0.0, 0.0, 1.0],
-            ]
-        )
-
-
-@ti.func
-def _unit(vector):
-    return vector / vector.norm(1e-30)

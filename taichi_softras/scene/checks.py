@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from taichi_softras.fields import default_numpy_float
+from taichi_softras.runtime import default_numpy_float
 
 
 def finite_array(name: str, value, shape: tuple) -> np.ndarray:

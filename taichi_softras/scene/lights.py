@@ -1,9 +1,9 @@
 """Lights: colours and directions in, Taichi fields out."""
 
 import numpy as np
-import taichi as ti
 
-from taichi_softras.fields import FieldTree
+from taichi_softras.fields import FieldTree, upload
+from taichi_softras.geometry.scene_arrays import DIRECTIONAL
 from taichi_softras.scene.checks import finite_array
 
 
@@ -43,20 +43,16 @@ class Lights:
         self.directions = tree.add((len(directions),), (3,))
         self.colors = tree.add((len(directions),), (3,))
         tree.place()
-        self.ambient.from_numpy(ambient)
-        self.directions.from_numpy(directions)
-        self.colors.from_numpy(colors)
+        upload([self.ambient, self.directions, self.colors], [ambient, directions, colors])
 
-    @ti.func
-    def reflect(self, normal):
-        """The light that a matt surface sends back, per channel: ambient and Lambert's cosines.
+    kind = DIRECTIONAL
 
-        Args:
-            normal: vec3, world, length 1.
-        """
-        light = self.ambient[None]
-        for index in ti.static(range(self.directions.shape[0])):
-            direction = self.directions[index]
-            cosine = normal.dot(direction) / direction.norm(1e-30)
-            light += self.colors[index] * ti.max(cosine, 0.0)
-        return light
+    @property
+    def num_lights(self) -> int:
+        """L."""
+        return self.directions.shape[0]
+
+    @property
+    def uniform_fields(self) -> list:
+        """(field, where its numbers begin, how far those of two lights are apart)."""
+        return [(self.ambient, 0, 3), (self.directions, 3, 6), (self.colors, 6, 6)]

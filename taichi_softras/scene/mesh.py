@@ -6,13 +6,15 @@ the topology is fixed for the life of the mesh.
 
 import functools
 import os
-from typing import Union
+from typing import Optional, Union
 
 import numpy as np
 import taichi as ti
 
-from taichi_softras.fields import FieldTree, default_numpy_float
+from taichi_softras.fields import FieldTree, upload
+from taichi_softras.funcs.lookups import CUBES, TEXELS, Lookup
 from taichi_softras.io.meshes import load_mesh, save_mesh
+from taichi_softras.runtime import default_numpy_float, has_gradient
 from taichi_softras.scene.checks import check_shape, finite_array
 
 
@@ -23,21 +25,22 @@ class Mesh:
 
     Attributes:
         vertices: (V,) vec3 field with gradient, world space; (T, V) if the mesh moves.
-        faces: (F,) ivec3 field, counter-clockwise seen from outside.
-        vertex_colors: (V,) vec3 field with gradient, or None where faces have colours.
+        faces: (F, 3) int array on the device, counter-clockwise seen from outside.
+        vertex_colors: (V,) field of C-vectors with gradient, or None where faces have colours.
         texels: (F, R, R) vec3 field with gradient, or None. Element [face, b, a] belongs to the
             barycentric coordinates a/R of corner 0 and b/R of corner 1; the half of the square
             beyond its diagonal is mirrored into the face (Liu et al. 2019).
         texture_cubes: (F, R, R, R) vec3 field with gradient, or None. Axis k is the barycentric
             coordinate of corner k, from 0 to 1 (Kato et al. 2018).
         face_colors: `texels`, `texture_cubes`, or None.
-        corner_starts, corners_of_vertex: (V + 1,) and (3F,) int fields; the corners
+        corner_starts, corners_of_vertex: (V + 1,) and (3F,) int arrays; the corners
             3 * face + corner that meet at a vertex are
             `corners_of_vertex[corner_starts[vertex]:corner_starts[vertex + 1]]`.
         faces_array: (F, 3) int32 NumPy copy of `faces`.
         is_moving: whether `vertices` has frames.
         num_vertices, num_faces, num_frames: V, F and T, which is 1 for a still mesh.
         texel_resolution: R, 0 for vertex colours.
+        lookup: how `face_colors` are read, None for vertex colours.
     """
 
     def __init__(self, vertices, faces, vertex_colors=None, texels=None, texture_cubes=None):
@@ -48,10 +51,10 @@ class Mesh:
                 simulation writes, which is then used as it is: (V,) or (T, V) of
                 `ti.Vector.field(3, float, ..., needs_grad=True)`.
             faces: (F, 3) int, 0 <= index < V.
-            vertex_colors: (V, 3) float, linear colours in [0, 1].
+            vertex_colors: (V, 3) float, linear colours in [0, 1]; or (V, C), any numbers, for
+                shadings without light.
             texels: (F, R, R, 3) float in place of vertex colours.
-            texture_cubes: (F, R, R, R, 3) float, R >= 2, in place of vertex colours; drawn by
-                rasterizers that have `reads_texture_cubes`.
+            texture_cubes: (F, R, R, R, 3) float, R >= 2, in place of vertex colours.
 
         Raises:
             ValueError: wrong shapes, no vertex or face, entries that are not finite, indices
@@ -75,30 +78,29 @@ class Mesh:
 
         tree = FieldTree()
         self.vertices = vertices if is_field else tree.add(shape, (3,))
-        self.faces = tree.add((self.num_faces,), (3,), dtype=int, needs_grad=False)
-        self.corner_starts = tree.add((self.num_vertices + 1,), dtype=int, needs_grad=False)
-        self.corners_of_vertex = tree.add((3 * self.num_faces,), dtype=int, needs_grad=False)
-        colors_field = tree.add(colors.shape[:-1], (3,))
+        colors_field = tree.add(colors.shape[:-1], colors.shape[-1:])
         self.vertex_colors = self.texels = self.texture_cubes = None
         setattr(self, kind, colors_field)
         self.face_colors = None if kind == "vertex_colors" else colors_field
         self.texel_resolution = 0 if self.face_colors is None else colors.shape[1]
+        lookups = {"texels": TEXELS, "texture_cubes": CUBES}
+        self.lookup: Optional[Lookup] = lookups.get(kind)
         tree.place()
+        if is_field:
+            upload([colors_field], [colors])
+        else:
+            upload([self.vertices, colors_field], [vertices, colors])
 
-        if not is_field:
-            self.vertices.from_numpy(vertices)
-        self.faces.from_numpy(self.faces_array)
-        colors_field.from_numpy(colors)
         vertex_of_corner = self.faces_array.ravel()
         counts = np.bincount(vertex_of_corner, minlength=self.num_vertices)
-        self.corner_starts.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
-        corners_of_vertex = np.argsort(vertex_of_corner, kind="stable")
-        self.corners_of_vertex.from_numpy(corners_of_vertex.astype(np.int32))
+        self.faces = _int_array(self.faces_array)
+        self.corner_starts = _int_array(np.concatenate([[0], np.cumsum(counts)]))
+        self.corners_of_vertex = _int_array(np.argsort(vertex_of_corner, kind="stable"))
 
     def _checked_colors(self, vertex_colors, texels, texture_cubes) -> tuple:
         """The name of the kind that is given, and its array; white vertices if there is none."""
         choices = {
-            "vertex_colors": (vertex_colors, (self.num_vertices, 3)),
+            "vertex_colors": (vertex_colors, (self.num_vertices, "C")),
             "texels": (texels, (self.num_faces, "R", "R", 3)),
             "texture_cubes": (texture_cubes, (self.num_faces, "R", "R", "R", 3)),
         }
@@ -107,7 +109,8 @@ class Mesh:
             raise ValueError(f"a mesh has one kind of colours, got {' and '.join(given)}")
         kind = given[0] if given else "vertex_colors"
         values, shape = choices[kind]
-        colors = finite_array(kind, np.ones(shape) if values is None else values, shape)
+        white = np.ones((self.num_vertices, 3))
+        colors = finite_array(kind, white if values is None else values, shape)
         if kind == "texture_cubes" and colors.shape[1] < 2:
             raise ValueError(f"texture_cubes must have R >= 2, got shape {colors.shape}")
         return kind, colors
@@ -156,7 +159,7 @@ def _check_vertices_field(vertices) -> None:
             f"vertices must be a field of {wanted}, as default_fp of ti.init says, "
             f"got {vertices.dtype}"
         )
-    if not vertices.snode.ptr.has_adjoint():
+    if not has_gradient(vertices):
         raise ValueError("vertices must be a field that was made with needs_grad=True")
 
 
@@ -171,3 +174,9 @@ def _checked_faces(faces, num_vertices: int) -> np.ndarray:
             f"got indices from {faces.min()} to {faces.max()}"
         )
     return np.array(faces, np.int32, order="C")
+
+
+def _int_array(values: np.ndarray) -> ti.Ndarray:
+    array = ti.ndarray(int, values.shape)
+    array.from_numpy(np.ascontiguousarray(values, np.int32))
+    return array

@@ -4,19 +4,9 @@ R. Ramamoorthi, P. Hanrahan, "An Efficient Representation for Irradiance Environ
 SIGGRAPH 2001; OpenDR lights its scenes so.
 """
 
-import math
-
-import taichi as ti
-
-from taichi_softras.fields import FieldTree
+from taichi_softras.fields import FieldTree, upload
+from taichi_softras.geometry.scene_arrays import HARMONICS
 from taichi_softras.scene.checks import finite_array
-
-# the factors of the real harmonics, times what a matt surface keeps of each order: the
-# coefficients of its cosine kernel over pi are 1, 2/3, 1/4 (equation 8)
-CONSTANT = math.sqrt(1 / (4 * math.pi))
-LINEAR = math.sqrt(3 / (4 * math.pi)) * 2 / 3
-QUADRATIC = math.sqrt(15 / (4 * math.pi)) / 4
-QUADRATIC_Z = QUADRATIC / math.sqrt(12)
 
 
 class SphericalHarmonics:
@@ -44,23 +34,12 @@ class SphericalHarmonics:
         tree = FieldTree()
         self.coefficients = tree.add((9,), (3,))
         tree.place()
-        self.coefficients.from_numpy(coefficients)
+        upload([self.coefficients], [coefficients])
 
-    @ti.func
-    def reflect(self, normal):
-        """The light that a matt surface sends back, per channel: equation 12, over pi.
+    kind = HARMONICS
+    num_lights = 1
 
-        Args:
-            normal: vec3, world, length 1.
-        """
-        x, y, z = normal.x, normal.y, normal.z
-        light = CONSTANT * self.coefficients[0]
-        light += LINEAR * y * self.coefficients[1]
-        light += LINEAR * z * self.coefficients[2]
-        light += LINEAR * x * self.coefficients[3]
-        light += QUADRATIC * x * y * self.coefficients[4]
-        light += QUADRATIC * y * z * self.coefficients[5]
-        light += QUADRATIC_Z * (3.0 * z * z - 1.0) * self.coefficients[6]
-        light += QUADRATIC * x * z * self.coefficients[7]
-        light += QUADRATIC / 2.0 * (x * x - y * y) * self.coefficients[8]
-        return light
+    @property
+    def uniform_fields(self) -> list:
+        """(field, where its numbers begin, how far those of two rows are apart)."""
+        return [(self.coefficients, 0, 3)]

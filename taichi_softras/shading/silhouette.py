@@ -1,16 +1,12 @@
 """No colour at all: the image is its alpha channel."""
 
 import dataclasses
-import types
+
+from taichi_softras.shading.base import Shading
 
 
 @dataclasses.dataclass(frozen=True)
-class Silhouette:
+class Silhouette(Shading):
     """Renders alpha alone: the image has one channel."""
 
-    def allocate(self, tree, mesh, num_shadings) -> types.SimpleNamespace:
-        """Needs no buffers."""
-        return types.SimpleNamespace(colors=None)
-
-    def shade(self, mesh, lights, frames, views, buffers) -> None:
-        """Does nothing."""
+    channels = 0

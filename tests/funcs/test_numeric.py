@@ -5,7 +5,7 @@ import pytest
 import taichi as ti
 
 from taichi_softras.funcs.numeric import exp, sigmoid
-from taichi_softras.rasterizers.workspace import array
+from taichi_softras.workspace import array
 from tests import tolerances
 
 

@@ -6,6 +6,7 @@ import taichi as ti
 
 import taichi_softras as tsr
 from taichi_softras.fields import FieldTree
+from tests import tolerances
 from tests.gradcheck import check_gradient
 
 
@@ -16,12 +17,12 @@ def turn(points: ti.template(), rotations: ti.template(), turned: ti.template())
 
 
 def exponential(matrix, terms=40):
-    """By its series."""
+    """By its series, for an eighth of the matrix."""
     total, term = np.eye(3), np.eye(3)
     for k in range(1, terms):
-        term = term @ matrix / k
+        term = term @ matrix / (8 * k)
         total = total + term
-    return total
+    return np.linalg.matrix_power(total, 8)
 
 
 def twin(points, rotations):
@@ -31,20 +32,50 @@ def twin(points, rotations):
     return np.array(turned)
 
 
-def check_rotation(precision):
+# Where sines are hard (near 0), where their series ends (0.5), and beyond half a turn.
+ANGLES = [0.0, 1e-20, 1e-8, 1e-4, 1e-2, 0.4999, 0.5, 1.0, 3.0, 6.0]
+
+
+@pytest.fixture(scope="session")
+def fields(backend):
     tree = FieldTree()
-    points, rotations, turned = (tree.add((3,), (3,)) for _ in range(3))
+    fields = [tree.add((5,), (3,)) for _ in range(3)]
     tree.place()
-    points.from_numpy(np.array([[0.3, -0.5, 0.8], [1.0, 0.2, 0.1], [-0.4, 0.6, 0.5]], precision))
-    rotations.from_numpy(np.array([[0.4, -1.1, 0.7], [2.0, 1.0, -1.5], [0.0, 0.0, 0.0]], precision))
-    fields = {"points": points, "rotations": rotations}
-    check_gradient(lambda: turn(points, rotations, turned), fields, turned, twin)
+    return fields
 
 
-def test_rotation_in_single_precision(backend):
-    check_rotation(np.float32)
+def check_rotation(fields, precision, angle):
+    """At this angle about some axes, and about one axis of the frame."""
+    points, rotations, turned = fields
+    generator = np.random.default_rng(0)
+    axes = generator.standard_normal(rotations.shape + (3,))
+    axes[0] = [0, -1, 0]
+    axes *= angle / np.linalg.norm(axes, axis=1, keepdims=True)
+    rotations.from_numpy(axes.astype(precision))
+    points.from_numpy(generator.standard_normal(axes.shape).astype(precision))
+    inputs = {"points": points, "rotations": rotations}
+    check_gradient(lambda: turn(points, rotations, turned), inputs, turned, twin)
+
+
+@pytest.mark.parametrize("angle", ANGLES)
+def test_rotation_in_single_precision(fields, angle):
+    check_rotation(fields, np.float32, angle)
 
 
 @pytest.mark.f64
-def test_rotation_in_double_precision(backend):
-    check_rotation(np.float64)
+@pytest.mark.parametrize("angle", ANGLES)
+def test_rotation_in_double_precision(fields, angle):
+    check_rotation(fields, np.float64, angle)
+    points, rotations, turned = (field.to_numpy() for field in fields)
+    np.testing.assert_allclose(turned, twin(points, rotations), atol=tolerances.DOUBLE_ROUNDING)
+
+
+def test_a_small_turn_moves_a_point_by_its_angle(fields):
+    """Relative to the angle, to which a sine may add its own rounding."""
+    points, rotations, turned = fields
+    points.fill(0.0)
+    rotations.fill(1e-6)
+    rotations[0] = [0, 0, 1e-6]
+    points[0] = [1, 0, 0]
+    turn(points, rotations, turned)
+    np.testing.assert_allclose(turned[0][1], 1e-6, rtol=tolerances.SINGLE_PRECISION_RELATIVE)

@@ -99,12 +99,27 @@ def check_loss(image, loss, add_loss, target, twin=None):
 
 
 @every_case
-def test_many_rows_and_columns_are_summed(make_image, case):
+@pytest.mark.parametrize("shape", [(3, 200, 40), (2, 3, 600), (600, 1, 2)])
+def test_many_rows_columns_and_views_are_summed(make_image, case, shape):
     add_loss, twin, _ = case
-    image, loss = make_image((3, 200, 40))
-    target = random_pixels((3, 200, 40) if twin is iou_twin else (3, 200, 40, 4))
+    image, loss = make_image(shape)
+    target = random_pixels(shape if twin is iou_twin else (*shape, 4))
     add_zeroed(add_loss, image, target, loss)
     assert_near(loss[None], twin(image.to_numpy().astype(float), target))
+
+
+@pytest.mark.cpu
+@every_case
+def test_value_and_gradient_have_the_same_bits_each_time(make_image, case):
+    add_loss, twin, _ = case
+    shape = (4, 700, 30)  # more rows than five threads take
+    image, loss = make_image(shape)
+    target = random_pixels(shape if twin is iou_twin else (*shape, 4)).astype(np.float32)
+    results = set()
+    for _ in range(10):
+        grad = gradient(image, loss, lambda: add_loss(image, target, loss))
+        results.add((loss[None], grad.tobytes()))
+    assert len(results) == 1
 
 
 def add_zeroed(add_loss, image, target, loss):
@@ -173,6 +188,55 @@ def test_empty_image_is_pulled_to_its_target(make_image):
     assert_near(grad[..., -1], np.full(SHAPE, -1 / np.prod(SHAPE)))
 
 
+def test_a_target_may_be_written_into_between_tapes(backend, make_image):
+    image, loss = make_image()
+    target = np.zeros(SHAPE, backend.numpy_float)
+    for number in (0.25, 0.5):
+        target[0, 1, 2] = number
+        add_zeroed(losses.mean_squared_error, image, target, loss)
+        assert_near(loss[None], squared_twin(image.to_numpy()[..., -1], target))
+
+
+def test_a_target_is_uploaded_when_its_numbers_changed(backend, make_image, monkeypatch):
+    image, loss = make_image(components=2)
+    uploads = []
+    upload = losses.image._upload
+    monkeypatch.setattr(
+        losses.image, "_upload", lambda *pair: (uploads.append(pair), upload(*pair))
+    )
+    kept = [random_pixels(SHAPE, seed).astype(backend.numpy_float) for seed in range(2)]
+    for _ in range(3):
+        for target in kept:
+            add_zeroed(losses.mean_squared_error, image, target, loss)
+            assert_near(loss[None], squared_twin(image.to_numpy()[..., -1], target))
+    assert len(uploads) == (0 if backend.arch == "cpu" else 2)
+    for number in range(10):
+        kept[0][0, 0, 0] = number
+        add_zeroed(losses.mean_squared_error, image, kept[0], loss)
+        assert_near(loss[None], squared_twin(image.to_numpy()[..., -1], kept[0]))
+    assert len(uploads) == (0 if backend.arch == "cpu" else 12)
+    on_device = losses.image._scratch_of_image[image].targets
+    assert len(on_device) <= losses.image.TARGETS_ON_DEVICE
+
+
+def test_a_field_counts_as_it_is_when_a_loss_is_called(backend, make_image):
+    image, loss = make_image()
+    target = ti.field(float, SHAPE)
+    values = [random_pixels(SHAPE, seed).astype(backend.numpy_float) for seed in range(2)]
+
+    @ti.ad.no_grad
+    def write(number):
+        target.from_numpy(values[number])
+
+    def compare(number):
+        write(number)
+        losses.silhouette_iou(image, target, loss)
+
+    separate = [gradient(image, loss, lambda number=number: compare(number)) for number in (0, 1)]
+    together = gradient(image, loss, lambda: compare(0), lambda: compare(1))
+    assert_near(together, sum(separate))
+
+
 @pytest.mark.parametrize("kind", ["bool", "strided", "ndarray", "field"])
 def test_every_kind_of_target_is_understood(backend, make_image, kind):
     image, loss = make_image()
@@ -222,6 +286,10 @@ def test_wrong_arguments_are_refused(make_image, case):
         add_loss(image, np.zeros((2, 4, 3)), loss)
     with pytest.raises(ValueError, match="got uint8: divide 8-bit pictures by 255"):
         add_loss(image, target.astype(np.uint8), loss)
+    with pytest.raises(ValueError, match="got i32: divide 8-bit pictures by 255"):
+        add_loss(image, ti.field(int, SHAPE), loss)
+    with pytest.raises(ValueError, match=r"target must have shape .*, got \(2, 3, 4, 2\)"):
+        add_loss(image, ti.Vector.field(2, float, SHAPE), loss)
 
 
 def test_ious_of_arrays():

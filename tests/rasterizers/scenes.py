@@ -10,6 +10,8 @@ import numpy as np
 
 import taichi_softras as tsr
 from taichi_softras.scene import primitives
+from tests import tolerances
+from tests.gradcheck import relative_error
 from tests.reference.approximate_gradient import approximate_gradient
 from tests.reference.filtered_derivative import filtered_derivative
 from tests.reference.k_nearest import k_nearest
@@ -146,21 +148,26 @@ def make_scenes(image_size) -> dict:
     scenes = {}
     for shading in ALL_SHADINGS:
         renderer = tsr.Renderer(mesh, cameras, image_size, shading=shading, lights=lights)
-        renderer.render()
         corners = renderer.vertices_ndc.to_numpy()[:, mesh.faces_array]
-        colors = renderer._buffers.colors
-        if colors is not None:
-            colors = colors.to_numpy()
-        elif isinstance(shading, tsr.Depth):
+        colors = corner_colors(renderer)
+        if isinstance(shading, tsr.Depth):
             colors = shading
         scenes[shading] = Scene(renderer, corners, colors)
     return scenes
 
 
+def corner_colors(renderer):
+    """(1, F, 3, C) lit colours of the corners as the rasterizer is given them; None without."""
+    if not renderer._pipeline.composition.reads_color:
+        return None
+    return renderer._without_tape(renderer._pipeline.place, 0, 1).varyings.to_numpy()
+
+
 def central_differences(corners, colors, by, image_size, rasterizer, cotangent, step):
     """Derivative of sum(cotangent * image) of one view by every entry of `corners` or `colors`.
 
-    Every moved scene is a view of its own, and all are drawn in one call.
+    Every moved scene is a view of its own, and all are drawn in one call. Zeros where all of it
+    is no more than the rounding of such a sum, over the step.
 
     Args:
         corners: (1, F, 3, 3).
@@ -178,16 +185,23 @@ def central_differences(corners, colors, by, image_size, rasterizer, cotangent, 
     values["corners"] = np.broadcast_to(values["corners"], (2 * number, *corners.shape[1:]))
     image, _ = tsr.rasterize(**values, image_size=image_size, rasterizer=rasterizer)
     sums = np.tensordot(image, cotangent[0], axes=3)
-    return ((sums[:number] - sums[number:]) / (2 * step)).reshape(1, *values[by].shape[1:])
+    gradient = (sums[:number] - sums[number:]) / (2 * step)
+    rounding = np.finfo(image.dtype).eps * np.abs(image * cotangent).sum(axis=(1, 2, 3)).max()
+    gradient *= np.abs(gradient).max() > rounding / step
+    return gradient.reshape(1, *values[by].shape[1:])
 
 
-def gradient_error(corners, colors, by, image_size, rasterizer, step) -> float:
-    """The largest error of the gradient of `rasterize`, relative to its largest entry or to 1."""
+def gradient_error(corners, colors, by, image_size, rasterizer) -> float:
+    """The largest error of the gradient of `rasterize`, relative to its largest entry.
+
+    The image is linear in the colours: there a step of 1/2 has no error but rounding.
+    """
     inputs = {"image_size": image_size, "rasterizer": rasterizer}
+    step = {"corners": tolerances.FINITE_DIFFERENCE_STEP, "colors": 0.5}[by]
     image, vjp = tsr.rasterize(corners, colors, **inputs)
     cotangent = np.random.default_rng(0).normal(size=image.shape)
     gradient = dict(zip(("corners", "colors"), vjp(cotangent)))[by]
     expected = central_differences(corners, colors, by, **inputs, cotangent=cotangent, step=step)
-    error = np.abs(gradient - expected).max() / max(np.abs(expected).max(), 1.0)
+    error = relative_error(gradient, expected)
     print(f"gradient of {by}: largest relative error {error:.1e}")
     return error

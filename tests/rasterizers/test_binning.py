@@ -2,41 +2,67 @@
 
 import numpy as np
 import pytest
-import taichi as ti
 
 import taichi_softras as tsr
 from taichi_softras.rasterizers.binning import SCAN_CHUNK, TILE, Bins
-from taichi_softras.rasterizers.workspace import Workspace
+from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.rasterizers.scenes import ALL_RASTERIZERS, draw_twin
+from tests.rasterizers.test_approximate_gradient import upload
+
+REACH = 0.05  # NDC
 
 
-def random_boxes(generator, num_boxes, image_size, largest):
-    """(N, 4) first and last column, first and last row; every eighth is empty: 1, 0, 1, 0."""
+def random_corners(generator, num_faces, image_size, largest):
+    """(3, F, 3, 3) all over the image and beyond; every eighth face is behind the camera."""
+    extent = np.array(image_size[::-1]) / min(image_size)
+    corners = generator.uniform(-1, 1, (3, num_faces, 3, 3)) * largest / min(image_size)
+    corners[..., :2] += generator.uniform(-1.2, 1.2, (3, num_faces, 1, 2)) * extent
+    corners[..., 2] = 2.0
+    corners[:, ::8, 1, 2] = -1.0
+    return corners
+
+
+def expected_box(triangle, image_size):
+    """First and last column, first and last row of the pixels in its box; None if there is none."""
     height, width = image_size
-    first = generator.integers(0, [width, height], (num_boxes, 2))
-    last = np.minimum(
-        first + generator.integers(0, largest, (num_boxes, 2)), [width - 1, height - 1]
+    shorter = min(image_size)
+    x, y = (
+        (2 * np.arange(width) + 1 - width) / shorter,
+        (height - 1 - 2 * np.arange(height)) / shorter,
     )
-    boxes = np.stack([first[:, 0], last[:, 0], first[:, 1], last[:, 1]], axis=1).astype(np.int32)
-    boxes[::8] = [1, 0, 1, 0]
-    return boxes
+    low, high = triangle[:, :2].min(0) - REACH, triangle[:, :2].max(0) + REACH
+    columns = np.flatnonzero((x >= low[0]) & (x <= high[0]))
+    rows = np.flatnonzero((y >= low[1]) & (y <= high[1]))
+    if triangle[:, 2].min() <= 0 or len(columns) == 0 or len(rows) == 0:
+        return None
+    return columns[0], columns[-1], rows[0], rows[-1]
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("image_size, largest", [((240, 333), 100), ((5, 3), 9), ((1, 4096), 900)])
+def test_boxes_hold_the_pixels_in_reach(backend, image_size, largest):
+    corners = random_corners(np.random.default_rng(0), 150, image_size, largest)
+    bins = Bins(Workspace(), upload(corners, backend.numpy_float), image_size, REACH)
+    for box, triangle in zip(bins.of_faces.boxes.to_numpy(), corners.reshape(-1, 3, 3)):
+        expected = expected_box(triangle, image_size)
+        assert tuple(box[:4]) == (expected or (1, 0, 1, 0))
 
 
 @pytest.mark.parametrize("image_size, largest", [((240, 333), 100), ((5, 3), 9), ((1, 4096), 900)])
 def test_tiles_list_the_faces_that_touch_them(backend, image_size, largest):
     num_views, num_faces = 3, 150
-    boxes = random_boxes(np.random.default_rng(0), num_views * num_faces, image_size, largest)
-    boxes_array = ti.ndarray(int, boxes.shape)
-    boxes_array.from_numpy(boxes)
-    bins = Bins(Workspace(), boxes_array, num_views, image_size)
+    corners = random_corners(np.random.default_rng(0), num_faces, image_size, largest)
+    bins = Bins(Workspace(), upload(corners, backend.numpy_float), image_size, REACH)
 
     rows, columns = -(-image_size[0] // TILE), -(-image_size[1] // TILE)
     assert (bins.rows, bins.columns) == (rows, columns)
-    starts, faces = bins.starts.to_numpy(), bins.faces.to_numpy()
+    starts, faces = (array.to_numpy() for array in bins.of_tiles)
     expected = [[] for _ in range(num_views * rows * columns)]
-    for index, (first_column, last_column, first_row, last_row) in enumerate(boxes):
+    for index, box in enumerate(bins.of_faces.boxes.to_numpy()):
+        first_column, last_column, first_row, last_row, source = box
         view, face = divmod(index, num_faces)
+        assert source == face
         if first_column <= last_column:
             for row in range(first_row // TILE, last_row // TILE + 1):
                 for column in range(first_column // TILE, last_column // TILE + 1):

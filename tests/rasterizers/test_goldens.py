@@ -9,6 +9,7 @@ import pytest
 
 import taichi_softras as tsr
 from tests import tolerances
+from tests.gradcheck import relative_error
 from tests.reference.goldens import SOFTRAS_CASES, load_softras
 
 # Their centres lie on the border of two texels, by chance: (row, column) of the case surface5.
@@ -32,10 +33,6 @@ def rasterize(golden):
     if golden.anti_aliasing:  # the adjoint of the 2 x 2 mean
         weights = weights.repeat(2, axis=1).repeat(2, axis=2) / 4
     return golden.downsampled(image), *vjp(weights)
-
-
-def relative_error(actual, expected):
-    return np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-30)
 
 
 def check(golden, pixels, image_tolerance, gradient_tolerance):

@@ -5,8 +5,8 @@ import pytest
 
 import taichi_softras as tsr
 from taichi_softras.rasterizers.base import NO_FACE
-from taichi_softras.rasterizers.workspace import Workspace
 from taichi_softras.rasterizers.z_buffer import ZBuffer
+from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.rasterizers.test_approximate_gradient import upload
 from tests.reference.z_buffer import z_buffer
@@ -16,8 +16,8 @@ def see(corners, image_size, backend, near=0.1, far=100.0, double_sided=True):
     """Faces (H, W), weights (H, W, 3) and depths (H, W) of one view."""
     corners = upload(corners[None], backend.numpy_float)
     drawn = ZBuffer(Workspace(), corners, image_size, near, far, double_sided)
-    weights = np.moveaxis(drawn.weights.to_numpy()[0], 0, -1)
-    return drawn.faces.to_numpy()[0], weights, drawn.depths.to_numpy()[0, 0]
+    faces, weights, depths = (array.to_numpy()[0] for array in drawn.seen)
+    return faces, np.moveaxis(weights, 0, -1), depths
 
 
 @pytest.mark.parametrize("double_sided", [True, False])

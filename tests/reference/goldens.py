@@ -1,7 +1,8 @@
 """Images and gradients of the original SoftRas: a case's name comes in, a `SoftRasGolden` goes out.
 
-Small files are in tests/goldens, the others lie beside the repository, in ../shared/goldens;
-tests that ask for them are skipped where they are absent.
+The files are in tests/goldens, without the original's arrays that no test reads. The largest,
+"spot", lies beside the repository, in ../shared/goldens; tests that ask for it are skipped where
+it is absent.
 """
 
 import dataclasses

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests import tolerances
+from tests.gradcheck import relative_error
 from tests.reference.approximate_gradient import render
 from tests.reference.nmr_goldens import NMR_CASES, load_nmr
 from tests.reference.z_buffer import z_buffer
@@ -11,7 +12,7 @@ from tests.reference.z_buffer import z_buffer
 
 def assert_close(actual, expected):
     if expected is not None:
-        error = np.abs(actual - expected).max() / max(np.abs(expected).max(), 1)
+        error = relative_error(actual, expected)
         print(f"largest error {error:.1e}")
         assert error < tolerances.NMR_DOUBLE
 

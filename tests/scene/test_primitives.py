@@ -32,7 +32,9 @@ def test_shape_is_closed_and_outward(shape, euler_characteristic, volume):
 
 def test_vertices_lie_on_the_unit_sphere():
     for vertices, _ in (primitives.icosphere(2), primitives.uv_sphere()):
-        np.testing.assert_allclose(np.linalg.norm(vertices, axis=-1), 1, atol=DOUBLE_ROUNDING)
+        np.testing.assert_allclose(
+            np.linalg.norm(vertices, axis=-1), 1, rtol=0, atol=DOUBLE_ROUNDING
+        )
 
 
 def test_triangle_faces_the_viewer_at_plus_z():

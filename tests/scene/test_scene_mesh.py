@@ -86,7 +86,7 @@ TRIANGLE = np.eye(3)
         (dict(vertices=TRIANGLE, faces=[[0.0, 1.0, 2.0]]), "faces must be integers, got float64"),
         (dict(vertices=TRIANGLE, faces=[[0, 1, 3]]), "got indices from 0 to 3"),
         (dict(vertices=TRIANGLE, faces=[[0, 1, -1]]), "got indices from -1 to 1"),
-        (dict(vertices=TRIANGLE, faces=[[0, 1, 2]], vertex_colors=np.ones((2, 3))), r"\(3, 3\)"),
+        (dict(vertices=TRIANGLE, faces=[[0, 1, 2]], vertex_colors=np.ones((2, 3))), r"\(3, C\)"),
         (
             dict(vertices=TRIANGLE, faces=[[0, 1, 2]], texels=np.ones((1, 2, 3, 3))),
             r"\(1, R, R, 3\)",

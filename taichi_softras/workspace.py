@@ -5,9 +5,10 @@ an array's memory is freed. Kernels never take the gradient that Taichi ties to 
 array (it is wrong on Vulkan): gradients are arrays of their own.
 """
 
+import numpy as np
 import taichi as ti
 
-from taichi_softras.fields import current_runtime
+from taichi_softras.runtime import current_runtime, default_numpy_float
 
 
 def array(dtype: type, ndim: int) -> object:
@@ -24,6 +25,7 @@ class Workspace:
     def __init__(self):
         self._runtime = current_runtime()
         self._arrays = {}
+        self._constants = {}
 
     def get(self, name: str, shape: tuple, dtype: type = float) -> ti.Ndarray:
         """The array `name` of exactly this shape; zeros when it is new."""
@@ -39,6 +41,19 @@ class Workspace:
         array = self._arrays.get(name)
         if array is None or array.shape[0] < length:
             array = self._arrays[name] = ti.ndarray(dtype, max(1, length + length // 4))
+        return array
+
+    def constants(self, name: str, values: tuple, dtype: type = float) -> ti.Ndarray:
+        """The array `name` of a few numbers; they go to the device only when they change.
+
+        A kernel's launch costs by the argument, so numbers travel together.
+        """
+        array = self.get(name, (max(len(values), 1),), dtype)
+        kept = self._constants.get(name)
+        if kept is None or kept[0] is not array or kept[1] != values:
+            numpy_type = default_numpy_float() if dtype is float else np.int32
+            array.from_numpy(np.array(values or (0,), numpy_type))
+            self._constants[name] = array, values
         return array
 
     def check_runtime(self) -> None:

@@ -1,0 +1,211 @@
+"""Copies between the fields of a scene and the arrays of the core: the only kernels that see both.
+
+They compile for each scene anew, so there are few of them, each with a single loop.
+"""
+
+import taichi as ti
+
+from taichi_softras.fields import element_at, get_number, num_components, num_elements, set_number
+from taichi_softras.workspace import array
+
+LANES = 8  # neighbouring pixels that a CPU copies at a time, through local memory
+
+
+@ti.kernel
+def gather(
+    length: int,  # elements of the longest field, or vertices
+    frames: array(int, 1),  # (B,) frame of each view
+    first: int,  # of the views that are drawn
+    end: int,
+    vertices_array: array(float, 3),  # (1 or B, V, 3)
+    albedo: array(float, 3),  # (A, N, C)
+    uniforms: array(float, 1),  # cameras, then lights
+    fragment_uniforms: array(float, 2),  # (1 or B, N)
+    vertices: ti.template(),  # (V,) or (T, V) vec3 world
+    colors: ti.template(),  # none or one: (A,) or (A, R, ...) of C-vectors
+    uniform_fields: ti.template(),  # (field, where its numbers begin, stride of its elements)
+    fragment_fields: ti.template(),  # (field, its first column)
+):
+    """From fields to arrays."""
+    for index in range(length):
+        if index < ti.static(vertices.shape[-1]):
+            for view in range(first, end):
+                vertex = vertices[vertex_element(vertices, frames[view], index)]
+                for k in ti.static(range(3)):
+                    vertices_array[view, index, k] = vertex[k]
+        for field in ti.static(colors):
+            if index < ti.static(num_elements(field)):
+                color = field[element_at(field, index)]
+                entry = index % albedo.shape[1]
+                for k in ti.static(range(field.n)):
+                    albedo[index // albedo.shape[1], entry, k] = color[k]
+        for field, start, stride in ti.static(uniform_fields):
+            if index < ti.static(num_elements(field)):
+                element = element_at(field, index)
+                for k in ti.static(range(num_components(field))):
+                    uniforms[start + stride * index + k] = get_number(field, element, k)
+        for field, column in ti.static(fragment_fields):
+            if index < fragment_uniforms.shape[0]:
+                element = element_at(field, index % ti.static(num_elements(field)))
+                for k in ti.static(range(num_components(field))):
+                    fragment_uniforms[index, column + k] = get_number(field, element, k)
+
+
+@ti.kernel
+def scatter(
+    length: int,  # elements of the longest field, or vertices
+    frames: array(int, 1),  # (B,)
+    first: int,  # of the views that were drawn
+    end: int,
+    grad_vertices: array(float, 3),  # (1 or B, V, 3)
+    grad_albedo: array(float, 3),  # (A, N, C)
+    grad_uniforms: array(float, 1),
+    grad_fragment_uniforms: array(float, 2),  # (1 or B, N)
+    vertices: ti.template(),  # as in `gather`, and the following; fields with gradients alone
+    colors: ti.template(),
+    uniform_fields: ti.template(),
+    fragment_fields: ti.template(),
+):
+    """The adjoint of `gather`: adds to the gradients of the fields."""
+    for index in range(length):
+        if index < ti.static(vertices.shape[-1]):
+            for view in range(first, end):  # views may share a frame
+                element = vertex_element(vertices, frames[view], index)
+                grad = ti.Vector([grad_vertices[view, index, k] for k in ti.static(range(3))])
+                vertices.grad[element] = vertices.grad[element] + grad
+        for field in ti.static(colors):
+            if index < ti.static(num_elements(field)):
+                element = element_at(field, index)
+                entry = index % grad_albedo.shape[1]
+                for k in ti.static(range(field.n)):
+                    grad = grad_albedo[index // grad_albedo.shape[1], entry, k]
+                    field.grad[element][k] = field.grad[element][k] + grad
+        for field, start, stride in ti.static(uniform_fields):
+            if index < ti.static(num_elements(field)):
+                element = element_at(field, index)
+                for k in ti.static(range(num_components(field))):
+                    grad = grad_uniforms[start + stride * index + k]
+                    set_number(field.grad, element, k, get_number(field.grad, element, k) + grad)
+        for field, column in ti.static(fragment_fields):
+            if index < ti.static(num_elements(field)):
+                element = element_at(field, index)
+                for k in ti.static(range(num_components(field))):
+                    total = get_number(field.grad, element, k)
+                    row = index
+                    while row < grad_fragment_uniforms.shape[0]:
+                        total += grad_fragment_uniforms[row, column + k]
+                        row += ti.static(num_elements(field))
+                    set_number(field.grad, element, k, total)
+
+
+@ti.func
+def vertex_element(vertices: ti.template(), frame: int, vertex: int):
+    """The index of a vertex of a still mesh, (V,), or of one that moves, (T, V)."""
+    element = ti.Vector([vertex for _ in ti.static(range(len(vertices.shape)))])
+    if ti.static(len(vertices.shape) == 2):
+        element[0] = frame
+    return element
+
+
+@ti.kernel
+def store_images(
+    planes: array(float, 4),  # (views of the pass, C + 1, H, >= W)
+    start: int,  # the first view of the pass
+    width: int,  # W
+    on_cpu: ti.template(),
+    images: ti.template(),  # (field (B, H, W) of scalars or vectors, its planes)
+):
+    """From planes to images. A CPU thread owns a row, of which it copies a few pixels at a time."""
+    if ti.static(on_cpu):
+        for view, row in ti.ndrange(planes.shape[0], planes.shape[2]):
+            packed = width // LANES * LANES
+            for packet in range(width // LANES):
+                store_pixels(planes, start, view, row, packet * LANES, LANES, images)
+            for column in range(packed, width):
+                store_pixels(planes, start, view, row, column, 1, images)
+    else:
+        for view, row, column in ti.ndrange(planes.shape[0], planes.shape[2], width):
+            store_pixels(planes, start, view, row, column, 1, images)
+
+
+@ti.func
+def store_pixels(
+    planes: ti.template(),
+    start: int,
+    view: int,
+    row: int,
+    left: int,
+    count: ti.template(),  # of neighbours
+    images: ti.template(),
+):
+    """Pixels that lie side by side, through local memory."""
+    for image, channels in ti.static(images):
+        values = [
+            ti.Vector([0.0 for _ in ti.static(range(count))])
+            for _ in ti.static(range(len(channels)))
+        ]
+        for k, channel in ti.static(list(enumerate(channels))):
+            for lane in ti.static(range(count)):
+                values[k][lane] = planes[view, channel, row, left + lane]
+        for lane in ti.static(range(count)):
+            pixel = ti.Vector([start + view, row, left + lane])
+            if ti.static(isinstance(image, ti.MatrixField)):
+                image[pixel] = ti.Vector([values[k][lane] for k in ti.static(range(len(channels)))])
+            else:
+                image[pixel] = values[0][lane]
+
+
+@ti.kernel
+def load_grads(
+    start: int,  # the first view of the pass
+    end: int,  # views from here on belong to a pass before: 0
+    width: int,  # W
+    planes: array(float, 4),  # (views of the pass, C + 1, H, >= W), their gradient
+    on_cpu: ti.template(),
+    images: ti.template(),  # as in `store_images`; their gradients are read
+):
+    """The adjoint of `store_images`."""
+    if ti.static(on_cpu):
+        for view, row in ti.ndrange(planes.shape[0], planes.shape[2]):
+            for column in range(width):
+                load_grad(start, end, view, row, column, planes, images)
+    else:
+        for view, row, column in ti.ndrange(planes.shape[0], planes.shape[2], width):
+            load_grad(start, end, view, row, column, planes, images)
+
+
+@ti.func
+def load_grad(
+    start: int,
+    end: int,
+    view: int,
+    row: int,
+    column: int,
+    planes: ti.template(),
+    images: ti.template(),
+):
+    """One pixel."""
+    share = ti.cast(start + view < end, float)
+    pixel = ti.Vector([start + view, row, column])
+    for image, channels in ti.static(images):
+        for k, channel in ti.static(list(enumerate(channels))):
+            planes[view, channel, row, column] = share * get_number(image.grad, pixel, k)
+
+
+@ti.kernel
+def compare_vertices(
+    frames: array(int, 1),  # (B,)
+    first: int,
+    end: int,
+    kept: array(float, 3),  # (1 or B, V, 3)
+    is_changed: array(int, 1),  # (1,)
+    vertices: ti.template(),  # (V,) or (T, V) vec3 world
+):
+    """Whether any is not what was drawn. Threads write the same 1."""
+    is_changed[0] = 0
+    for index in range(kept.shape[1]):
+        for view in range(first, end):
+            now = vertices[vertex_element(vertices, frames[view], index)]
+            for k in ti.static(range(3)):
+                if now[k] != kept[view, index, k]:
+                    is_changed[0] = 1

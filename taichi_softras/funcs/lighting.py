@@ -1,0 +1,112 @@
+"""What a matt white surface sends back of distant light, with adjoints and tangents."""
+
+import math
+
+import taichi as ti
+from taichi.math import vec3
+
+from taichi_softras.funcs.vectors import unit, unit_vjp
+
+# the factors of the real harmonics, times what a matt surface keeps of each order: the
+# coefficients of its cosine kernel over pi are 1, 2/3, 1/4 (equation 8)
+CONSTANT = math.sqrt(1 / (4 * math.pi))
+LINEAR = math.sqrt(3 / (4 * math.pi)) * 2 / 3
+QUADRATIC = math.sqrt(15 / (4 * math.pi)) / 4
+QUADRATIC_Z = QUADRATIC / math.sqrt(12)
+
+
+@ti.func
+def lambert(normal: vec3, direction: vec3, color: vec3) -> vec3:
+    """The light of one direction: its colour times the cosine, where that is positive.
+
+    Args:
+        normal: world, length 1 (or 0: no light).
+        direction: world, from the surface towards the light, of any length but zero.
+        color: of the light.
+    """
+    return color * ti.max(normal.dot(unit(direction)), 0.0)
+
+
+@ti.func
+def lambert_vjp(normal: vec3, direction: vec3, color: vec3, grad_light: vec3):
+    """Gradients with respect to `normal`, `direction` and `color`, a struct."""
+    towards = unit(direction)
+    cosine = ti.max(normal.dot(towards), 0.0)
+    grad_cosine = ti.select(cosine > 0.0, grad_light.dot(color), 0.0)
+    return ti.Struct(
+        normal=grad_cosine * towards,
+        direction=unit_vjp(direction, grad_cosine * normal),
+        color=grad_light * cosine,
+    )
+
+
+@ti.func
+def lambert_jvp(
+    normal: vec3,
+    direction: vec3,
+    color: vec3,
+    tangent_normal: vec3,
+    tangent_direction: vec3,
+    tangent_color: vec3,
+) -> vec3:
+    """The tangent of the light."""
+    towards = unit(direction)
+    cosine = ti.max(normal.dot(towards), 0.0)
+    slope = tangent_normal.dot(towards) + normal.dot(unit_vjp(direction, tangent_direction))
+    return tangent_color * cosine + color * ti.select(cosine > 0.0, slope, 0.0)
+
+
+@ti.func
+def harmonics(normal: vec3):
+    """The nine real spherical harmonics of order 2 as a matt surface blurs them, over pi.
+
+    In the order 1; y, z, x; xy, yz, 3z^2 - 1, xz, x^2 - y^2. R. Ramamoorthi, P. Hanrahan, "An
+    Efficient Representation for Irradiance Environment Maps", SIGGRAPH 2001, equation 12.
+
+    Args:
+        normal: world, length 1.
+    """
+    x, y, z = normal.x, normal.y, normal.z
+    return ti.Vector(
+        [
+            CONSTANT,
+            LINEAR * y,
+            LINEAR * z,
+            LINEAR * x,
+            QUADRATIC * x * y,
+            QUADRATIC * y * z,
+            QUADRATIC_Z * (3.0 * z * z - 1.0),
+            QUADRATIC * x * z,
+            QUADRATIC / 2.0 * (x * x - y * y),
+        ]
+    )
+
+
+@ti.func
+def harmonics_vjp(normal: vec3, g: ti.template()) -> vec3:
+    """The gradient with respect to `normal`; `g` (9) is that of the harmonics."""
+    x, y, z = normal.x, normal.y, normal.z
+    return vec3(
+        LINEAR * g[3] + QUADRATIC * (y * g[4] + z * g[7] + x * g[8]),
+        LINEAR * g[1] + QUADRATIC * (x * g[4] + z * g[5] - y * g[8]),
+        LINEAR * g[2] + QUADRATIC * (y * g[5] + x * g[7]) + 6.0 * QUADRATIC_Z * z * g[6],
+    )
+
+
+@ti.func
+def harmonics_jvp(normal: vec3, tangent: vec3):
+    """The tangent (9) of the harmonics where the normal moves by `tangent`."""
+    x, y, z = normal.x, normal.y, normal.z
+    return ti.Vector(
+        [
+            0.0,
+            LINEAR * tangent.y,
+            LINEAR * tangent.z,
+            LINEAR * tangent.x,
+            QUADRATIC * (tangent.x * y + x * tangent.y),
+            QUADRATIC * (tangent.y * z + y * tangent.z),
+            6.0 * QUADRATIC_Z * z * tangent.z,
+            QUADRATIC * (tangent.x * z + x * tangent.z),
+            QUADRATIC * (x * tangent.x - y * tangent.y),
+        ]
+    )

@@ -1,0 +1,72 @@
+"""Vectors of length 1, and normals that may be zero.
+
+The Jacobian of either normalisation is symmetric, so the adjoint is the tangent as well:
+`unit_vjp(vector, tangent_vector)` is how `unit(vector)` moves.
+"""
+
+import taichi as ti
+from taichi.math import vec3, vec4  # these follow `default_fp`; own vector types would not
+
+SMALLEST_SQUARED_NORMAL = 1e-30  # world units^4: a smaller one is that of a degenerate face
+
+
+@ti.func
+def unit(vector: vec3) -> vec3:
+    """The vector with length 1; of a zero vector 0."""
+    return vector / vector.norm(1e-30)
+
+
+@ti.func
+def unit_vjp(vector: vec3, grad_unit: vec3) -> vec3:
+    """The gradient with respect to `vector`; of a tangent, the tangent of `unit`."""
+    length = vector.norm(1e-30)
+    direction = vector / length
+    return (grad_unit - direction * direction.dot(grad_unit)) / length
+
+
+@ti.func
+def unit_normal(normal: vec3) -> vec3:
+    """The normal with length 1; of a degenerate face 0, with a gradient of 0."""
+    return normal * inverse_length(normal)
+
+
+@ti.func
+def unit_normal_vjp(normal: vec3, grad_unit: vec3) -> vec3:
+    """The gradient with respect to `normal`; of a tangent, the tangent of `unit_normal`."""
+    scale = inverse_length(normal)
+    direction = normal * scale
+    return (grad_unit - direction * direction.dot(grad_unit)) * scale
+
+
+@ti.func
+def inverse_length(normal: vec3) -> float:
+    """1 / length, and 0 for the normal of a degenerate face."""
+    squared = normal.norm_sqr()
+    is_proper = squared > SMALLEST_SQUARED_NORMAL
+    return ti.select(is_proper, 1.0 / ti.sqrt(ti.max(squared, SMALLEST_SQUARED_NORMAL)), 0.0)
+
+
+@ti.func
+def load_vec3(numbers: ti.template(), start: int) -> vec3:
+    """Three neighbours of a one-dimensional array."""
+    return vec3(numbers[start], numbers[start + 1], numbers[start + 2])
+
+
+@ti.func
+def load_vec4(numbers: ti.template(), start: int) -> vec4:
+    """Four neighbours of a one-dimensional array."""
+    return vec4(numbers[start], numbers[start + 1], numbers[start + 2], numbers[start + 3])
+
+
+@ti.func
+def add_vec3(numbers: ti.template(), start: int, vector: vec3):
+    """To three neighbours that no other thread adds to."""
+    for k in ti.static(range(3)):
+        numbers[start + k] = numbers[start + k] + vector[k]
+
+
+@ti.func
+def add_vec4(numbers: ti.template(), start: int, vector: vec4):
+    """To four neighbours that no other thread adds to."""
+    for k in ti.static(range(4)):
+        numbers[start + k] = numbers[start + k] + vector[k]

@@ -1,0 +1,298 @@
+"""Numbers of cameras in, matrices from world to clip space out; adjoint and tangent.
+
+View space is OpenGL's: x right, y up, the camera looks along -z; depth = -z_view. A matrix is
+composed of rows: those of view_from_world, whose last one is taken to be 0, 0, 0, 1, and those
+of clip_from_view, whose third one is not read. Rows are written out: `@` of 4 x 4 matrices takes
+Taichi five times as long to compile.
+"""
+
+import taichi as ti
+from taichi.math import vec3, vec4
+
+from taichi_softras.funcs.pose import (
+    focal_length,
+    focal_length_vjp,
+    look_at,
+    look_at_jvp,
+    look_at_vjp,
+    parallel_scale,
+    parallel_scale_vjp,
+)
+from taichi_softras.funcs.vectors import add_vec3, add_vec4, load_vec3, load_vec4
+from taichi_softras.geometry.scene_arrays import (
+    CAMERA_SIZE,
+    LOOK_AT,
+    PARALLEL,
+    PERSPECTIVE,
+    POSE,
+    PROJECTION,
+    PROJECTION_MATRIX,
+    PROJECTION_START,
+    num_cameras_drawn,
+)
+
+
+@ti.func
+def compute_matrices(scene: ti.template(), views: ti.template(), tables: ti.template()):
+    """Fills `tables.matrices`."""
+    for camera in range(tables.matrices.shape[0]):
+        x_view, y_view, z_view = view_rows(scene, CAMERA_SIZE * camera)
+        to_x, to_y, to_w = projection_rows(scene, views, CAMERA_SIZE * camera)
+        x_row = views.ndc_from_clip_x * compose(to_x, x_view, y_view, z_view)
+        y_row = views.ndc_from_clip_y * compose(to_y, x_view, y_view, z_view)
+        w_row = compose(to_w, x_view, y_view, z_view)
+        store_matrix(tables.matrices, camera, x_row, y_row, -z_view, w_row)
+
+
+@ti.func
+def compute_matrices_vjp(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    is_first: ti.template(),
+    grad_tables: ti.template(),
+    grad_uniforms: ti.template(),
+):
+    """From the matrices, row 0 of `partials`, to the cameras' numbers; the first pass writes."""
+    for camera in range(tables.matrices.shape[0]):
+        start = CAMERA_SIZE * camera
+        if is_first:
+            for k in range(CAMERA_SIZE):
+                grad_uniforms[start + k] = 0.0
+        num_cameras = tables.matrices.shape[0]
+        drawn = (camera + num_cameras - views.first % num_cameras) % num_cameras
+        if drawn < num_cameras_drawn(tables, grad_tables):
+            grad_x = views.ndc_from_clip_x * load_sums(grad_tables.partials, 16 * drawn)
+            grad_y = views.ndc_from_clip_y * load_sums(grad_tables.partials, 16 * drawn + 4)
+            grad_depth = load_sums(grad_tables.partials, 16 * drawn + 8)
+            grad_w = load_sums(grad_tables.partials, 16 * drawn + 12)
+            x_view, y_view, z_view = view_rows(scene, start)
+            to_x, to_y, to_w = projection_rows(scene, views, start)
+            pull_back_projection(
+                scene,
+                views,
+                start + PROJECTION_START,
+                compose_vjp(grad_x, x_view, y_view, z_view),
+                compose_vjp(grad_y, x_view, y_view, z_view),
+                compose_vjp(grad_w, x_view, y_view, z_view),
+                grad_uniforms,
+            )
+            grad_x_view = to_x.x * grad_x + to_y.x * grad_y + to_w.x * grad_w
+            grad_y_view = to_x.y * grad_x + to_y.y * grad_y + to_w.y * grad_w
+            grad_z_view = to_x.z * grad_x + to_y.z * grad_y + to_w.z * grad_w - grad_depth
+            if scene.layout[POSE] == LOOK_AT:
+                eye = load_vec3(scene.uniforms, start)
+                moved = grad_x_view.w * x_view + grad_y_view.w * y_view + grad_z_view.w * z_view
+                add_vec3(grad_uniforms, start, -moved.xyz)
+                pull_back_axes(
+                    scene,
+                    start,
+                    grad_x_view.xyz - grad_x_view.w * eye,
+                    grad_y_view.xyz - grad_y_view.w * eye,
+                    grad_z_view.w * eye - grad_z_view.xyz,
+                    grad_uniforms,
+                )
+            else:
+                add_vec4(grad_uniforms, start, grad_x_view)
+                add_vec4(grad_uniforms, start + 4, grad_y_view)
+                add_vec4(grad_uniforms, start + 8, grad_z_view)
+
+
+@ti.func
+def compute_matrices_jvp(
+    scene: ti.template(),
+    views: ti.template(),
+    tangent_uniforms: ti.template(),
+    tangent_tables: ti.template(),
+):
+    """Fills the tangent of the matrices."""
+    for camera in range(tangent_tables.matrices.shape[0]):
+        start = CAMERA_SIZE * camera
+        x_view, y_view, z_view = view_rows(scene, start)
+        to_x, to_y, to_w = projection_rows(scene, views, start)
+        x_moved, y_moved, z_moved = view_rows_jvp(scene, tangent_uniforms, start)
+        to_x_moved, to_y_moved, to_w_moved = projection_rows_jvp(
+            scene, views, tangent_uniforms, start
+        )
+        x_row = compose(to_x_moved, x_view, y_view, z_view)
+        x_row += compose(vec4(to_x.xyz, 0.0), x_moved, y_moved, z_moved)
+        y_row = compose(to_y_moved, x_view, y_view, z_view)
+        y_row += compose(vec4(to_y.xyz, 0.0), x_moved, y_moved, z_moved)
+        w_row = compose(to_w_moved, x_view, y_view, z_view)
+        w_row += compose(vec4(to_w.xyz, 0.0), x_moved, y_moved, z_moved)
+        x_row *= views.ndc_from_clip_x
+        y_row *= views.ndc_from_clip_y
+        store_matrix(tangent_tables.matrices, camera, x_row, y_row, -z_moved, w_row)
+
+
+@ti.func
+def pull_back_projection(
+    scene: ti.template(),
+    views: ti.template(),
+    start: int,
+    grad_to_x: vec4,
+    grad_to_y: vec4,
+    grad_to_w: vec4,
+    grad_uniforms: ti.template(),
+):
+    """From rows of clip_from_view to the numbers of a projection, which begin at `start`."""
+    if scene.layout[PROJECTION] == PROJECTION_MATRIX:
+        add_vec4(grad_uniforms, start, grad_to_x)
+        add_vec4(grad_uniforms, start + 4, grad_to_y)
+        add_vec4(grad_uniforms, start + 12, grad_to_w)
+    else:
+        inverse_aspect = views.ndc_from_clip_y / views.ndc_from_clip_x
+        grad_scale = grad_to_x.x * inverse_aspect + grad_to_y.y
+        number, grad = scene.uniforms[start], 0.0
+        if scene.layout[PROJECTION] == PERSPECTIVE:
+            grad = focal_length_vjp(number, grad_scale)
+        else:
+            grad = parallel_scale_vjp(number, grad_scale)
+        grad_uniforms[start] = grad_uniforms[start] + grad
+
+
+@ti.func
+def pull_back_axes(
+    scene: ti.template(),
+    start: int,
+    grad_right: vec3,
+    grad_above: vec3,
+    grad_forward: vec3,
+    grad_uniforms: ti.template(),
+):
+    """From the axes of a camera to the numbers of its pose, which begin at `start`."""
+    eye, target, up, pole_right = load_pose(scene.uniforms, start)
+    grad = look_at_vjp(eye, target, up, pole_right, grad_right, grad_above, grad_forward)
+    add_vec3(grad_uniforms, start, grad.eye)
+    add_vec3(grad_uniforms, start + 3, grad.target)
+    add_vec3(grad_uniforms, start + 6, grad.up)
+
+
+@ti.func
+def view_rows(scene: ti.template(), start: int):
+    """The rows x, y, z of view_from_world; `start` is where the camera's numbers begin."""
+    x_row = load_vec4(scene.uniforms, start)
+    y_row = load_vec4(scene.uniforms, start + 4)
+    z_row = load_vec4(scene.uniforms, start + 8)
+    if scene.layout[POSE] == LOOK_AT:
+        eye, target, up, pole_right = load_pose(scene.uniforms, start)
+        right, above, forward = look_at(eye, target, up, pole_right)
+        x_row = vec4(right, -right.dot(eye))
+        y_row = vec4(above, -above.dot(eye))
+        z_row = vec4(-forward, forward.dot(eye))
+    return x_row, y_row, z_row
+
+
+@ti.func
+def view_rows_jvp(scene: ti.template(), tangent_uniforms: ti.template(), start: int):
+    """The tangents of the rows x, y, z of view_from_world."""
+    x_row = load_vec4(tangent_uniforms, start)
+    y_row = load_vec4(tangent_uniforms, start + 4)
+    z_row = load_vec4(tangent_uniforms, start + 8)
+    if scene.layout[POSE] == LOOK_AT:
+        eye, target, up, pole_right = load_pose(scene.uniforms, start)
+        right, above, forward = look_at(eye, target, up, pole_right)
+        moved_eye = load_vec3(tangent_uniforms, start)
+        moved_target = load_vec3(tangent_uniforms, start + 3)
+        moved_up = load_vec3(tangent_uniforms, start + 6)
+        moved_right, moved_above, moved_forward = look_at_jvp(
+            eye, target, up, pole_right, moved_eye, moved_target, moved_up
+        )
+        x_row = vec4(moved_right, -moved_right.dot(eye) - right.dot(moved_eye))
+        y_row = vec4(moved_above, -moved_above.dot(eye) - above.dot(moved_eye))
+        z_row = vec4(-moved_forward, moved_forward.dot(eye) + forward.dot(moved_eye))
+    return x_row, y_row, z_row
+
+
+@ti.func
+def load_pose(uniforms: ti.template(), start: int):
+    """Eye, target, up and pole_right of a camera that is placed by `look_at`."""
+    eye, target = load_vec3(uniforms, start), load_vec3(uniforms, start + 3)
+    return eye, target, load_vec3(uniforms, start + 6), load_vec3(uniforms, start + 9)
+
+
+@ti.func
+def projection_rows(scene: ti.template(), views: ti.template(), start: int):
+    """The rows x, y, w of clip_from_view."""
+    first = start + PROJECTION_START
+    to_x = load_vec4(scene.uniforms, first)
+    to_y = load_vec4(scene.uniforms, first + 4)
+    to_w = load_vec4(scene.uniforms, first + 12)
+    number = scene.uniforms[first]
+    inverse_aspect = views.ndc_from_clip_y / views.ndc_from_clip_x
+    if scene.layout[PROJECTION] == PERSPECTIVE:
+        scale = focal_length(number)
+        to_x = vec4(scale * inverse_aspect, 0.0, 0.0, 0.0)
+        to_y = vec4(0.0, scale, 0.0, 0.0)
+        to_w = vec4(0.0, 0.0, -1.0, 0.0)
+    if scene.layout[PROJECTION] == PARALLEL:
+        scale = parallel_scale(number)
+        to_x = vec4(scale * inverse_aspect, 0.0, 0.0, 0.0)
+        to_y = vec4(0.0, scale, 0.0, 0.0)
+        to_w = vec4(0.0, 0.0, 0.0, 1.0)
+    return to_x, to_y, to_w
+
+
+@ti.func
+def projection_rows_jvp(
+    scene: ti.template(), views: ti.template(), tangent_uniforms: ti.template(), start: int
+):
+    """The tangents of the rows x, y, w of clip_from_view."""
+    first = start + PROJECTION_START
+    to_x = load_vec4(tangent_uniforms, first)
+    to_y = load_vec4(tangent_uniforms, first + 4)
+    to_w = load_vec4(tangent_uniforms, first + 12)
+    if scene.layout[PROJECTION] != PROJECTION_MATRIX:
+        number, moved = scene.uniforms[first], tangent_uniforms[first]
+        inverse_aspect = views.ndc_from_clip_y / views.ndc_from_clip_x
+        scale = parallel_scale_vjp(number, moved)
+        if scene.layout[PROJECTION] == PERSPECTIVE:
+            scale = focal_length_vjp(number, moved)
+        to_x = vec4(scale * inverse_aspect, 0.0, 0.0, 0.0)
+        to_y = vec4(0.0, scale, 0.0, 0.0)
+        to_w = vec4(0.0)
+    return to_x, to_y, to_w
+
+
+@ti.func
+def compose(row: vec4, x_view: vec4, y_view: vec4, z_view: vec4) -> vec4:
+    """A row of clip_from_view after the rows of view_from_world."""
+    return row.x * x_view + row.y * y_view + row.z * z_view + vec4(0.0, 0.0, 0.0, row.w)
+
+
+@ti.func
+def compose_vjp(grad: vec4, x_view: vec4, y_view: vec4, z_view: vec4) -> vec4:
+    """The gradient with respect to the row of clip_from_view."""
+    return vec4(grad.dot(x_view), grad.dot(y_view), grad.dot(z_view), grad.w)
+
+
+@ti.func
+def load_row(matrices: ti.template(), camera: int, row: int) -> vec4:
+    """One row of a camera's matrix."""
+    return vec4(
+        matrices[camera, row, 0],
+        matrices[camera, row, 1],
+        matrices[camera, row, 2],
+        matrices[camera, row, 3],
+    )
+
+
+@ti.func
+def store_matrix(matrices: ti.template(), camera: int, x: vec4, y: vec4, depth: vec4, w: vec4):
+    """The four rows of a camera's matrix."""
+    for k in ti.static(range(4)):
+        matrices[camera, 0, k] = x[k]
+        matrices[camera, 1, k] = y[k]
+        matrices[camera, 2, k] = depth[k]
+        matrices[camera, 3, k] = w[k]
+
+
+@ti.func
+def load_sums(partials: ti.template(), column: int) -> vec4:
+    """Four neighbouring columns of row 0, where the sums of all shares are."""
+    return vec4(
+        partials[0, column],
+        partials[0, column + 1],
+        partials[0, column + 2],
+        partials[0, column + 3],
+    )

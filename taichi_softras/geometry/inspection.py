@@ -1,0 +1,54 @@
+"""What the placement of a scene goes through, for those who want to see it; nothing is drawn."""
+
+import taichi as ti
+from taichi.math import vec3, vec4
+
+from taichi_softras.geometry.cameras import load_row, projection_rows, view_rows
+from taichi_softras.geometry.corners import transform
+from taichi_softras.geometry.scene_arrays import CAMERA_SIZE, SceneArrays, Views, load_vector
+from taichi_softras.workspace import array
+
+SMALLEST_W = 1e-8  # of what is in front of the camera
+
+
+@ti.kernel
+def compute_view_and_projection(
+    uniforms: array(float, 1),  # cameras, see `geometry.scene_arrays`
+    layout: array(int, 1),  # see Layout
+    aspect: float,  # W / H of the image
+    view_from_world: array(float, 3),  # (Bc, 4, 4)
+    clip_from_view: array(float, 3),  # (Bc, 4, 4), row 2 is zero
+):
+    """Both matrices of cameras."""
+    scene = ti.static(SceneArrays(None, None, None, None, None, uniforms, layout))
+    views = ti.static(Views(0, aspect, 1.0))
+    for camera in range(view_from_world.shape[0]):
+        x_view, y_view, z_view = view_rows(scene, CAMERA_SIZE * camera)
+        to_x, to_y, to_w = projection_rows(scene, views, CAMERA_SIZE * camera)
+        last = vec4(0.0, 0.0, 0.0, 1.0)
+        for k in ti.static(range(4)):
+            for row, values in ti.static(enumerate((x_view, y_view, z_view, last))):
+                view_from_world[camera, row, k] = values[k]
+            for row, values in ti.static(enumerate((to_x, to_y, vec4(0.0), to_w))):
+                clip_from_view[camera, row, k] = values[k]
+
+
+@ti.kernel
+def project_vertices(
+    vertices: array(float, 3),  # (1 or B, V, 3) world
+    matrices: array(float, 3),  # (Bc, 4, 4)
+    vertices_ndc: array(float, 3),  # (B, V, 3) x_ndc, y_ndc, depth
+):
+    """All vertices in NDC; x = y = 0 at or behind the camera."""
+    for view, index in ti.ndrange(vertices_ndc.shape[0], vertices_ndc.shape[1]):
+        camera = view % matrices.shape[0]
+        vertex = load_vector(vertices, view % vertices.shape[0], index)
+        w = transform(load_row(matrices, camera, 3), vertex)
+        per_w = ti.select(w > SMALLEST_W, 1.0 / w, 0.0)
+        place = vec3(
+            transform(load_row(matrices, camera, 0), vertex) * per_w,
+            transform(load_row(matrices, camera, 1), vertex) * per_w,
+            transform(load_row(matrices, camera, 2), vertex),
+        )
+        for k in ti.static(range(3)):
+            vertices_ndc[view, index, k] = place[k]

@@ -1,0 +1,566 @@
+"""One face at one pixel, softly: its share of the image, and what it gets of the gradient."""
+
+from typing import NamedTuple, Optional
+
+import taichi as ti
+from taichi.math import vec2, vec3
+
+from taichi_softras.funcs.aggregation import AlphaAggregation, ColorAggregation
+from taichi_softras.funcs.coverage import Distance
+from taichi_softras.funcs.interpolation import Clipping, Interpolation
+from taichi_softras.funcs.numeric import exp, sigmoid
+from taichi_softras.funcs.triangle import barycentric, barycentric_vjp
+from taichi_softras.funcs.values import value
+from taichi_softras.rasterizers.binning import TILE
+from taichi_softras.rasterizers.faces import (
+    SOURCE_FACE,
+    clip_corner_vjp,
+    load_triangle,
+    pixel_centre,
+)
+from taichi_softras.rasterizers.fragments import (
+    Shader,
+    interpolate,
+    load_corner_varyings,
+    look_up,
+    look_up_slopes,
+    no_samples,
+    shade,
+    shade_vjp,
+)
+
+# The planes of `state` and of `pixel_faces`: what a pixel keeps until the gradient comes.
+KEPT_PLANE, TOTAL_PLANE, NEAREST_PLANE, LIMIT_PLANE = 0, 1, 2, 3
+FRONT_PLANE, LIMIT_FACE_PLANE = 0, 1
+SMALLEST_COVERAGE = 1e-30  # of a face in reach: coverage also tells whether there is one
+# relative: depths that rounding may give either order, and not the same in each kernel. Neighbours
+# meet at such depths where their common edge or corner is nearest to a pixel outside of both.
+SAME_DEPTH = 2e-5
+NO_LIMIT = 1e11  # depth; nearer than the horizon of a face that is seen edge-on
+# What a face sums up over its pixels: gradients at x, y of the corners, at their 1 / w and
+# depth / w, at their varyings, and at the uniforms.
+POSITIONS, INVERSE_WS, DEPTHS_OVER_W, VARYINGS = 0, 6, 9, 12
+
+
+@value
+class Structure:
+    """What of the method is compiled in; numbers are arguments. Equal structures share kernels.
+
+    Attributes:
+        shader: makes the colours.
+        distance, alpha, clipping, interpolation: functions, see `funcs`.
+        color: weighs the colours; None if there are none.
+        is_limited: to faces up to a depth, each pixel's own.
+        is_double_sided: whether faces that are clockwise on the image are seen.
+    """
+
+    shader: Shader
+    distance: Distance
+    alpha: AlphaAggregation
+    color: Optional[ColorAggregation]
+    clipping: Clipping
+    interpolation: Interpolation
+    is_limited: bool
+    is_double_sided: bool
+
+    @property
+    def has_color(self) -> bool:
+        """Whether there is more to draw than alpha."""
+        return self.color is not None
+
+    @property
+    def first_uniform(self) -> int:
+        """Of a face's sums; a silhouette has those of positions alone."""
+        return VARYINGS + 3 * self.shader.num_varyings if self.has_color else INVERSE_WS
+
+    @property
+    def num_sums(self) -> int:
+        """Of a face."""
+        return self.first_uniform + self.shader.num_uniforms
+
+
+class Numbers(NamedTuple):
+    """The numbers of the method; kernels get them, and the background, in one array."""
+
+    inverse_sigma: float  # 1 / NDC squared
+    reach: float  # NDC squared: where coverage is cut off
+    sharpness: float  # 1 / (gamma (far - near)), per unit of depth
+    near: float  # depth
+    far: float  # depth
+    start_depth: float  # of the background
+    least_share: float  # of a pixel: textures of faces that have less are not looked up on a CPU
+
+
+class Sizes(NamedTuple):
+    """Whole numbers; kernels get them in one array."""
+
+    height: int
+    width: int
+    tile_rows: int
+    tile_columns: int
+    num_faces: int  # of a view
+    resolution: int  # of face textures
+    # LANES on a CPU, 1 on a GPU; from an array, or LLVM unrolls the loop that it should vectorise
+    num_lanes: int
+    faces_per_task: int
+    tasks_per_view: int
+
+
+HEIGHT, WIDTH, NUM_LANES, TASKS_PER_VIEW = (
+    Sizes._fields.index(name) for name in ("height", "width", "num_lanes", "tasks_per_view")
+)
+
+
+class PixelArrays(NamedTuple):
+    """What is drawn, and what the gradient needs of it."""
+
+    image: ti.Ndarray  # (B, C + 1, H, W + LANES)
+    state: ti.Ndarray  # (B, planes, H, W + LANES), see KEPT_PLANE
+    faces: ti.Ndarray  # (B, planes, H, W + LANES), see FRONT_PLANE
+
+
+@ti.func
+def load_numbers(structure: ti.template(), numbers: ti.template(), sizes: ti.template()):
+    """`Numbers`, `Sizes` and background as one struct, on its way through a kernel's functions."""
+    first = ti.static(len(Numbers._fields))
+    channels = ti.static(range(structure.shader.num_channels))
+    return ti.Struct(
+        **{name: numbers[k] for k, name in ti.static(enumerate(Numbers._fields))},
+        **{name: sizes[k] for k, name in ti.static(enumerate(Sizes._fields))},
+        background=ti.Vector([numbers[first + channel] for channel in channels] + [0.0]),
+        inverse_shorter=1.0 / ti.cast(ti.min(sizes[HEIGHT], sizes[WIDTH]), float),
+    )
+
+
+@ti.func
+def locate_pixel(numbers: ti.template(), view: int, row: int, column: int, is_in_box: int):
+    """A pixel, its centre in NDC, and whether it lies in the box of the face that it meets."""
+    return ti.Struct(
+        view=view,
+        row=row,
+        column=column,
+        centre=pixel_centre(column, row, numbers.height, numbers.width, numbers.inverse_shorter),
+        is_in_box=is_in_box,
+    )
+
+
+@ti.func
+def tile_of(numbers: ti.template(), view: int, row: int, column: int) -> int:
+    """The tile of a pixel."""
+    return (view * numbers.tile_rows + row // TILE) * numbers.tile_columns + column // TILE
+
+
+@ti.func
+def load_face(
+    structure: ti.template(),
+    faces: ti.template(),
+    surface: ti.template(),
+    uniforms: ti.template(),
+    num_faces: int,
+    view: int,
+    index: int,
+):
+    """What all pixels of a face of a view share.
+
+    Returns:
+        A struct: `index`, `triangle`; `source`, the face of the mesh whose varyings and texture it
+        shows; its (3, K) `varyings`; the `uniforms` of the view.
+    """
+    i = view * num_faces + index
+    source = faces.boxes[i, SOURCE_FACE]
+    return ti.Struct(
+        index=index,
+        source=source,
+        triangle=load_triangle(faces.records, i),
+        varyings=load_corner_varyings(structure.shader, surface.varyings, view, source),
+        uniforms=uniforms,
+    )
+
+
+@ti.func
+def cover(
+    structure: ti.template(),
+    numbers: ti.template(),
+    triangle: ti.template(),
+    pixel: ti.template(),
+    weights: vec3,
+) -> float:
+    """D = sigmoid(delta d^2 / sigma), zero beyond the cut-off alone. SoftRas eq. 1."""
+    signed = structure.distance.signed(pixel.centre, triangle, weights)
+    is_near = pixel.is_in_box & (signed > -numbers.reach)
+    coverage = sigmoid(signed * numbers.inverse_sigma)
+    return ti.select(is_near, ti.max(coverage, SMALLEST_COVERAGE), 0.0)
+
+
+@ti.func
+def visible(
+    structure: ti.template(),
+    numbers: ti.template(),
+    triangle: ti.template(),
+    coverage: float,
+    depth: float,
+) -> float:
+    """The coverage that counts for colour: between near and far, and facing the camera."""
+    is_seen = (depth >= numbers.near) & (depth <= numbers.far)
+    if ti.static(not structure.is_double_sided):
+        is_seen &= triangle.inverse_area > 0.0
+    return ti.select(is_seen, coverage, 0.0)
+
+
+@ti.func
+def meet(
+    structure: ti.template(),
+    numbers: ti.template(),
+    face: ti.template(),
+    pixel: ti.template(),
+    limit_depth: float,
+    limit_face: int,
+):
+    """The fragment of a face at a pixel; of the face, `index` and `triangle` are used.
+
+    Returns:
+        A struct: barycentric `weights` of the pixel, those of the point on the face (`clipped`),
+        the `point` by `Interpolation.place`, the `coverage` that counts for alpha, and `seen`, the
+        one that counts for colour.
+    """
+    triangle = face.triangle
+    weights = barycentric(pixel.centre, triangle)
+    clipped = structure.clipping.clip(weights)
+    point = structure.interpolation.place(clipped, triangle)
+    coverage = cover(structure, numbers, triangle, pixel, weights)
+    seen = coverage
+    if ti.static(structure.is_limited):
+        is_kept = point.depth < limit_depth * (1.0 - SAME_DEPTH)
+        is_kept |= (point.depth <= limit_depth * (1.0 + SAME_DEPTH)) & (face.index <= limit_face)
+        is_kept &= point.depth >= 0.0
+        if ti.static(not structure.is_double_sided):
+            is_kept &= triangle.inverse_area > 0.0
+        coverage = ti.select(is_kept, coverage, 0.0)
+        seen = coverage
+    else:
+        seen = visible(structure, numbers, triangle, coverage, point.depth)
+    return ti.Struct(weights=weights, clipped=clipped, point=point, coverage=coverage, seen=seen)
+
+
+class Pixels(NamedTuple):
+    """What pixels keep while faces come, a local vector each with an entry for each pixel."""
+
+    kept: object  # alpha's number
+    nearest: object  # depth
+    total: object  # sum of weights
+    front: object  # face
+    mixed: list  # weighted sum of each channel
+    limits: list  # depth and face of the last face that counts, of structures that are limited
+
+
+@ti.func
+def weigh(
+    structure: ti.template(),
+    numbers: ti.template(),
+    face: ti.template(),
+    pixel: ti.template(),
+    pixels: ti.template(),
+    lane: int,
+):
+    """One face meets one pixel, all but its colour: changes entry `lane` of `pixels`.
+
+    Returns:
+        A struct: what was mixed so far is multiplied by `keep`, the face adds `gain` times its
+        colour at the point with the weights `used`.
+    """
+    limit_depth, limit_face = NO_LIMIT, 0
+    if ti.static(structure.is_limited):
+        limit_depth, limit_face = pixels.limits[0][lane], pixels.limits[1][lane]
+    fragment = meet(structure, numbers, face, pixel, limit_depth, limit_face)
+    pixels.kept[lane] = structure.alpha.add(pixels.kept[lane], fragment.coverage)
+    keep, gain = 1.0, 0.0
+    if ti.static(structure.has_color):
+        keep, gain, nearest, front = structure.color.meet(
+            fragment.seen,
+            fragment.weights.min() >= 0.0,
+            fragment.point.depth,
+            face.index,
+            pixels.nearest[lane],
+            pixels.front[lane],
+            numbers.sharpness,
+        )
+        pixels.nearest[lane] = nearest
+        pixels.front[lane] = front
+        pixels.total[lane] = pixels.total[lane] * keep + gain
+    return ti.Struct(keep=keep, gain=gain, used=fragment.point.used)
+
+
+@ti.func
+def mix(
+    structure: ti.template(),
+    keep: float,
+    gain: float,
+    color: ti.template(),
+    pixels: ti.template(),
+    lane: int,
+):
+    """Adds the colour of a face that was weighed to entry `lane` of `pixels`."""
+    for channel in ti.static(range(structure.shader.num_channels)):
+        mixed = pixels.mixed[channel][lane]
+        pixels.mixed[channel][lane] = mixed * keep + gain * color[channel]
+
+
+@ti.func
+def blend(
+    structure: ti.template(),
+    numbers: ti.template(),
+    face: ti.template(),
+    pixel: ti.template(),
+    textures: ti.template(),
+    pixels: ti.template(),
+    lane: int,
+):
+    """One face meets one pixel: changes entry `lane` of `pixels`."""
+    weighed = weigh(structure, numbers, face, pixel, pixels, lane)
+    if ti.static(structure.has_color):
+        varyings = interpolate(structure.shader, weighed.used, face.varyings)
+        samples = look_up(
+            structure.shader, textures, pixel.view, face.source, weighed.used, numbers.resolution
+        )
+        color = shade(structure.shader, varyings, samples, face.uniforms)
+        mix(structure, weighed.keep, weighed.gain, color, pixels, lane)
+
+
+@ti.func
+def store_pixel(
+    structure: ti.template(),
+    numbers: ti.template(),
+    view: int,
+    row: int,
+    column: int,
+    pixels: ti.template(),
+    lane: int,
+    planes: ti.template(),
+):
+    """Writes entry `lane` of `pixels` to the image, and what the gradient needs of it."""
+    channels = ti.static(structure.shader.num_channels)
+    kept = pixels.kept[lane]
+    planes.image[view, channels, row, column] = structure.alpha.resolve(kept, numbers.num_faces)
+    planes.state[view, KEPT_PLANE, row, column] = kept
+    if ti.static(structure.has_color):
+        lifted = 0.0  # what the background's weight lacks to its floor
+        if ti.static(structure.color.background_floor > 0.0):
+            fade = exp((pixels.nearest[lane] - numbers.start_depth) * numbers.sharpness)
+            lifted = ti.max(structure.color.background_floor - fade, 0.0)
+        inverse_total = 1.0 / (pixels.total[lane] + lifted)
+        planes.state[view, TOTAL_PLANE, row, column] = inverse_total
+        planes.state[view, NEAREST_PLANE, row, column] = pixels.nearest[lane]
+        planes.faces[view, FRONT_PLANE, row, column] = pixels.front[lane]
+        for channel in ti.static(range(channels)):
+            mixed = pixels.mixed[channel][lane] + lifted * numbers.background[channel]
+            planes.image[view, channel, row, column] = mixed * inverse_total
+
+
+@ti.func
+def load_grad_pixel(structure: ti.template(), grad_image: ti.template(), pixel: ti.template()):
+    """(C + 1,) the gradient that comes in at a pixel."""
+    channels = ti.static(range(structure.shader.num_channels + 1))
+    return ti.Vector([grad_image[pixel.view, c, pixel.row, pixel.column] for c in channels])
+
+
+@ti.func
+def meet_again(
+    structure: ti.template(),
+    numbers: ti.template(),
+    face: ti.template(),
+    pixel: ti.template(),
+    planes: ti.template(),
+):
+    """The fragment of a face at a pixel that is drawn."""
+    limit_depth, limit_face = NO_LIMIT, 0
+    if ti.static(structure.is_limited):
+        limit_depth = planes.state[pixel.view, LIMIT_PLANE, pixel.row, pixel.column]
+        limit_face = planes.faces[pixel.view, LIMIT_FACE_PLANE, pixel.row, pixel.column]
+    return meet(structure, numbers, face, pixel, limit_depth, limit_face)
+
+
+@ti.func
+def share_of(
+    structure: ti.template(),
+    numbers: ti.template(),
+    face: ti.template(),
+    pixel: ti.template(),
+    planes: ti.template(),
+    fragment: ti.template(),
+) -> float:
+    """w, what a fragment's colour has of a pixel that is drawn."""
+    view, row, column = pixel.view, pixel.row, pixel.column
+    return structure.color.weight(
+        fragment.seen,
+        fragment.point.depth,
+        face.index,
+        planes.state[view, NEAREST_PLANE, row, column],
+        planes.faces[view, FRONT_PLANE, row, column],
+        planes.state[view, TOTAL_PLANE, row, column],
+        numbers.sharpness,
+    )
+
+
+@ti.func
+def pull_back_fragment(
+    structure: ti.template(),
+    numbers: ti.template(),
+    face: ti.template(),
+    pixel: ti.template(),
+    planes: ti.template(),
+    grad_pixel: ti.template(),
+    textures: ti.template(),
+    sums: ti.template(),
+    lane: int,
+):
+    """The adjoint of a face's way into a pixel: adds to entry `lane` of `sums`.
+
+    With x = delta d^2 / sigma, G the gradient at the colour I, s = w (C - I) . G:
+    the gradient is dA/dx G_alpha + s (1 - D) at x, -s / (gamma (far - near)) at the depth
+    and w G at the colour C. No division by D or 1 - D.
+
+    Returns:
+        A struct: the `share` w, the weights `used` of the point on the face, and the gradient at
+        the `samples` of its texture there.
+    """
+    fragment = meet_again(structure, numbers, face, pixel, planes)
+    weights, used = fragment.weights, fragment.point.used
+    kept = planes.state[pixel.view, KEPT_PLANE, pixel.row, pixel.column]
+    slope = structure.alpha.slope(kept, fragment.coverage, numbers.num_faces)
+    grad_x = grad_pixel[structure.shader.num_channels] * slope
+    pull = vec2(0.0)
+    share = 0.0
+    grad_samples = no_samples(structure.shader)
+    if ti.static(structure.has_color):
+        share = share_of(structure, numbers, face, pixel, planes, fragment)
+        grads = pull_back_color(
+            structure.shader, numbers, face, pixel, planes, grad_pixel, textures, used, share
+        )
+        grad_samples = grads.samples
+        for k in ti.static(range(structure.shader.num_varyings)):
+            for corner in ti.static(range(3)):
+                entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
+                add(sums, entry, lane, grads.varyings[k] * used[corner])
+        for k in ti.static(range(structure.shader.num_uniforms)):
+            add(sums, structure.first_uniform + k, lane, grads.uniforms[k])
+        grad_depth = 0.0
+        if ti.static(structure.color.is_soft):
+            grad_x += grads.gain * (1.0 - fragment.coverage)
+            grad_depth = -grads.gain * numbers.sharpness
+        if ti.static(structure.color.background_floor > 0.0):
+            grad_depth += pull_back_floor(structure, numbers, face, pixel, planes, grad_pixel)
+        grad_clipped, grad_inverse_w, grad_depth_over_w = structure.interpolation.place_vjp(
+            fragment.clipped, face.triangle, fragment.point, grads.used, grad_depth
+        )
+        for corner in ti.static(range(3)):
+            add(sums, INVERSE_WS + corner, lane, grad_inverse_w[corner])
+            if ti.static(structure.color.is_soft):
+                add(sums, DEPTHS_OVER_W + corner, lane, grad_depth_over_w[corner])
+        pull = barycentric_vjp(face.triangle, structure.clipping.clip_vjp(weights, grad_clipped))
+    pulls = structure.distance.signed_vjp(
+        pixel.centre, face.triangle, weights, grad_x * numbers.inverse_sigma
+    )
+    for corner in ti.static(range(3)):
+        for axis in ti.static(range(2)):
+            at_corner = pulls[corner][axis] - weights[corner] * pull[axis]
+            add(sums, POSITIONS + 2 * corner + axis, lane, at_corner)
+    return ti.Struct(share=share, used=used, samples=grad_samples)
+
+
+@ti.func
+def add(sums: ti.template(), entry: ti.template(), lane: int, value: float):
+    """Adds to an entry of a lane."""
+    sums[entry][lane] = sums[entry][lane] + value
+
+
+@ti.func
+def pull_back_color(
+    shader: ti.template(),
+    numbers: ti.template(),
+    face: ti.template(),
+    pixel: ti.template(),
+    planes: ti.template(),
+    grad_pixel: ti.template(),
+    textures: ti.template(),
+    used: vec3,
+    share: float,
+):
+    """The adjoint of the colour of a fragment that has the `share` w of a pixel.
+
+    Returns:
+        A struct: `gain`, w (C - I) . G; the gradients at the `varyings`, `samples` and `uniforms`
+        at the point with the weights `used`, and at these.
+    """
+    varyings = interpolate(shader, used, face.varyings)
+    samples = look_up(shader, textures, pixel.view, face.source, used, numbers.resolution)
+    color = shade(shader, varyings, samples, face.uniforms)
+    grad_color = ti.Vector([0.0 for _ in ti.static(range(shader.num_channels))])
+    gain = 0.0
+    for channel in ti.static(range(shader.num_channels)):
+        grad_color[channel] = share * grad_pixel[channel]
+        mixed = planes.image[pixel.view, channel, pixel.row, pixel.column]
+        gain += grad_color[channel] * (color[channel] - mixed)
+    grads = shade_vjp(shader, varyings, samples, face.uniforms, grad_color)
+    grad_used = vec3(0.0)
+    for k in ti.static(range(shader.num_varyings)):
+        for corner in ti.static(range(3)):
+            grad_used[corner] += grads.varyings[k] * face.varyings[corner, k]
+    if ti.static(shader.has_slopes):
+        slopes = look_up_slopes(shader, textures, pixel.view, face.source, used, numbers.resolution)
+        for channel in ti.static(range(shader.num_samples)):
+            for corner in ti.static(range(3)):
+                grad_used[corner] += grads.samples[channel] * slopes[channel, corner]
+    return ti.Struct(
+        gain=gain,
+        varyings=grads.varyings,
+        samples=grads.samples,
+        uniforms=grads.uniforms,
+        used=grad_used,
+    )
+
+
+@ti.func
+def pull_back_floor(
+    structure: ti.template(),
+    numbers: ti.template(),
+    face: ti.template(),
+    pixel: ti.template(),
+    planes: ti.template(),
+    grad_pixel: ti.template(),
+) -> float:
+    """What the front face's depth gets where the background's weight w_b is at its floor.
+
+    The floor is relative to the front face, whose depth also moves w_b against all others:
+    -w_b (C_b - I) . G / (gamma (far - near)).
+    """
+    view, row, column = pixel.view, pixel.row, pixel.column
+    floor = ti.static(structure.color.background_floor)
+    nearest = planes.state[view, NEAREST_PLANE, row, column]
+    fade = exp((nearest - numbers.start_depth) * numbers.sharpness)
+    is_front = (planes.faces[view, FRONT_PLANE, row, column] == face.index) & (fade < floor)
+    gain = 0.0
+    for channel in ti.static(range(structure.shader.num_channels)):
+        mixed = planes.image[view, channel, row, column]
+        gain += grad_pixel[channel] * (numbers.background[channel] - mixed)
+    share = floor * planes.state[view, TOTAL_PLANE, row, column]
+    return ti.select(is_front, -gain * share * numbers.sharpness, 0.0)
+
+
+@ti.func
+def pull_back_corner(
+    structure: ti.template(),
+    records: ti.template(),
+    i: int,
+    corner: ti.template(),
+    num_components: int,
+    totals: ti.template(),
+):
+    """The gradient at a corner's components from the `totals` of a face's sums."""
+    grad_inverse_w, grad_depth_over_w = 0.0, 0.0
+    if ti.static(structure.has_color):
+        grad_inverse_w = totals[INVERSE_WS + corner]
+        grad_depth_over_w = totals[DEPTHS_OVER_W + corner]
+    grad_position = vec2(totals[POSITIONS + 2 * corner], totals[POSITIONS + 2 * corner + 1])
+    return clip_corner_vjp(
+        records, i, corner, num_components, grad_position, grad_inverse_w, grad_depth_over_w
+    )

@@ -1,0 +1,181 @@
+"""The Taichi runtime: what the package asks of it beyond its public interface.
+
+Every use of a private name of Taichi stands here, with its reason; pyproject.toml bounds the
+versions that these were tried with.
+"""
+
+import atexit
+import weakref
+
+import numpy as np
+import taichi as ti
+from taichi._snode.fields_builder import FieldsBuilder
+from taichi.ad._ad import clear_all_gradients
+from taichi.lang import impl, snode
+from taichi.lang.enums import AutodiffMode, SNodeGradType
+
+# Taichi writes its compilation cache when a program ends, and at the interpreter's exit it may
+# outlive everything: without this the next start compiles all kernels again
+atexit.register(ti.reset)
+
+CPU_BLOCK = 512  # Taichi runs this many neighbouring iterations of a CPU loop on one thread
+
+
+def require_taichi() -> None:
+    """Raises a RuntimeError that says what to do when `ti.init` was not called."""
+    if impl.get_runtime().prog is None:
+        raise RuntimeError(
+            "Taichi is not initialised: call ti.init(arch=ti.cpu), or ti.gpu, "
+            "before using taichi_softras"
+        )
+
+
+def current_runtime() -> weakref.ref:
+    """The running Taichi program; equal to a later one only if `ti.init` was not called between.
+
+    A weak reference: a program that outlives `ti.reset` takes its successor down with it.
+    """
+    require_taichi()
+    return weakref.ref(impl.get_runtime().prog)
+
+
+def is_cpu() -> bool:
+    """Whether kernels run on the CPU, where a task should own many pixels, not one."""
+    return impl.current_cfg().arch in (ti.x64, ti.arm64)
+
+
+def task_block() -> int:
+    """How many iterations of a loop make a task: `if i % block == 0` begins one.
+
+    On a CPU Taichi gives `CPU_BLOCK` neighbouring iterations to one thread, so that tasks which
+    are long but few must be spread over as many.
+    """
+    return CPU_BLOCK if is_cpu() else 1
+
+
+def is_double() -> bool:
+    """Whether `float` in kernels has 64 bits, as `ti.init(default_fp=...)` says."""
+    return impl.current_cfg().default_fp == ti.f64
+
+
+def default_numpy_float() -> type:
+    """np.float32 or np.float64, as `float` in kernels."""
+    require_taichi()
+    return np.float64 if is_double() else np.float32
+
+
+def recording_tape() -> object:
+    """The `ti.ad.Tape` that records what is called now, or None."""
+    runtime = impl.get_runtime()
+    return None if runtime.grad_replaced else runtime.target_tape
+
+
+def is_in_tape() -> bool:
+    """Whether a `ti.ad.Tape` is open."""
+    return impl.get_runtime().target_tape is not None
+
+
+def has_gradient(field: ti.Field) -> bool:
+    """Whether `field.grad` is placed."""
+    return field.snode.ptr.has_adjoint()
+
+
+def has_dual(field: ti.Field) -> bool:
+    """Whether `field.dual`, the tangent of forward mode, is placed."""
+    return field.snode.ptr.has_dual()
+
+
+# Field trees -------------------------------------------------------------------------------------
+
+_hidden_trees = weakref.WeakKeyDictionary()  # of each program: ids of trees that nobody holds
+
+
+def num_trees() -> int:
+    """How many field trees the program has."""
+    return impl.get_runtime().prog.get_snode_tree_size()
+
+
+def hidden_trees() -> set:
+    """Ids of the trees that tapes must not clear: their fields are held by nobody."""
+    return _hidden_trees.setdefault(impl.get_runtime().prog, set())
+
+
+def _visible_roots(_cls) -> list:
+    hidden = hidden_trees()
+    prog = impl.get_runtime().prog
+    return [snode.SNode(prog.get_snode_root(i)) for i in range(num_trees()) if i not in hidden]
+
+
+# A tape clears the gradients of what this returns. Taichi frees no field: without this every mesh
+# that was dropped would slow every later tape
+FieldsBuilder._finalized_roots = classmethod(_visible_roots)
+
+
+class quick_compilation:  # noqa: N801, a context manager
+    """Within it kernels compile in half the time, and run their loops on one thread (TAICHI: CPU).
+
+    For the small kernels of one scene. What is compiled already stays as it is.
+    """
+
+    def __enter__(self):
+        self._before = impl.current_cfg().make_cpu_multithreading_loop
+        impl.current_cfg().make_cpu_multithreading_loop = False
+
+    def __exit__(self, *_):
+        impl.current_cfg().make_cpu_multithreading_loop = self._before
+
+
+class lean_compilation:  # noqa: N801, a context manager
+    """Within it kernels compile without Taichi's own search for stores that loads read.
+
+    It takes more than half of the time that long kernels compile, and LLVM and the drivers of GPUs
+    do the same again: what is compiled runs as fast, but for small loops, a twentieth slower.
+    Never for kernels that Taichi differentiates: some gradients are wrong without it. What is
+    compiled already stays as it is.
+    """
+
+    def __enter__(self):
+        self._before = impl.current_cfg().cfg_optimization
+        impl.current_cfg().cfg_optimization = False
+
+    def __exit__(self, *_):
+        impl.current_cfg().cfg_optimization = self._before
+
+
+# Forward mode, for kernels of users ---------------------------------------------------------------
+
+
+class ForwardMode:
+    """Within it kernels also compute `dual` of what they write, from `dual` of what they read.
+
+    As `ti.ad.FwdMode`, which refuses vectors and matrices: the derivatives of local ones are
+    wrong in Taichi 1.7, unless kernels are compiled with all of them taken apart.
+    """
+
+    def __enter__(self):
+        impl.get_runtime().materialize()
+        self._modes = []
+        self._is_taken_apart = impl.current_cfg().force_scalarize_matrix
+        impl.current_cfg().force_scalarize_matrix = True
+        impl.get_runtime().fwd_mode_manager = self
+
+    def __exit__(self, *_):
+        impl.get_runtime().fwd_mode_manager = None
+        impl.current_cfg().force_scalarize_matrix = self._is_taken_apart
+        for kernel, mode in self._modes:
+            kernel.autodiff_mode = mode
+
+    def insert(self, kernel) -> None:
+        """Called by Taichi before it runs a kernel."""
+        self._modes.insert(0, (kernel, kernel.autodiff_mode))
+        kernel.autodiff_mode = AutodiffMode.FORWARD
+
+
+def clear_gradients() -> None:
+    """Sets `grad` of all fields to zero, as a tape does when it opens."""
+    clear_all_gradients(SNodeGradType.ADJOINT)
+
+
+def clear_duals() -> None:
+    """Sets `dual` of all fields to zero."""
+    clear_all_gradients(SNodeGradType.DUAL)

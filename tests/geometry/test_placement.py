@@ -1,0 +1,354 @@
+"""A scene is placed as its NumPy twin places it, in value, gradient and tangent.
+
+All kinds of cameras, lights and colours are one compiled kernel, so cases are cheap. Cameras
+differ in pose and projection: a wrong index of a camera fails.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import taichi as ti
+
+from taichi_softras.geometry.scene_arrays import (
+    CAMERA_SIZE,
+    CUBES,
+    DIRECTIONAL,
+    HARMONICS,
+    LIT_FACES,
+    LIT_VERTICES,
+    LOOK_AT,
+    NOTHING,
+    PARALLEL,
+    PERSPECTIVE,
+    POSE_MATRIX,
+    PROJECTION_MATRIX,
+    PROJECTION_START,
+    TEXELS,
+    VERTEX_COLORS,
+    Layout,
+    Placed,
+    SceneArrays,
+    SceneNumbers,
+    Tables,
+    Views,
+)
+from taichi_softras.placement import (
+    allocate_grad_tables,
+    allocate_placement,
+    place_scene,
+    place_scene_backward,
+    place_scene_tangent,
+)
+from taichi_softras.scene import primitives
+from taichi_softras.workspace import Workspace
+from tests import tolerances
+from tests.reference.placement import place
+
+STEP = 1e-6
+POLE_RIGHT = slice(9, 12)  # of a camera's numbers: constant
+
+
+class Case(NamedTuple):
+    """A scene, and how many views its passes draw."""
+
+    layout: Layout
+    passes: tuple  # (first view, number of views) of each
+    num_cameras: int
+    num_frames: int
+    channels: int = 3
+
+
+CASES = {
+    "flat": Case(
+        Layout(LOOK_AT, PERSPECTIVE, DIRECTIONAL, 2, LIT_FACES, VERTEX_COLORS, 1, 3),
+        passes=((0, 3),),
+        num_cameras=3,
+        num_frames=1,
+    ),
+    "flat_attributes": Case(
+        Layout(LOOK_AT, PARALLEL, DIRECTIONAL, 1, LIT_FACES, VERTEX_COLORS, 1, 10, 3, 6, 9),
+        passes=((0, 2), (1, 2)),
+        num_cameras=3,
+        num_frames=1,
+    ),
+    "gouraud_moving": Case(
+        Layout(LOOK_AT, PERSPECTIVE, HARMONICS, 0, LIT_VERTICES, VERTEX_COLORS, 1, 10, 3, 7, 6),
+        passes=((0, 2), (1, 2)),
+        num_cameras=1,
+        num_frames=3,
+    ),
+    "gouraud_texels": Case(
+        Layout(POSE_MATRIX, PROJECTION_MATRIX, DIRECTIONAL, 2, LIT_VERTICES, TEXELS, 2),
+        passes=((0, 2), (2, 2)),
+        num_cameras=4,
+        num_frames=4,
+    ),
+    "gouraud_cubes": Case(
+        Layout(POSE_MATRIX, PARALLEL, HARMONICS, 0, LIT_VERTICES, CUBES, 3, 4, -1, 1, 0),
+        passes=((0, 2),),
+        num_cameras=2,
+        num_frames=1,
+    ),
+    "flat_cubes": Case(
+        Layout(LOOK_AT, PROJECTION_MATRIX, HARMONICS, 0, LIT_FACES, CUBES, 2, 3, 0),
+        passes=((1, 2), (0, 1)),
+        num_cameras=3,
+        num_frames=3,
+    ),
+    "unlit": Case(
+        Layout(POSE_MATRIX, PERSPECTIVE, colors=VERTEX_COLORS, num_varyings=5),
+        passes=((0, 1), (1, 1)),
+        num_cameras=1,
+        num_frames=2,
+        channels=5,
+    ),
+    "unlit_texels": Case(
+        Layout(LOOK_AT, PERSPECTIVE, colors=TEXELS, resolution=2),
+        passes=((0, 2),),
+        num_cameras=2,
+        num_frames=1,
+        channels=4,
+    ),
+    "silhouette": Case(
+        Layout(LOOK_AT, PARALLEL),
+        passes=((0, 2),),
+        num_cameras=2,
+        num_frames=2,
+    ),
+}
+
+
+def camera_numbers(generator, layout, camera):
+    """One camera's row of uniforms; the second one looks along up, where it has an up."""
+    numbers = np.zeros(CAMERA_SIZE)
+    if layout.pose == LOOK_AT:
+        target, up = generator.uniform(-0.3, 0.3, (2, 3)) + [[0, 0, 0], [0, 1, 0]]
+        direction = up if camera == 1 else generator.normal(size=3)
+        eye = target + 3 * direction / np.linalg.norm(direction)
+        numbers[:12] = np.concatenate([eye, target, up, [1, 0, 0]])
+    else:
+        matrix = np.eye(4)
+        matrix[:3] += generator.uniform(-0.2, 0.2, (3, 4)) - [[0] * 4, [0] * 4, [0, 0, 0, 3]]
+        numbers[:16] = matrix.ravel()
+    if layout.projection == PROJECTION_MATRIX:
+        numbers[PROJECTION_START:] = generator.normal(size=16)
+    elif layout.projection == PERSPECTIVE:
+        numbers[PROJECTION_START] = 40 + 15 * camera
+    else:
+        numbers[PROJECTION_START] = 1.5 + 0.7 * camera
+    return numbers
+
+
+def make_scene(case):
+    """Arrays of double precision by name, and faces: a torus without symmetries."""
+    generator = np.random.default_rng(2)
+    layout = case.layout
+    vertices, faces = primitives.torus(major_segments=4, minor_segments=3)
+    shape = (case.num_frames, *vertices.shape)
+    cameras = [camera_numbers(generator, layout, k) for k in range(case.num_cameras)]
+    num_lights = {DIRECTIONAL: 3 + 6 * layout.num_lights, HARMONICS: 27}[layout.light]
+    lights = generator.normal(size=num_lights if layout.lit else 0)
+    owners, entries = len(vertices), 1
+    if layout.colors > VERTEX_COLORS:
+        axes = {TEXELS: 2, CUBES: 3}[layout.colors]
+        owners, entries = len(faces), layout.resolution**axes
+    scene = {
+        "vertices": vertices + generator.uniform(-0.1, 0.1, shape),
+        "albedo": generator.uniform(size=(owners, entries, case.channels)),
+        "uniforms": np.concatenate([*cameras, lights]),
+    }
+    return scene, np.asarray(faces)
+
+
+def to_array(values, dtype=float):
+    values = np.asarray(values)
+    array = ti.ndarray(dtype, values.shape)
+    numpy_float = {ti.f32: np.float32, ti.f64: np.float64}[ti.lang.impl.current_cfg().default_fp]
+    array.from_numpy(np.ascontiguousarray(values, np.int32 if dtype is int else numpy_float))
+    return array
+
+
+def scene_arrays(scene, faces, layout):
+    num_vertices = scene["vertices"].shape[1]
+    starts = np.cumsum([0, *np.bincount(faces.ravel(), minlength=num_vertices)])
+    return SceneArrays(
+        to_array(scene["vertices"]),
+        to_array(faces, int),
+        to_array(starts, int),
+        to_array(np.argsort(faces.ravel(), kind="stable"), int),
+        to_array(scene["albedo"]),
+        to_array(scene["uniforms"]),
+        layout.array(),
+    )
+
+
+def place_with_twin(scene, faces, case, views, num_views, shapes):
+    """The twin's arrays, in the shapes of the kernels: of views that are alike the first."""
+    every_view = place(scene, faces, case.layout, views, num_views, case.num_cameras)
+    return [values[: shape[0]] for values, shape in zip(every_view, shapes)]
+
+
+def used(case):
+    """Which of corners, varyings and textures the case has."""
+    layout = case.layout
+    return [True, layout.num_varyings > 0, layout.colors > VERTEX_COLORS]
+
+
+def relative_error(values, expected):
+    return np.abs(values - expected).max() / np.abs(expected).max()
+
+
+class Pass:
+    """Places the views of one pass; what it needs to go on from there."""
+
+    def __init__(self, case, arrays, workspace, first, num_views):
+        self.case, self.arrays, self.workspace = case, arrays, workspace
+        self.views, self.num_views = Views(first, 1.5, 1.0), num_views
+        self.tables, self.placed = allocate_placement(
+            workspace, arrays, case.layout, case.num_cameras, num_views
+        )
+        self.shapes = [array.shape for array in self.placed]
+        place_scene(*arrays, *self.views, *self.tables, *self.placed)
+
+    def twin(self, scene, faces):
+        """Of views that are alike the first; None for what the case does not have."""
+        layout = self.case.layout
+        is_used = [True, layout.num_varyings > 0, layout.colors > VERTEX_COLORS]
+        every_view = place(scene, faces, layout, self.views, self.num_views, self.case.num_cameras)
+        return [
+            values[: shape[0]] if used else None
+            for values, shape, used in zip(every_view, self.shapes, is_used)
+        ]
+
+    def pull_back(self, is_first, cotangents, grad_scene):
+        grad_placed = Placed(*[to_array(values) for values in cotangents])
+        grad_tables = allocate_grad_tables(self.workspace, self.arrays, self.tables, self.placed)
+        place_scene_backward(
+            *self.arrays,
+            *self.views,
+            is_first,
+            *self.tables,
+            *grad_placed,
+            *grad_tables,
+            *grad_scene,
+        )
+
+    def push_forward(self, directions):
+        """Arrays (P, ...) of the placed arrays' tangents, of scenes that move in P directions."""
+        stacked = Placed(*[to_array(np.zeros((len(directions), *shape))) for shape in self.shapes])
+        moved_tables = Tables(*[to_array(np.zeros(table.shape)) for table in self.tables])
+        for slot, direction in enumerate(directions):
+            moved_scene = SceneNumbers(*[to_array(direction[name]) for name in direction])
+            place_scene_tangent(
+                *self.arrays,
+                *self.views,
+                *self.tables,
+                *moved_scene,
+                *moved_tables,
+                slot,
+                *stacked,
+            )
+        return [array.to_numpy() for array in stacked]
+
+
+def check_values(run, scene, faces, tolerance):
+    for name, array, expected in zip(Placed._fields, run.placed, run.twin(scene, faces)):
+        if expected is not None:
+            error = relative_error(array.to_numpy(), expected)
+            assert error < tolerance, f"{name}: relative error {error:.1e}"
+
+
+def check_tangents(run, scene, faces, generator, tolerance):
+    directions = []
+    for _ in range(2):
+        direction = {name: generator.normal(size=values.shape) for name, values in scene.items()}
+        hold_pole_right(run.case, direction["uniforms"])
+        directions.append(direction)
+    stacked = run.push_forward(directions)
+    for slot, direction in enumerate(directions):
+        twins = [
+            run.twin({name: scene[name] + step * direction[name] for name in scene}, faces)
+            for step in (STEP, -STEP)
+        ]
+        for name, values, later, earlier in zip(Placed._fields, stacked, *twins):
+            if later is not None:
+                error = relative_error(values[slot], (later - earlier) / (2 * STEP))
+                print(f"tangent of {name}: largest relative error {error:.1e}")
+                assert error < tolerance, f"tangent of {name}: relative error {error:.1e}"
+
+
+def hold_pole_right(case, numbers):
+    """Clears what is a constant of the cameras."""
+    if case.layout.pose == LOOK_AT:
+        for camera in range(case.num_cameras):
+            numbers[CAMERA_SIZE * camera :][POLE_RIGHT] = 0
+
+
+def differentiate(loss, scene, name):
+    gradient = np.zeros_like(scene[name])
+    for index in np.ndindex(gradient.shape):
+        sums = []
+        for step in (STEP, -STEP):
+            moved = scene[name].copy()
+            moved[index] += step
+            sums.append(loss({**scene, name: moved}))
+        gradient[index] = (sums[0] - sums[1]) / (2 * STEP)
+    return gradient
+
+
+def check_placement(case, value_tolerance, slope_tolerance):
+    """Values and tangents of every pass, and gradients summed over them."""
+    scene, faces = make_scene(case)
+    arrays, workspace = scene_arrays(scene, faces, case.layout), Workspace()
+    generator = np.random.default_rng(0)
+    grad_scene = SceneNumbers(*[to_array(np.full_like(scene[name], np.nan)) for name in scene])
+    runs = []
+    for index, (first, num_views) in enumerate(case.passes):
+        run = Pass(case, arrays, workspace, first, num_views)
+        check_values(run, scene, faces, value_tolerance)
+        check_tangents(run, scene, faces, generator, slope_tolerance)
+        cotangents = [generator.normal(size=shape) for shape in run.shapes]
+        run.pull_back(int(index == 0), cotangents, grad_scene)
+        runs.append((run, cotangents))
+
+    def loss(scene):
+        return sum(
+            (values * cotangent).sum()
+            for run, cotangents in runs
+            for values, cotangent in zip(run.twin(scene, faces), cotangents)
+            if values is not None
+        )
+
+    for name, array in zip(scene, grad_scene):
+        if name == "albedo" and case.layout.colors == NOTHING:
+            continue
+        expected, gradient = differentiate(loss, scene, name), array.to_numpy()
+        if name == "uniforms":
+            hold_pole_right(case, expected)
+        for part in parts(case) if name == "uniforms" else [slice(None)]:
+            error = relative_error(gradient[part], expected[part])
+            print(f"gradient of {name}: largest relative error {error:.1e}")
+            assert error < slope_tolerance, f"gradient of {name}: relative error {error:.1e}"
+
+
+def parts(case):
+    """Of the uniforms: numbers of a kind are about as large as each other."""
+    for camera in range(case.num_cameras):
+        start = CAMERA_SIZE * camera
+        yield slice(start, start + PROJECTION_START)
+        yield slice(start + PROJECTION_START, start + CAMERA_SIZE)
+    if case.layout.lit != NOTHING:
+        yield slice(CAMERA_SIZE * case.num_cameras, None)
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("case", CASES)
+def test_values_and_derivatives_in_double_precision(backend, case):
+    check_placement(CASES[case], tolerances.TWIN_DOUBLE, tolerances.FINITE_DIFFERENCE_RELATIVE)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_values_and_derivatives_in_single_precision(backend, case):
+    tolerance = tolerances.SINGLE_PRECISION_RELATIVE
+    check_placement(CASES[case], tolerance, tolerance)

@@ -1,0 +1,140 @@
+"""The placement of a scene in NumPy, double precision: what `taichi_softras.placement` computes."""
+
+import numpy as np
+
+from taichi_softras.geometry.scene_arrays import (
+    CAMERA_SIZE,
+    HARMONICS,
+    LIT_FACES,
+    LIT_VERTICES,
+    LOOK_AT,
+    NOTHING,
+    PARALLEL,
+    PERSPECTIVE,
+    PROJECTION_START,
+    TEXELS,
+    VERTEX_COLORS,
+)
+from taichi_softras.io.meshes import texel_barycentrics
+
+
+def unit(vectors):
+    """Zero vectors stay zero."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(lengths > 1e-15, lengths, np.inf)
+
+
+def look_at(eye, target, up, pole_right):
+    """Rows right, above, forward."""
+    forward = unit(target - eye)
+    side = np.cross(forward, unit(up))
+    if side @ side < 1e-10:
+        side = pole_right - forward * (forward @ pole_right)
+    right = unit(side)
+    return np.stack([right, np.cross(right, forward), forward])
+
+
+def view_from_world(numbers, pose):
+    if pose != LOOK_AT:
+        return np.concatenate([numbers[:12].reshape(3, 4), [[0, 0, 0, 1]]])
+    eye, target, up, pole_right = numbers[:12].reshape(4, 3)
+    matrix = np.eye(4)
+    matrix[:3, :3] = look_at(eye, target, up, pole_right) * [[1], [1], [-1]]
+    matrix[:3, 3] = -matrix[:3, :3] @ eye
+    return matrix
+
+
+def clip_from_view(numbers, projection, aspect):
+    number = numbers[PROJECTION_START]
+    if projection == PERSPECTIVE:
+        scale = 1 / np.tan(np.radians(number) / 2)
+        return np.array([[scale / aspect, 0, 0, 0], [0, scale, 0, 0], [0] * 4, [0, 0, -1, 0]])
+    if projection == PARALLEL:
+        scale = 2 / number
+        return np.array([[scale / aspect, 0, 0, 0], [0, scale, 0, 0], [0] * 4, [0, 0, 0, 1]])
+    return numbers[PROJECTION_START:].reshape(4, 4)
+
+
+def matrix_of(numbers, layout, views):
+    """Rows x_clip, y_clip, depth, w_clip of one camera."""
+    to_view = view_from_world(numbers, layout.pose)
+    aspect = views.ndc_from_clip_x / views.ndc_from_clip_y
+    to_clip = clip_from_view(numbers, layout.projection, aspect) @ to_view
+    scaled = np.array([views.ndc_from_clip_x, views.ndc_from_clip_y]) * to_clip[:2].T
+    return np.stack([*scaled.T, -to_view[2], to_clip[3]])
+
+
+def harmonics(normals):
+    """Ramamoorthi & Hanrahan 2001, equations 3 and 12, over pi."""
+    x, y, z = np.moveaxis(normals, -1, 0)
+    basis = [  # of 0.282095, 0.488603, 1.092548, 0.315392 and 0.546274 in the paper
+        np.full_like(x, 0.5 / np.sqrt(np.pi)),
+        *(np.sqrt(0.75 / np.pi) * 2 / 3 * np.stack([y, z, x])),
+        *(np.sqrt(3.75 / np.pi) / 4 * np.stack([x * y, y * z])),
+        0.25 * np.sqrt(5 / np.pi) / 4 * (3 * z * z - 1),
+        np.sqrt(3.75 / np.pi) / 4 * x * z,
+        0.5 * np.sqrt(3.75 / np.pi) / 4 * (x * x - y * y),
+    ]
+    return np.stack(basis, axis=-1)
+
+
+def reflect(normals, numbers, kind):
+    """The light of unit normals (..., 3)."""
+    if kind == HARMONICS:
+        return harmonics(normals) @ numbers.reshape(9, 3)
+    lights = numbers[3:].reshape(-1, 6)
+    return numbers[:3] + np.maximum(normals @ unit(lights[:, :3]).T, 0) @ lights[:, 3:]
+
+
+def shares_of_corners(layout, num_entries):
+    """(N, 3): how the lights of corners mix at the entries of a texture."""
+    resolution = layout.resolution
+    if layout.lit == LIT_FACES:
+        return np.tile([1.0, 0, 0], (num_entries, 1))
+    if layout.colors == TEXELS:
+        return texel_barycentrics(resolution).reshape(-1, 3)
+    return np.indices([resolution] * 3).reshape(3, -1).T / (resolution - 1)
+
+
+def place(scene, faces, layout, views, num_views, num_cameras):
+    """(corners, varyings, textures) of every view of a pass, also where views are alike.
+
+    `scene` holds `vertices`, `albedo` and `uniforms` as arrays of double precision.
+    """
+    vertices, albedo, uniforms = scene["vertices"], scene["albedo"], scene["uniforms"]
+    placed = [], [], []
+    for view in range(views.first, views.first + num_views):
+        at = CAMERA_SIZE * (view % num_cameras)
+        matrix = matrix_of(uniforms[at : at + CAMERA_SIZE], layout, views)
+        positions = vertices[view % len(vertices)]
+        corners = (positions @ matrix[:, :3].T + matrix[:, 3])[faces]
+        a, b, c = np.moveaxis(positions[faces], 1, 0)
+        face_normals = np.cross(b - a, c - a)
+        vertex_normals = np.zeros_like(positions)
+        np.add.at(vertex_normals, faces, face_normals[:, None])
+        normals = unit(vertex_normals)[faces]
+        light = 1.0
+        if layout.lit != NOTHING:
+            of_faces = np.repeat(unit(face_normals)[:, None], 3, axis=1)
+            lit = normals if layout.lit == LIT_VERTICES else of_faces
+            light = reflect(lit, uniforms[CAMERA_SIZE * num_cameras :], layout.light)
+        varyings = np.zeros((len(faces), 3, layout.num_varyings))
+        columns = {
+            layout.normal_column: normals,
+            layout.position_column: positions[faces],
+            layout.depth_column: corners[..., 2:3],
+        }
+        if layout.colors == VERTEX_COLORS:
+            columns[0] = albedo[faces, 0] * light
+        for column, values in columns.items():
+            if column >= 0:
+                varyings[..., column : column + values.shape[-1]] = values
+        textures = np.zeros((1, 1, 1))
+        if layout.colors > VERTEX_COLORS:
+            textures = albedo
+            if layout.lit != NOTHING:
+                shares = shares_of_corners(layout, albedo.shape[1])
+                textures = albedo * np.einsum("nk,fkc->fnc", shares, light)
+        for values, of_views in zip((corners, varyings, textures), placed):
+            of_views.append(values)
+    return [np.stack(of_views) for of_views in placed]
