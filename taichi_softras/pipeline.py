@@ -34,6 +34,7 @@ from taichi_softras.placement import (
 )
 from taichi_softras.rasterizers.base import Rasterization, Rasterizer
 from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.runtime import kernel
 from taichi_softras.shading.base import BY_FACE, BY_VERTEX, Composition
 from taichi_softras.workspace import Workspace, array
 
@@ -266,7 +267,7 @@ class Pipeline:
         return allocate_placement(self.workspace, scene, layout, self.num_cameras, num_views)
 
 
-@ti.kernel
+@kernel
 def copy_rows(
     rows: array(float, 2),  # (B, N)
     first: int,
@@ -277,7 +278,7 @@ def copy_rows(
         of_pass[row, column] = rows[first + row, column]
 
 
-@ti.kernel
+@kernel
 def add_rows(
     of_pass: array(float, 2),  # (1 or views of the pass, N)
     first: int,
@@ -295,7 +296,7 @@ def add_rows(
         rows[row, column] = before
 
 
-@ti.kernel
+@kernel
 def stack_rows(
     rows: array(float, 2),  # (1 or B, N)
     index: int,

@@ -38,7 +38,7 @@ from taichi_softras.geometry.surface_normals import (
     compute_normals_jvp,
     compute_normals_vjp,
 )
-from taichi_softras.runtime import is_cpu
+from taichi_softras.runtime import is_cpu, kernel
 from taichi_softras.shading.illumination import (
     compute_lights,
     compute_lights_jvp,
@@ -106,7 +106,7 @@ def allocate_grad_tables(
     )
 
 
-@ti.kernel
+@kernel
 def place_scene(  # one launch for all stages, so all arrays are its arguments
     vertices: array(float, 3),  # (n, V, 3) world
     faces: array(int, 2),  # (F, 3)
@@ -140,7 +140,7 @@ def place_scene(  # one launch for all stages, so all arrays are its arguments
     compute_textures(scene, tables, placed)
 
 
-@ti.kernel
+@kernel
 def place_scene_backward(  # as `place_scene`
     vertices: array(float, 3),  # (n, V, 3) world
     faces: array(int, 2),  # (F, 3)
@@ -192,7 +192,7 @@ def place_scene_backward(  # as `place_scene`
     store_light_numbers(scene, tables, is_first, grad_tables, grad_uniforms)
 
 
-@ti.kernel
+@kernel
 def place_scene_tangent(  # as `place_scene`
     vertices: array(float, 3),  # (n, V, 3) world
     faces: array(int, 2),  # (F, 3)
