@@ -239,11 +239,13 @@ class SoftRasterization(Rasterization):
 
     def backward(self) -> None:
         """Fills `grad_corners` and `grad_surface` from `grad_image`."""
+        grads = self.grad_surface
         inputs = (*self.surface, self.numbers, self.sizes, *self.planes, self.grad_image)
-        outputs = (self.grad_corners, *self.grad_surface)
+        outputs = (self.grad_corners, *grads, self.structure)
         with self.compilation:
             if is_cpu():
-                pull_back_faces(*self.bins.of_faces, *inputs, *self.parts, *outputs, self.structure)
+                parts = self.parts_of(grads)
+                pull_back_faces(*self.bins.of_faces, *inputs, *parts, *outputs)
             else:
                 pull_back_tiles(
                     *self.bins.of_faces,
@@ -252,14 +254,12 @@ class SoftRasterization(Rasterization):
                     self.bins.num_pairs,
                     *inputs,
                     *outputs,
-                    self.structure,
                 )
 
-    @property
-    def parts(self) -> tuple:
+    def parts_of(self, grads: Surface) -> tuple:
         """Scratch of the CPU: what each view gives to varyings, each task to uniforms."""
-        grads, views = self.grad_surface, self.corners_shape[0]
         of_views, of_tasks = grads.varyings, grads.uniforms
+        views = self.corners_shape[0]
         if self.shader.num_varyings and of_views.shape[0] < views:
             shape = (views, *of_views.shape[1:])
             of_views = self.workspace.get("grad_varyings_of_views", shape)
