@@ -13,16 +13,14 @@ import taichi as ti
 from taichi_softras.geometry.inspection import project_vertices
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
-    CUBES,
     LIT_FACES,
     LIT_VERTICES,
     NOTHING,
-    TEXELS,
-    VERTEX_COLORS,
     Layout,
     Placed,
     SceneArrays,
     SceneNumbers,
+    Stages,
     Views,
 )
 from taichi_softras.placement import (
@@ -81,6 +79,7 @@ class Pipeline:
         num_light_numbers: int,
         albedo_shape: tuple,
         is_moving: bool,
+        moves_cameras: bool,
     ):
         """Lays out arrays; none of them has anything in it yet.
 
@@ -95,19 +94,20 @@ class Pipeline:
             num_light_numbers: in `uniforms`, behind the cameras'.
             albedo_shape: (A, N, C): (V, 1, C) colours of vertices, or (F, N, C) face textures.
             is_moving: whether every view has vertices of its own.
+            moves_cameras: whether gradients of the cameras are asked for.
         """
         self.workspace, self.composition = workspace, composition
         self._of_rasterizer = Workspace()  # names of its own
         self.image_size, self.num_views = image_size, num_views
         self.num_cameras = num_cameras
         num_vertices = topology.corner_starts.shape[0] - 1
-        self.layout = self._make_layout(kinds, albedo_shape[1])
         self.scene = SceneArrays(
             workspace.get("vertices", (num_views if is_moving else 1, num_vertices, 3)),
             *topology,
             workspace.get("albedo", albedo_shape),
             workspace.get("uniforms", (CAMERA_SIZE * num_cameras + num_light_numbers,)),
-            workspace.constants("layout", self.layout, int),
+            workspace.constants("layout", self._make_layout(kinds, albedo_shape[1]), int),
+            self._choose_stages(moves_cameras),
         )
         num_uniforms = composition.shader.num_uniforms
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
@@ -117,20 +117,21 @@ class Pipeline:
         self._drawn: Optional[tuple] = None
 
     def _make_layout(self, kinds: Kinds, num_entries: int) -> Layout:
+        lookup = self.composition.shader.lookup
+        return Layout(*kinds, round(num_entries ** (1 / lookup.num_axes)) if lookup else 1)
+
+    def _choose_stages(self, moves_cameras: bool) -> Stages:
         composition, columns = self.composition, self.composition.columns
         lookup = composition.shader.lookup
-        colors = NOTHING
-        if composition.reads_color:
-            colors = VERTEX_COLORS if lookup is None else {2: TEXELS, 3: CUBES}[lookup.num_axes]
-        return Layout(
-            *kinds,
+        return Stages(
             LIT[composition.light],
-            colors,
-            round(num_entries ** (1 / lookup.num_axes)) if lookup else 1,
+            composition.reads_color and lookup is None,
+            lookup,
             composition.shader.num_varyings,
             columns.get("normal_world", -1),
             columns.get("position_world", -1),
             columns.get("depth", -1),
+            moves_cameras,
         )
 
     def draw(self, rasterizer: Rasterizer, first: int, num_views: int) -> None:
@@ -259,12 +260,11 @@ class Pipeline:
 
     def _views(self, first: int) -> Views:
         height, width = self.image_size
-        return Views(first, width / min(self.image_size), height / min(self.image_size))
+        return Views(first, width / height)
 
     def _allocate(self, num_views: int) -> tuple:
         """The `Tables` and `Placed` of a pass."""
-        scene, layout = self.scene, self.layout
-        return allocate_placement(self.workspace, scene, layout, self.num_cameras, num_views)
+        return allocate_placement(self.workspace, self.scene, self.num_cameras, num_views)
 
 
 @kernel

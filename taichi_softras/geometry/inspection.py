@@ -21,8 +21,8 @@ def compute_view_and_projection(
     clip_from_view: array(float, 3),  # (Bc, 4, 4), row 2 is zero
 ):
     """Both matrices of cameras."""
-    scene = ti.static(SceneArrays(None, None, None, None, None, uniforms, layout))
-    views = ti.static(Views(0, aspect, 1.0))
+    scene = ti.static(SceneArrays(None, None, None, None, None, uniforms, layout, None))
+    views = ti.static(Views(0, aspect))
     for camera in range(view_from_world.shape[0]):
         x_view, y_view, z_view = view_rows(scene, CAMERA_SIZE * camera)
         to_x, to_y, to_w = projection_rows(scene, views, CAMERA_SIZE * camera)
