@@ -112,31 +112,47 @@ def store_images(
     planes: array(float, 4),  # (views of the pass, C + 1, H, >= W)
     start: int,  # the first view of the pass
     width: int,  # W
-    packets: int,  # of a row
-    lanes: ti.template(),  # pixels of a packet
+    on_cpu: ti.template(),
     images: ti.template(),  # (field (B, H, W) of scalars or vectors, its planes)
 ):
-    """From planes to images, a packet of neighbouring pixels at a time."""
-    for packet in range(planes.shape[0] * planes.shape[2] * packets):
-        view = packet // (planes.shape[2] * packets)
-        row = packet // packets % planes.shape[2]
-        left = packet % packets * lanes
-        for image, channels in ti.static(images):
-            values = [
-                ti.Vector([0.0 for _ in ti.static(range(lanes))])
-                for _ in ti.static(range(len(channels)))
-            ]
-            for k, channel in ti.static(list(enumerate(channels))):
-                for lane in range(ti.min(lanes, width - left)):
-                    values[k][lane] = planes[view, channel, row, left + lane]
-            for lane in range(ti.min(lanes, width - left)):
-                pixel = ti.Vector([start + view, row, left + lane])
-                if ti.static(isinstance(image, ti.MatrixField)):
-                    image[pixel] = ti.Vector(
-                        [values[k][lane] for k in ti.static(range(len(channels)))]
-                    )
-                else:
-                    image[pixel] = values[0][lane]
+    """From planes to images. A CPU thread owns a row, of which it copies a few pixels at a time."""
+    if ti.static(on_cpu):
+        for view, row in ti.ndrange(planes.shape[0], planes.shape[2]):
+            packed = width // LANES * LANES
+            for packet in range(width // LANES):
+                store_pixels(planes, start, view, row, packet * LANES, LANES, images)
+            for column in range(packed, width):
+                store_pixels(planes, start, view, row, column, 1, images)
+    else:
+        for view, row, column in ti.ndrange(planes.shape[0], planes.shape[2], width):
+            store_pixels(planes, start, view, row, column, 1, images)
+
+
+@ti.func
+def store_pixels(
+    planes: ti.template(),
+    start: int,
+    view: int,
+    row: int,
+    left: int,
+    count: ti.template(),  # of neighbours
+    images: ti.template(),
+):
+    """Pixels that lie side by side, through local memory."""
+    for image, channels in ti.static(images):
+        values = [
+            ti.Vector([0.0 for _ in ti.static(range(count))])
+            for _ in ti.static(range(len(channels)))
+        ]
+        for k, channel in ti.static(list(enumerate(channels))):
+            for lane in ti.static(range(count)):
+                values[k][lane] = planes[view, channel, row, left + lane]
+        for lane in ti.static(range(count)):
+            pixel = ti.Vector([start + view, row, left + lane])
+            if ti.static(isinstance(image, ti.MatrixField)):
+                image[pixel] = ti.Vector([values[k][lane] for k in ti.static(range(len(channels)))])
+            else:
+                image[pixel] = values[0][lane]
 
 
 @ti.kernel
@@ -144,23 +160,36 @@ def load_grads(
     start: int,  # the first view of the pass
     end: int,  # views from here on belong to a pass before: 0
     width: int,  # W
-    packets: int,  # of a row
     planes: array(float, 4),  # (views of the pass, C + 1, H, >= W), their gradient
-    lanes: ti.template(),  # pixels of a packet
+    on_cpu: ti.template(),
     images: ti.template(),  # as in `store_images`; their gradients are read
 ):
     """The adjoint of `store_images`."""
-    for packet in range(planes.shape[0] * planes.shape[2] * packets):
-        view = packet // (planes.shape[2] * packets)
-        row = packet // packets % planes.shape[2]
-        left = packet % packets * lanes
-        share = ti.cast(start + view < end, float)
-        for image, channels in ti.static(images):
-            for lane in range(ti.min(lanes, width - left)):
-                pixel = ti.Vector([start + view, row, left + lane])
-                for k, channel in ti.static(list(enumerate(channels))):
-                    grad = get_number(image.grad, pixel, k)
-                    planes[view, channel, row, left + lane] = share * grad
+    if ti.static(on_cpu):
+        for view, row in ti.ndrange(planes.shape[0], planes.shape[2]):
+            for column in range(width):
+                load_grad(start, end, view, row, column, planes, images)
+    else:
+        for view, row, column in ti.ndrange(planes.shape[0], planes.shape[2], width):
+            load_grad(start, end, view, row, column, planes, images)
+
+
+@ti.func
+def load_grad(
+    start: int,
+    end: int,
+    view: int,
+    row: int,
+    column: int,
+    planes: ti.template(),
+    images: ti.template(),
+):
+    """One pixel."""
+    share = ti.cast(start + view < end, float)
+    pixel = ti.Vector([start + view, row, column])
+    for image, channels in ti.static(images):
+        for k, channel in ti.static(list(enumerate(channels))):
+            planes[view, channel, row, column] = share * get_number(image.grad, pixel, k)
 
 
 @ti.kernel

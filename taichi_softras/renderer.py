@@ -13,7 +13,6 @@ import numpy as np
 import taichi as ti
 
 from taichi_softras.copies import (
-    LANES,
     compare_vertices,
     gather,
     load_grads,
@@ -304,7 +303,8 @@ class Renderer:
         self._gather(first, end)
         for start, num_views in self._passes(first, end):
             self._pipeline.draw(self.rasterizer, start, num_views)
-            store_images(self._pipeline.rasterization.image, start, *self._packets(), self._images)
+            planes = self._pipeline.rasterization.image
+            store_images(planes, start, self.image_size[1], is_cpu(), self._images)
         self._rasterizers[first, end] = self.rasterizer
 
     @ti.ad.grad_for(_draw_recorded)
@@ -318,14 +318,8 @@ class Renderer:
         pipeline, todo = self._pipeline, end
         for start, num_views in reversed(self._passes(first, end)):
             pipeline.draw(self._rasterizers[first, end], start, num_views)
-            load_grads(
-                start,
-                todo,
-                *self._packets()[:-1],
-                pipeline.rasterization.grad_image,
-                self._packets()[-1],
-                self._images,
-            )
+            planes = pipeline.rasterization.grad_image
+            load_grads(start, todo, self.image_size[1], planes, is_cpu(), self._images)
             pipeline.backward(is_first=todo == end)
             todo = start
         self._run_copy(
@@ -392,12 +386,6 @@ class Renderer:
         """Elements of the longest field, or vertices."""
         lengths = [num_elements(field) for field in self._fields_of_scene()[1:]]
         return max(self.mesh.num_vertices, self.num_views, *lengths)
-
-    def _packets(self) -> tuple:
-        """Width of the image, packets of pixels in a row, pixels in a packet."""
-        lanes = LANES if is_cpu() else 1
-        width = self.image_size[1]
-        return width, -(-width // lanes), lanes
 
     def _make_pipeline(self, composition: Composition) -> Pipeline:
         mesh, lights = self.mesh, self.lights

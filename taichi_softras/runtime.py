@@ -125,6 +125,23 @@ class quick_compilation:  # noqa: N801, a context manager
         impl.current_cfg().make_cpu_multithreading_loop = self._before
 
 
+class lean_compilation:  # noqa: N801, a context manager
+    """Within it kernels compile without Taichi's own search for stores that loads read.
+
+    It takes more than half of the time that long kernels compile, and LLVM and the drivers of GPUs
+    do the same again: what is compiled runs as fast, but for small loops, a twentieth slower.
+    Never for kernels that Taichi differentiates: some gradients are wrong without it. What is
+    compiled already stays as it is.
+    """
+
+    def __enter__(self):
+        self._before = impl.current_cfg().cfg_optimization
+        impl.current_cfg().cfg_optimization = False
+
+    def __exit__(self, *_):
+        impl.current_cfg().cfg_optimization = self._before
+
+
 # Forward mode, for kernels of users ---------------------------------------------------------------
 
 

@@ -5,7 +5,6 @@ import pytest
 import taichi as ti
 
 import taichi_softras as tsr
-from taichi_softras.fields import FieldTree
 from tests import tolerances
 from tests.gradcheck import relative_error
 from tests.rasterizers.scenes import NUMBERS, nearest, soft
@@ -38,10 +37,11 @@ class Pose:
     """A user's own parameters, and the kernel between them and the mesh."""
 
     def __init__(self, mesh):
-        tree = FieldTree()
-        self.rotation, self.offset = tree.add((), (3,)), tree.add((1,), (3,))
-        self.matrix, self.rest = tree.add((), (3, 3)), tree.add((mesh.num_vertices,), (3,))
-        tree.place()
+        options = {"needs_grad": True, "needs_dual": True}
+        self.rotation = ti.Vector.field(3, float, (), **options)
+        self.offset = ti.Vector.field(3, float, (1,), **options)
+        self.matrix = ti.Matrix.field(3, 3, float, (), **options)
+        self.rest = ti.Vector.field(3, float, (mesh.num_vertices,), **options)
         self.mesh = mesh
         self.rest.copy_from(mesh.vertices)
         self.rotation[None] = (0.2, -0.4, 0.1)

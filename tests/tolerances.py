@@ -165,3 +165,7 @@ FRAGMENTS_BY_DIFFERENCES = 1e-7
 # The alpha of a soft triangle, added up, and its derivative, against the area in pixels: corners
 # are rounded, and stick out. Seen: 8e-4 for a side of 160 pixels and sigma of 1.6 pixels squared.
 AREA_OF_SOFT_TRIANGLE = 2e-3
+
+# A point of a ball of 5,120 faces against its interpolated unit normal: faces lie up to 2e-3 below
+# the sphere, and normals between vertices are as much too short.
+FACETED_SPHERE = 5e-3

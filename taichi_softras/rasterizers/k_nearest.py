@@ -9,7 +9,7 @@ import dataclasses
 import math
 import warnings
 import weakref
-from typing import NamedTuple, Optional, Union
+from typing import ClassVar, NamedTuple, Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -27,7 +27,7 @@ from taichi_softras.rasterizers.k_nearest_kernels import (
 )
 from taichi_softras.rasterizers.soft_aggregation import SoftRasterization, least_share
 from taichi_softras.rasterizers.soft_fragments import Numbers, Structure
-from taichi_softras.runtime import default_numpy_float, is_cpu
+from taichi_softras.runtime import default_numpy_float, is_cpu, lean_compilation
 from taichi_softras.workspace import Workspace
 
 BLENDS = {  # alpha and colour
@@ -92,6 +92,8 @@ class KNearest(Rasterizer):
     Raises:
         ValueError: for a number out of its range or an unknown name.
     """
+
+    has_jacobian: ClassVar[bool] = True
 
     faces_per_pixel: int = 50
     sigma: float = 1e-4
@@ -212,14 +214,15 @@ class KNearestRasterization(SoftRasterization):
 
     def draw(self) -> None:
         """Finds the faces, then fills `image`, and the state that `backward` reads."""
-        find_limits(
-            *self.bins_and_numbers,
-            min(self.faces_per_pixel, self.corners_shape[1]),
-            self.planes.state,
-            self.planes.faces,
-            TILE if is_cpu() else 1,
-            self.colorless,
-        )
+        with lean_compilation():
+            find_limits(
+                *self.bins_and_numbers,
+                min(self.faces_per_pixel, self.corners_shape[1]),
+                self.planes.state,
+                self.planes.faces,
+                TILE if is_cpu() else 1,
+                self.colorless,
+            )
         super().draw()
         self.warn_of_truncation()
 

@@ -23,6 +23,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     load_numbers,
     locate_pixel,
     meet,
+    tile_of,
 )
 from taichi_softras.workspace import array
 
@@ -112,12 +113,6 @@ def find_limits(
 
 
 @ti.func
-def tile_at(numbers: ti.template(), view: int, row: int, column: int) -> int:
-    """The tile of a pixel."""
-    return (view * numbers.tile_rows + row // TILE) * numbers.tile_columns + column // TILE
-
-
-@ti.func
 def meets_packet(boxes: ti.template(), i: int, row: int, left: int, num_lanes: int) -> int:
     """Whether the pixel box of face i and view has pixels of a packet."""
     is_met = (boxes[i, 0] < left + num_lanes) & (left <= boxes[i, 1])
@@ -135,7 +130,7 @@ def count_in_reach(
 ) -> int:
     """How many faces may have fragments in a packet."""
     in_reach = 0
-    tile = tile_at(numbers, view, row, left)
+    tile = tile_of(numbers, view, row, left)
     for slot in range(tiles.starts[tile], tiles.starts[tile + 1]):
         i = view * numbers.num_faces + tiles.faces[slot]
         is_met = meets_packet(faces.boxes, i, row, left, numbers.num_lanes)
@@ -162,7 +157,7 @@ def walk(
         walks.kept[lane] = structure.alpha.start
         for k in ti.static(range(CHUNK)):
             walks.keys[k][lane] = NO_LIMIT
-    tile = tile_at(numbers, view, row, left)
+    tile = tile_of(numbers, view, row, left)
     for slot in range(tiles.starts[tile], tiles.starts[tile + 1]):
         index = tiles.faces[slot]
         i = view * numbers.num_faces + index
@@ -304,7 +299,7 @@ def next_nearest(
     nearest_depths = ti.Vector([NO_LIMIT for _ in ti.static(range(CHUNK))])
     nearest_faces = ti.Vector([LAST_FACE for _ in ti.static(range(CHUNK))])
     count = 0
-    tile = tile_at(numbers, pixel.view, pixel.row, pixel.column)
+    tile = tile_of(numbers, pixel.view, pixel.row, pixel.column)
     for slot in range(tiles.starts[tile], tiles.starts[tile + 1]):
         index = tiles.faces[slot]
         i = pixel.view * numbers.num_faces + index

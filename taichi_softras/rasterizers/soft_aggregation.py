@@ -5,8 +5,9 @@ Image-based 3D Reasoning", ICCV 2019. The gradient is the derivative of the imag
 is drawn, with the terms that the paper's code leaves out (docs/gradients.md).
 """
 
+import contextlib
 import dataclasses
-from typing import Any, Optional, Union
+from typing import Any, ClassVar, Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -29,6 +30,7 @@ from taichi_softras.rasterizers.fragments import (
     texture_resolution,
 )
 from taichi_softras.rasterizers.soft_fragments import Numbers, PixelArrays, Sizes, Structure
+from taichi_softras.rasterizers.soft_jacobian import push_pixels_forward
 from taichi_softras.rasterizers.soft_kernels import (
     LANES,
     draw_pixels,
@@ -36,7 +38,7 @@ from taichi_softras.rasterizers.soft_kernels import (
     pull_back_faces,
     pull_back_tiles,
 )
-from taichi_softras.runtime import CPU_BLOCK, default_numpy_float, is_cpu
+from taichi_softras.runtime import CPU_BLOCK, default_numpy_float, is_cpu, lean_compilation
 from taichi_softras.workspace import Workspace
 
 MOST_FACES_PER_TASK = 64  # CPU backward: large enough to hide what a task costs
@@ -76,6 +78,8 @@ class SoftAggregation(Rasterizer):
     Raises:
         ValueError: for a number out of its range or an unknown name.
     """
+
+    has_jacobian: ClassVar[bool] = True
 
     sigma: float = 1e-4
     gamma: float = 1e-4
@@ -204,35 +208,42 @@ class SoftRasterization(Rasterization):
             workspace.get("pixel_faces", shape, int),
         )
 
+    @property
+    def compilation(self) -> contextlib.AbstractContextManager:
+        """How kernels compile; those of silhouettes are small."""
+        return lean_compilation() if self.structure.has_color else contextlib.nullcontext()
+
     def draw(self) -> None:
         """Fills `image`, and the state that `backward` reads."""
         draw = draw_tiles if is_cpu() else draw_pixels
-        draw(
-            *self.bins.of_faces,
-            *self.bins.of_tiles,
-            *self.surface,
-            self.numbers,
-            self.sizes,
-            *self.planes,
-            self.structure,
-        )
+        with self.compilation:
+            draw(
+                *self.bins.of_faces,
+                *self.bins.of_tiles,
+                *self.surface,
+                self.numbers,
+                self.sizes,
+                *self.planes,
+                self.structure,
+            )
 
     def backward(self) -> None:
         """Fills `grad_corners` and `grad_surface` from `grad_image`."""
         inputs = (*self.surface, self.numbers, self.sizes, *self.planes, self.grad_image)
         outputs = (self.grad_corners, *self.grad_surface)
-        if is_cpu():
-            pull_back_faces(*self.bins.of_faces, *inputs, *self.parts, *outputs, self.structure)
-        else:
-            pull_back_tiles(
-                *self.bins.of_faces,
-                self.bins.of_tiles.faces,
-                self.bins.tiles,
-                self.bins.num_pairs,
-                *inputs,
-                *outputs,
-                self.structure,
-            )
+        with self.compilation:
+            if is_cpu():
+                pull_back_faces(*self.bins.of_faces, *inputs, *self.parts, *outputs, self.structure)
+            else:
+                pull_back_tiles(
+                    *self.bins.of_faces,
+                    self.bins.of_tiles.faces,
+                    self.bins.tiles,
+                    self.bins.num_pairs,
+                    *inputs,
+                    *outputs,
+                    self.structure,
+                )
 
     @property
     def parts(self) -> tuple:
@@ -246,3 +257,22 @@ class SoftRasterization(Rasterization):
             shape = (self.num_tasks, self.shader.num_uniforms)
             of_tasks = self.workspace.get("grad_uniforms_of_tasks", shape)
         return of_views, of_tasks
+
+    def push_forward(self, tangent_corners: ti.Ndarray, tangent_surface: Surface) -> ti.Ndarray:
+        """(P, B, C + 1, H, W): the transpose of `backward`, see `Rasterization.push_forward`."""
+        shape = (tangent_corners.shape[0], *self.image.shape[:2], *self.image_size)
+        tangent_image = self.workspace.get("tangent_image", shape)
+        with self.compilation:
+            push_pixels_forward(
+                *self.bins.of_faces,
+                *self.bins.of_tiles,
+                *self.surface,
+                self.numbers,
+                self.sizes,
+                *self.planes,
+                tangent_corners,
+                *tangent_surface,
+                tangent_image,
+                self.structure,
+            )
+        return tangent_image

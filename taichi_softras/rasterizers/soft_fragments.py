@@ -11,7 +11,13 @@ from taichi_softras.funcs.interpolation import Clipping, Interpolation
 from taichi_softras.funcs.numeric import exp, sigmoid
 from taichi_softras.funcs.triangle import barycentric, barycentric_vjp
 from taichi_softras.funcs.values import value
-from taichi_softras.rasterizers.faces import SOURCE_FACE, load_triangle, pixel_centre
+from taichi_softras.rasterizers.binning import TILE
+from taichi_softras.rasterizers.faces import (
+    SOURCE_FACE,
+    clip_corner_vjp,
+    load_triangle,
+    pixel_centre,
+)
 from taichi_softras.rasterizers.fragments import (
     Shader,
     interpolate,
@@ -136,6 +142,12 @@ def locate_pixel(numbers: ti.template(), view: int, row: int, column: int, is_in
         centre=pixel_centre(column, row, numbers.height, numbers.width, numbers.inverse_shorter),
         is_in_box=is_in_box,
     )
+
+
+@ti.func
+def tile_of(numbers: ti.template(), view: int, row: int, column: int) -> int:
+    """The tile of a pixel."""
+    return (view * numbers.tile_rows + row // TILE) * numbers.tile_columns + column // TILE
 
 
 @ti.func
@@ -352,6 +364,44 @@ def load_grad_pixel(structure: ti.template(), grad_image: ti.template(), pixel: 
 
 
 @ti.func
+def meet_again(
+    structure: ti.template(),
+    numbers: ti.template(),
+    face: ti.template(),
+    pixel: ti.template(),
+    planes: ti.template(),
+):
+    """The fragment of a face at a pixel that is drawn."""
+    limit_depth, limit_face = NO_LIMIT, 0
+    if ti.static(structure.is_limited):
+        limit_depth = planes.state[pixel.view, LIMIT_PLANE, pixel.row, pixel.column]
+        limit_face = planes.faces[pixel.view, LIMIT_FACE_PLANE, pixel.row, pixel.column]
+    return meet(structure, numbers, face, pixel, limit_depth, limit_face)
+
+
+@ti.func
+def share_of(
+    structure: ti.template(),
+    numbers: ti.template(),
+    face: ti.template(),
+    pixel: ti.template(),
+    planes: ti.template(),
+    fragment: ti.template(),
+) -> float:
+    """w, what a fragment's colour has of a pixel that is drawn."""
+    view, row, column = pixel.view, pixel.row, pixel.column
+    return structure.color.weight(
+        fragment.seen,
+        fragment.point.depth,
+        face.index,
+        planes.state[view, NEAREST_PLANE, row, column],
+        planes.faces[view, FRONT_PLANE, row, column],
+        planes.state[view, TOTAL_PLANE, row, column],
+        numbers.sharpness,
+    )
+
+
+@ti.func
 def pull_back_fragment(
     structure: ti.template(),
     numbers: ti.template(),
@@ -373,42 +423,24 @@ def pull_back_fragment(
         A struct: the `share` w, the weights `used` of the point on the face, and the gradient at
         the `samples` of its texture there.
     """
-    view, row, column = pixel.view, pixel.row, pixel.column
-    limit_depth, limit_face = NO_LIMIT, 0
-    if ti.static(structure.is_limited):
-        limit_depth = planes.state[view, LIMIT_PLANE, row, column]
-        limit_face = planes.faces[view, LIMIT_FACE_PLANE, row, column]
-    fragment = meet(structure, numbers, face, pixel, limit_depth, limit_face)
+    fragment = meet_again(structure, numbers, face, pixel, planes)
     weights, used = fragment.weights, fragment.point.used
-    slope = structure.alpha.slope(
-        planes.state[view, KEPT_PLANE, row, column], fragment.coverage, numbers.num_faces
-    )
+    kept = planes.state[pixel.view, KEPT_PLANE, pixel.row, pixel.column]
+    slope = structure.alpha.slope(kept, fragment.coverage, numbers.num_faces)
     grad_x = grad_pixel[structure.shader.num_channels] * slope
     pull = vec2(0.0)
     share = 0.0
     grad_samples = no_samples(structure.shader)
     if ti.static(structure.has_color):
-        share = structure.color.weight(
-            fragment.seen,
-            fragment.point.depth,
-            face.index,
-            planes.state[view, NEAREST_PLANE, row, column],
-            planes.faces[view, FRONT_PLANE, row, column],
-            planes.state[view, TOTAL_PLANE, row, column],
-            numbers.sharpness,
-        )
+        share = share_of(structure, numbers, face, pixel, planes, fragment)
         grads = pull_back_color(
             structure.shader, numbers, face, pixel, planes, grad_pixel, textures, used, share
         )
         grad_samples = grads.samples
         for k in ti.static(range(structure.shader.num_varyings)):
             for corner in ti.static(range(3)):
-                add(
-                    sums,
-                    VARYINGS + corner * structure.shader.num_varyings + k,
-                    lane,
-                    grads.varyings[k] * used[corner],
-                )
+                entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
+                add(sums, entry, lane, grads.varyings[k] * used[corner])
         for k in ti.static(range(structure.shader.num_uniforms)):
             add(sums, structure.first_uniform + k, lane, grads.uniforms[k])
         grad_depth = 0.0
@@ -512,3 +544,23 @@ def pull_back_floor(
         gain += grad_pixel[channel] * (numbers.background[channel] - mixed)
     share = floor * planes.state[view, TOTAL_PLANE, row, column]
     return ti.select(is_front, -gain * share * numbers.sharpness, 0.0)
+
+
+@ti.func
+def pull_back_corner(
+    structure: ti.template(),
+    records: ti.template(),
+    i: int,
+    corner: ti.template(),
+    num_components: int,
+    totals: ti.template(),
+):
+    """The gradient at a corner's components from the `totals` of a face's sums."""
+    grad_inverse_w, grad_depth_over_w = 0.0, 0.0
+    if ti.static(structure.has_color):
+        grad_inverse_w = totals[INVERSE_WS + corner]
+        grad_depth_over_w = totals[DEPTHS_OVER_W + corner]
+    grad_position = vec2(totals[POSITIONS + 2 * corner], totals[POSITIONS + 2 * corner + 1])
+    return clip_corner_vjp(
+        records, i, corner, num_components, grad_position, grad_inverse_w, grad_depth_over_w
+    )

@@ -1,4 +1,4 @@
-"""Soft aggregation forward: derivatives of corners and colours in, those of the image out.
+"""Soft aggregation forward: derivatives of corners and surface in, those of the image out.
 
 At a pixel, the gradient of one channel by a face, from the adjoint of that face's fragment, times
 the derivatives of the face.
@@ -6,137 +6,133 @@ the derivatives of the face.
 
 import taichi as ti
 
-from taichi_softras.rasterizers.binning import TILE
-from taichi_softras.rasterizers.faces import is_in_box, load_triangle, pixel_centre
-from taichi_softras.rasterizers.soft_kernels import (
-    CORNER_COLORS,
-    INVERSE_DEPTHS,
-    POSITIONS,
-    collect_numbers,
-    load_corner_colors,
+from taichi_softras.rasterizers.binning import FaceArrays
+from taichi_softras.rasterizers.faces import is_in_box
+from taichi_softras.rasterizers.fragments import Surface, load_uniforms
+from taichi_softras.rasterizers.soft_fragments import (
+    HEIGHT,
+    VARYINGS,
+    WIDTH,
+    PixelArrays,
+    load_face,
+    load_numbers,
+    locate_pixel,
+    pull_back_corner,
     pull_back_fragment,
+    tile_of,
 )
 from taichi_softras.workspace import array
 
 
-@ti.func
-def push_fragment(
+@ti.kernel
+def push_pixels_forward(  # more than 12 parameters, many lines: groups of arrays
+    records: array(float, 2),  # (B * F, RECORD_SIZE)
+    boxes: array(int, 2),  # (B * F, BOX_SIZE)
+    starts: array(int, 1),  # (T + 1,)
+    bin_faces: array(int, 1),  # (pairs,)
+    varyings: array(float, 4),  # see `Surface`
+    textures: array(float, 4),
+    uniforms: array(float, 2),
+    floats: array(float, 1),  # `Numbers` and background
+    sizes: array(int, 1),  # `Sizes`
+    image: array(float, 4),  # see `PixelArrays`
+    state: array(float, 4),
+    pixel_faces: array(int, 4),
+    tangent_corners: array(float, 5),  # (P, B, F, 3, 3 or 4)
+    tangent_varyings: array(float, 5),  # (P, of the surface's arrays)
+    tangent_textures: array(float, 5),
+    tangent_uniforms: array(float, 3),
+    tangent_image: array(float, 5),  # (P, B, C + 1, H, W)
     structure: ti.template(),
-    triangle: ti.template(),
+):
+    """A thread owns a channel of a pixel and walks its tile's faces."""
+    for thread in range(image.shape[0] * image.shape[1] * sizes[HEIGHT] * sizes[WIDTH]):
+        faces = ti.static(FaceArrays(records, boxes))
+        surface = ti.static(Surface(varyings, textures, uniforms))
+        planes = ti.static(PixelArrays(image, state, pixel_faces))
+        tangents = ti.static(Surface(tangent_varyings, tangent_textures, tangent_uniforms))
+        numbers = load_numbers(structure, floats, sizes)
+        column = thread % numbers.width
+        row = thread // numbers.width % numbers.height
+        channel = thread // (numbers.width * numbers.height) % image.shape[1]
+        view = thread // (numbers.width * numbers.height * image.shape[1])
+        pixel = locate_pixel(numbers, view, row, column, 1)
+        channels = ti.static(range(structure.shader.num_channels + 1))
+        unit = ti.Vector([ti.select(channel == other, 1.0, 0.0) for other in channels])
+        for parameter in range(tangent_image.shape[0]):
+            tangent_image[parameter, view, channel, row, column] = 0.0
+        of_view = load_uniforms(structure.shader, uniforms, view)
+        tile = tile_of(numbers, view, row, column)
+        for slot in range(starts[tile], starts[tile + 1]):
+            index = bin_faces[slot]
+            i = view * numbers.num_faces + index
+            if is_in_box(boxes, i, row, column):
+                face = load_face(structure, faces, surface, of_view, numbers.num_faces, view, index)
+                sums = [ti.Vector([0.0]) for _ in ti.static(range(structure.num_sums))]
+                pulled = pull_back_fragment(
+                    structure, numbers, face, pixel, planes, unit, textures, sums, 0
+                )
+                totals = ti.Vector([sums[k][0] for k in ti.static(range(structure.num_sums))])
+                grads = [
+                    pull_back_corner(
+                        structure, records, i, corner, tangent_corners.shape[4], totals
+                    )
+                    for corner in ti.static(range(3))
+                ]
+                for parameter in range(tangent_image.shape[0]):
+                    change = push_corners(grads, parameter, view, index, tangent_corners)
+                    change += push_surface(
+                        structure, numbers, totals, pulled, parameter, view, face.source, tangents
+                    )
+                    before = tangent_image[parameter, view, channel, row, column]
+                    tangent_image[parameter, view, channel, row, column] = before + change
+
+
+@ti.func
+def push_corners(
+    grads: ti.template(),
     parameter: int,
     view: int,
     face: int,
-    channel: int,
-    texel: int,
-    share: float,
     tangent_corners: ti.template(),
-    tangent_colors: ti.template(),
-    sums: ti.template(),
 ) -> float:
-    """The gradient in `sums`, at texel too, times the derivatives by one parameter."""
+    """The gradients at a face's corners times their derivatives by one parameter."""
     change = 0.0
-    of_view = view % tangent_colors.shape[1]
     for corner in ti.static(range(3)):
-        for axis in ti.static(range(2)):
-            at_corner = sums[POSITIONS + 2 * corner + axis][0]
-            change += at_corner * tangent_corners[parameter, view, face, corner, axis]
-        at_depth = -sums[INVERSE_DEPTHS + corner][0] * triangle.inverse_depths[corner] ** 2
-        change += at_depth * tangent_corners[parameter, view, face, corner, 2]
-        if ti.static(not structure.has_texels):
-            for of_color in ti.static(range(structure.channels)):
-                at_color = sums[CORNER_COLORS + corner * structure.channels + of_color][0]
-                change += at_color * tangent_colors[parameter, of_view, face, corner, of_color]
-    if ti.static(structure.has_texels):
-        if channel < structure.channels:
-            change += share * tangent_colors[parameter, of_view, face, texel, channel]
+        for k in ti.static(range(3)):
+            change += grads[corner][k] * tangent_corners[parameter, view, face, corner, k]
+        if tangent_corners.shape[4] == 4:
+            change += grads[corner][3] * tangent_corners[parameter, view, face, corner, 3]
     return change
 
 
-@ti.kernel
-def push_channel_forward(
-    channel: int,
-    records: array(float, 2),  # (B * F, RECORD_SIZE)
-    boxes: array(int, 2),  # (B * F, 4) pixels
-    starts: array(int, 1),  # (T + 1,)
-    bin_faces: array(int, 1),  # (pairs,)
-    colors: array(float, 4),  # (B or 1, F, 3 or R * R, C)
-    texel_resolution: int,
-    background: array(float, 1),  # (C,)
-    image: array(float, 4),  # (B, C + 1, H, W + LANES)
-    state: array(float, 4),  # (B, planes, H, W + LANES)
-    pixel_faces: array(int, 4),  # (B, planes, H, W + LANES)
-    height: int,
-    width: int,
-    tile_rows: int,
-    tile_columns: int,
-    inverse_sigma: float,  # 1 / NDC squared
-    reach: float,  # NDC squared
-    sharpness: float,  # 1 / depth
-    near: float,  # depth
-    far: float,  # depth
-    start_depth: float,  # of the background
-    tangent_corners: array(float, 5),  # (P, B, F, 3, 3)
-    tangent_colors: array(float, 5),  # (P, B or 1, F, 3 or R * R, C)
-    unit_image: array(float, 4),  # (B, C + 1, H, W + LANES), written: 1 in the channel
-    tangent_image: array(float, 5),  # (P, B, C + 1, H, W), one channel of it
+@ti.func
+def push_surface(
     structure: ti.template(),
-):
-    """A thread owns a pixel and walks its tile's faces."""
-    for index in range(image.shape[0] * height * width):
-        num_faces = records.shape[0] // image.shape[0]
-        numbers = collect_numbers(
-            inverse_sigma, reach, sharpness, near, far, start_depth, num_faces, texel_resolution
-        )
-        view = index // (height * width)
-        row = index // width % height
-        column = index % width
-        inverse_shorter = 1.0 / ti.cast(ti.min(height, width), float)
-        pixel = pixel_centre(column, row, height, width, inverse_shorter)
-        for other in range(image.shape[1]):
-            unit_image[view, other, row, column] = ti.select(other == channel, 1.0, 0.0)
-        for parameter in range(tangent_image.shape[0]):
-            tangent_image[parameter, view, channel, row, column] = 0.0
-        tile = (view * tile_rows + row // TILE) * tile_columns + column // TILE
-        for slot in range(starts[tile], starts[tile + 1]):
-            face = bin_faces[slot]
-            i = view * num_faces + face
-            if is_in_box(boxes, i, row, column):
-                triangle = load_triangle(records, i)
-                sums = [
-                    ti.Vector([0.0])
-                    for _ in ti.static(range(CORNER_COLORS + 3 * structure.channels))
-                ]
-                texel, share = pull_back_fragment(
-                    structure,
-                    numbers,
-                    triangle,
-                    pixel,
-                    1,
-                    view,
-                    row,
-                    column,
-                    face,
-                    colors,
-                    load_corner_colors(structure, colors, view % colors.shape[0], face),
-                    background,
-                    image,
-                    state,
-                    pixel_faces,
-                    unit_image,
-                    sums,
-                    0,
-                )
-                for parameter in range(tangent_image.shape[0]):
-                    tangent_image[parameter, view, channel, row, column] += push_fragment(
-                        structure,
-                        triangle,
-                        parameter,
-                        view,
-                        face,
-                        channel,
-                        texel,
-                        share,
-                        tangent_corners,
-                        tangent_colors,
-                        sums,
-                    )
+    numbers: ti.template(),
+    totals: ti.template(),
+    pulled: ti.template(),
+    parameter: int,
+    view: int,
+    face: int,
+    tangents: ti.template(),
+) -> float:
+    """The gradients at varyings, texture and uniforms times derivatives by one parameter."""
+    change = 0.0
+    of_view = view % tangents.varyings.shape[1]
+    for corner in ti.static(range(3)):
+        for k in ti.static(range(structure.shader.num_varyings)):
+            entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
+            change += totals[entry] * tangents.varyings[parameter, of_view, face, corner, k]
+    if ti.static(structure.shader.has_textures):
+        entries, shares = structure.shader.lookup.entries(pulled.used, numbers.resolution)
+        of_view = view % tangents.textures.shape[1]
+        for k in ti.static(range(structure.shader.lookup.count)):
+            for channel in ti.static(range(structure.shader.num_samples)):
+                tangent = tangents.textures[parameter, of_view, face, entries[k], channel]
+                change += pulled.samples[channel] * shares[k] * tangent
+    of_view = view % tangents.uniforms.shape[1]
+    for k in ti.static(range(structure.shader.num_uniforms)):
+        entry = ti.static(structure.first_uniform + k)
+        change += totals[entry] * tangents.uniforms[parameter, of_view, k]
+    return change

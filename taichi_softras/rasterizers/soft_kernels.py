@@ -10,11 +10,11 @@ tile.
 from typing import NamedTuple
 
 import taichi as ti
-from taichi.math import vec2, vec3
+from taichi.math import vec3
 
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE, TILE_BITS, FaceArrays, TileArrays
-from taichi_softras.rasterizers.faces import clip_corner_vjp, is_in_box
+from taichi_softras.rasterizers.faces import is_in_box
 from taichi_softras.rasterizers.fragments import (
     Surface,
     interpolate,
@@ -24,13 +24,10 @@ from taichi_softras.rasterizers.fragments import (
     shade,
 )
 from taichi_softras.rasterizers.soft_fragments import (
-    DEPTHS_OVER_W,
     HEIGHT,
-    INVERSE_WS,
     LIMIT_FACE_PLANE,
     LIMIT_PLANE,
     NO_LIMIT,
-    POSITIONS,
     TASKS_PER_VIEW,
     VARYINGS,
     WIDTH,
@@ -42,8 +39,10 @@ from taichi_softras.rasterizers.soft_fragments import (
     load_numbers,
     locate_pixel,
     mix,
+    pull_back_corner,
     pull_back_fragment,
     store_pixel,
+    tile_of,
     weigh,
 )
 from taichi_softras.runtime import CPU_BLOCK
@@ -71,7 +70,7 @@ class Pulls(NamedTuple):
 
 
 @ti.kernel
-def draw_tiles(
+def draw_tiles(  # more than 12 parameters: groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
     starts: array(int, 1),  # (T + 1,)
@@ -218,7 +217,7 @@ def blend_textured(
 
 
 @ti.kernel
-def draw_pixels(
+def draw_pixels(  # more than 12 parameters: groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
     starts: array(int, 1),  # (T + 1,)
@@ -259,7 +258,7 @@ def draw_pixels(
             limits[1][0] = pixel_faces[view, LIMIT_FACE_PLANE, row, column]
         pixels = ti.static(Pixels(kept, nearest, total, front, mixed, limits))
         of_view = load_uniforms(structure.shader, uniforms, view)
-        tile = (view * numbers.tile_rows + row // TILE) * numbers.tile_columns + column // TILE
+        tile = tile_of(numbers, view, row, column)
         for slot in range(starts[tile], starts[tile + 1]):
             index = bin_faces[slot]
             if is_in_box(boxes, view * numbers.num_faces + index, row, column):
@@ -270,7 +269,7 @@ def draw_pixels(
 
 
 @ti.kernel
-def pull_back_faces(
+def pull_back_faces(  # more than 12 parameters: groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
     varyings: array(float, 4),  # see `Surface`
@@ -454,7 +453,7 @@ def sum_lanes(sums: ti.template(), first: ti.template(), end: ti.template()):
 
 
 @ti.kernel
-def pull_back_tiles(
+def pull_back_tiles(  # more than 12 parameters: groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
     bin_faces: array(int, 1),  # (pairs,)
@@ -520,9 +519,10 @@ def pull_back_tiles(
         totals = ti.Vector([sums[entry][0] for entry in ti.static(range(structure.num_sums))])
         for corner in ti.static(range(3)):
             grad = pull_back_corner(structure, records, i, corner, grad_corners.shape[3], totals)
-            for k in ti.static(range(4)):
-                if k < grad_corners.shape[3]:
-                    ti.atomic_add(grad_corners[view, index, corner, k], grad[k])
+            for k in ti.static(range(3)):
+                ti.atomic_add(grad_corners[view, index, corner, k], grad[k])
+            if grad_corners.shape[3] == 4:
+                ti.atomic_add(grad_corners[view, index, corner, 3], grad[3])
             for k in ti.static(range(structure.shader.num_varyings)):
                 entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
                 of_varyings = view % grad_varyings.shape[0]
@@ -532,26 +532,6 @@ def pull_back_tiles(
             ti.atomic_add(
                 grad_uniforms[of_uniforms, k], totals[ti.static(structure.first_uniform + k)]
             )
-
-
-@ti.func
-def pull_back_corner(
-    structure: ti.template(),
-    records: ti.template(),
-    i: int,
-    corner: ti.template(),
-    num_components: int,
-    totals: ti.template(),
-):
-    """The gradient at a corner's components from a face's sums."""
-    grad_inverse_w, grad_depth_over_w = 0.0, 0.0
-    if ti.static(structure.has_color):
-        grad_inverse_w = totals[INVERSE_WS + corner]
-        grad_depth_over_w = totals[DEPTHS_OVER_W + corner]
-    grad_position = vec2(totals[POSITIONS + 2 * corner], totals[POSITIONS + 2 * corner + 1])
-    return clip_corner_vjp(
-        records, i, corner, num_components, grad_position, grad_inverse_w, grad_depth_over_w
-    )
 
 
 @ti.func

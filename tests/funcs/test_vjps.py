@@ -1,4 +1,4 @@
-"""Every adjoint against central differences of its primal, in f64, at random points."""
+"""Every adjoint of a fragment's way, from the distance to a face to the colour of a pixel."""
 
 import numpy as np
 import pytest
@@ -7,26 +7,37 @@ import taichi as ti
 from taichi_softras.funcs.aggregation import ALPHAS
 from taichi_softras.funcs.coverage import DISTANCES
 from taichi_softras.funcs.interpolation import (
+    AFFINE,
+    CLIP_BELOW,
+    CLIP_TO_RANGE,
     PERSPECTIVE,
     SCREEN,
-    clip_weights,
-    clip_weights_vjp,
-    interpolate_depth,
+    UNCLIPPED,
 )
+from taichi_softras.funcs.lookups import CUBES
 from taichi_softras.funcs.numeric import sigmoid
 from taichi_softras.funcs.triangle import (
     barycentric,
     barycentric_vjp,
+    cross,
     squared_distance,
     squared_distance_vjp,
 )
-from taichi_softras.rasterizers.faces import RECORD_SIZE, load_triangle, set_up_faces
-from taichi_softras.workspace import array
-from tests import tolerances
-from tests.gradcheck import relative_error
+from taichi_softras.rasterizers.faces import (
+    BOX_SIZE,
+    RECORD_SIZE,
+    clip_corner_vjp,
+    load_clip_corner,
+    set_up_faces,
+)
+from taichi_softras.rasterizers.fragments import shade, shade_vjp
+from taichi_softras.shading.base import compose
+from taichi_softras.shading.unlit import Unlit
+from tests.funcs.derivatives import check_derivatives
+from tests.rasterizers.test_visible_colors import Glow, Tint
 
 POINTS = 200
-STEP = tolerances.FINITE_DIFFERENCE_STEP
+NOTHING = np.zeros((POINTS, 1))  # `check_derivatives` takes its last input as constant
 
 pytestmark = pytest.mark.f64
 
@@ -36,33 +47,30 @@ def generator():
     return np.random.default_rng(0)
 
 
-def check(primal, vjp, inputs: list, num_outputs: int):
-    """`primal(*inputs)` is (N, outputs); `vjp(*inputs, cotangent)` a list like the inputs."""
-    cotangent = np.random.default_rng(1).normal(size=(POINTS, num_outputs))
-    for index, gradient in enumerate(vjp(*inputs, cotangent)):
-        expected = np.zeros_like(inputs[index])
-        for column in range(expected.shape[1]):
-            values = []
-            for step in (STEP, -STEP):
-                moved = [values_of_input.copy() for values_of_input in inputs]
-                moved[index][:, column] += step
-                values.append((cotangent * primal(*moved)).sum(axis=1))
-            expected[:, column] = (values[0] - values[1]) / (2 * STEP)
-        error = relative_error(gradient, expected)
-        print(f"input {index}: largest relative error {error:.1e}")
-        assert error < tolerances.FINITE_DIFFERENCE_RELATIVE
+@ti.func
+def part(vector: ti.template(), first: ti.template(), count: ti.template()):
+    """Some entries of a vector."""
+    return ti.Vector([vector[first + k] for k in ti.static(range(count))])
 
 
-def records_of(corners):
-    """What the kernels below load triangles from; `corners` (N, 6) are x, y of a, b, c."""
-    full = ti.ndarray(float, (1, len(corners), 3, 3))
-    full.from_numpy(
-        np.pad(corners.reshape(1, -1, 3, 2), [(0, 0)] * 3 + [(0, 1)], constant_values=1)
+@ti.func
+def put(values: ti.template(), i: int, first: ti.template(), part: ti.template()):
+    """Writes a vector to some entries of a field's."""
+    for k in ti.static(range(part.n)):
+        values[i][first + k] = part[k]
+
+
+# --- the distance to a triangle ---
+
+
+@ti.func
+def triangle_of(corners: ti.template()):
+    """What `load_triangle` gives, but for the planes; `corners` are x, y of a, b, c."""
+    a, b, c = part(corners, 0, 2), part(corners, 2, 2), part(corners, 4, 2)
+    edges = ti.Vector([(b - a).norm_sqr(), (c - b).norm_sqr(), (a - c).norm_sqr()])
+    return ti.Struct(
+        a=a, b=b, c=c, inverse_area=1.0 / cross(b - a, c - a), inverse_edges=1.0 / edges
     )
-    records = ti.ndarray(float, (len(corners), RECORD_SIZE))
-    boxes, problems = ti.ndarray(int, (len(corners), 4)), ti.ndarray(int, 1)
-    set_up_faces(full, 8, 8, 0.1, records, boxes, problems)
-    return records.to_numpy()
 
 
 def random_triangles(generator):
@@ -73,247 +81,247 @@ def random_triangles(generator):
     return corners, generator.uniform(-1, 1, (POINTS, 2))
 
 
-# --- the distance to a triangle ---
+@pytest.mark.parametrize("name", ["euclidean", "barycentric"])
+def test_signed_distance(backend, generator, name):
+    """The third one is a step."""
+    distance = DISTANCES[name]
 
+    @ti.kernel
+    def measure(inputs: ti.template(), values: ti.template()):
+        for i in values:
+            triangle = triangle_of(inputs[0][i])
+            weights = barycentric(inputs[1][i], triangle)
+            values[i][0] = distance.signed(inputs[1][i], triangle, weights)
 
-@ti.kernel
-def measure(
-    records: array(None, 2),  # (N, RECORD_SIZE)
-    pixels: array(None, 2),  # (N, 2) NDC
-    values: array(None, 2),  # (N, 1)
-    distance: ti.template(),
-):
-    for i in range(pixels.shape[0]):
-        triangle = load_triangle(records, i)
-        pixel = ti.Vector([pixels[i, 0], pixels[i, 1]])
-        values[i, 0] = distance.signed(pixel, triangle, barycentric(pixel, triangle))
-
-
-@ti.kernel
-def measure_backward(
-    records: array(None, 2),  # (N, RECORD_SIZE)
-    pixels: array(None, 2),  # (N, 2) NDC
-    grad_values: array(None, 2),  # (N, 1)
-    grad_corners: array(None, 2),  # (N, 6)
-    distance: ti.template(),
-):
-    for i in range(pixels.shape[0]):
-        triangle = load_triangle(records, i)
-        pixel = ti.Vector([pixels[i, 0], pixels[i, 1]])
-        weights = barycentric(pixel, triangle)
-        at_a, at_b, at_c = distance.signed_vjp(pixel, triangle, weights, grad_values[i, 0])
-        for k in ti.static(range(2)):
-            grad_corners[i, k] = at_a[k]
-            grad_corners[i, 2 + k] = at_b[k]
-            grad_corners[i, 4 + k] = at_c[k]
-
-
-@pytest.mark.parametrize("distance", DISTANCES)
-def test_signed_distance(backend, generator, distance):
-    corners, pixels = random_triangles(generator)
-
-    def primal(corners):
-        values = np.zeros((POINTS, 1))
-        measure(records_of(corners), pixels, values, DISTANCES[distance])
-        return values
-
-    def vjp(corners, cotangent):
-        gradient = np.zeros((POINTS, 6))
-        measure_backward(records_of(corners), pixels, cotangent, gradient, DISTANCES[distance])
-        return [gradient]
-
-    check(primal, vjp, [corners], 1)
-    inside = (primal(corners) > 0).mean()
-    assert 0.1 < inside < 0.9, "the points are not what the test is about"
-
-
-@ti.kernel
-def locate(
-    records: array(None, 2),  # (N, RECORD_SIZE)
-    pixels: array(None, 2),  # (N, 2) NDC
-    values: array(None, 2),  # (N, 4): weights, squared distance
-):
-    for i in range(pixels.shape[0]):
-        triangle = load_triangle(records, i)
-        pixel = ti.Vector([pixels[i, 0], pixels[i, 1]])
-        weights = barycentric(pixel, triangle)
-        for k in ti.static(range(3)):
-            values[i, k] = weights[k]
-        values[i, 3] = squared_distance(pixel, triangle)
-
-
-@ti.kernel
-def locate_backward(
-    records: array(None, 2),  # (N, RECORD_SIZE)
-    pixels: array(None, 2),  # (N, 2) NDC
-    grad_values: array(None, 2),  # (N, 4)
-    grad_corners: array(None, 2),  # (N, 6)
-    grad_pixels: array(None, 2),  # (N, 2)
-):
-    """As the docstrings say: corner j gets -w_j pull, and -2 t_j r."""
-    for i in range(pixels.shape[0]):
-        triangle = load_triangle(records, i)
-        pixel = ti.Vector([pixels[i, 0], pixels[i, 1]])
-        weights = barycentric(pixel, triangle)
-        grad_weights = ti.Vector([grad_values[i, 0], grad_values[i, 1], grad_values[i, 2]])
-        pull = barycentric_vjp(triangle, grad_weights)
-        residual, nearest = squared_distance_vjp(pixel, triangle)
-        push = 2.0 * grad_values[i, 3] * residual
-        for k in ti.static(range(2)):
-            grad_pixels[i, k] = pull[k] + push[k]
+    @ti.kernel
+    def pull_back(inputs: ti.template(), grad: ti.template(), gradients: ti.template()):
+        for i in grad:
+            triangle = triangle_of(inputs[0][i])
+            weights = barycentric(inputs[1][i], triangle)
+            pulls = distance.signed_vjp(inputs[1][i], triangle, weights, grad[i][0])
             for corner in ti.static(range(3)):
-                grad_corners[i, 2 * corner + k] = (
-                    -weights[corner] * pull[k] - nearest[corner] * push[k]
-                )
+                put(gradients[0], i, 2 * corner, pulls[corner])
+
+    corners, pixels = random_triangles(generator)
+    check_derivatives(measure, pull_back, None, {"corners": corners, "pixels": pixels}, 1)
+
+
+@ti.kernel
+def locate(inputs: ti.template(), values: ti.template()):
+    for i in values:
+        triangle = triangle_of(inputs[0][i])
+        put(values, i, 0, barycentric(inputs[1][i], triangle))
+        values[i][3] = squared_distance(inputs[1][i], triangle)
+
+
+@ti.kernel
+def locate_backward(inputs: ti.template(), grad: ti.template(), gradients: ti.template()):
+    """As the docstrings say: corner j gets -w_j pull, and -2 t_j r."""
+    for i in grad:
+        triangle = triangle_of(inputs[0][i])
+        weights = barycentric(inputs[1][i], triangle)
+        pull = barycentric_vjp(triangle, part(grad[i], 0, 3))
+        residual, nearest = squared_distance_vjp(inputs[1][i], triangle)
+        push = 2.0 * grad[i][3] * residual
+        gradients[1][i] = pull + push
+        for corner in ti.static(range(3)):
+            put(gradients[0], i, 2 * corner, -weights[corner] * pull - nearest[corner] * push)
 
 
 def test_barycentric_and_squared_distance(backend, generator):
-    def primal(corners, pixels):
-        values = np.zeros((POINTS, 4))
-        locate(records_of(corners), pixels, values)
-        return values
-
-    def vjp(corners, pixels, cotangent):
-        gradients = np.zeros((POINTS, 6)), np.zeros((POINTS, 2))
-        locate_backward(records_of(corners), pixels, cotangent, *gradients)
-        return gradients
-
-    check(primal, vjp, list(random_triangles(generator)), 4)
+    corners, pixels = random_triangles(generator)
+    inputs = {"corners": corners, "pixels": pixels, "nothing": NOTHING}
+    check_derivatives(locate, locate_backward, None, inputs, 4)
 
 
-# --- weights on a triangle ---
+# --- a point on the face ---
+
+PLACES = {"perspective": PERSPECTIVE, "screen": SCREEN, "affine": AFFINE}
+CLIPS = {"range": CLIP_TO_RANGE, "below": CLIP_BELOW, "unclipped": UNCLIPPED}
 
 
 @ti.func
-def load(values: ti.template(), i: int):
-    return ti.Vector([values[i, 0], values[i, 1], values[i, 2]])
+def planes_of(inputs: ti.template(), i: int):
+    return ti.Struct(inverse_w=inputs[1][i], depth_over_w=inputs[2][i])
+
+
+@pytest.mark.parametrize(
+    "place, clip",
+    [
+        ("perspective", "range"),
+        ("screen", "range"),
+        ("affine", "below"),
+        ("perspective", "unclipped"),
+    ],
+)
+def test_place_of_clipped_weights(backend, generator, place, clip):
+    interpolation, clipping = PLACES[place], CLIPS[clip]
+
+    @ti.kernel
+    def interpolate(inputs: ti.template(), values: ti.template()):
+        for i in values:
+            point = interpolation.place(clipping.clip(inputs[0][i]), planes_of(inputs, i))
+            put(values, i, 0, point.used)
+            values[i][3] = point.depth
+
+    @ti.kernel
+    def pull_back(inputs: ti.template(), grad: ti.template(), gradients: ti.template()):
+        for i in grad:
+            clipped = clipping.clip(inputs[0][i])
+            planes = planes_of(inputs, i)
+            point = interpolation.place(clipped, planes)
+            grad_clipped, grad_inverse_w, grad_depth_over_w = interpolation.place_vjp(
+                clipped, planes, point, part(grad[i], 0, 3), grad[i][3]
+            )
+            gradients[0][i] = clipping.clip_vjp(inputs[0][i], grad_clipped)
+            gradients[1][i] = grad_inverse_w
+            gradients[2][i] = grad_depth_over_w
+
+    weights = generator.uniform(-1.5, 2.0, (POINTS, 3))
+    if clip == "unclipped":  # beyond the horizon of a face nothing moves
+        weights = generator.uniform(-0.2, 2.0, (POINTS, 3))
+        weights[:, 2] = 1.5
+    weights[:, 2] = np.abs(weights[:, 2])
+    planes = generator.uniform(0.5, 1.5, (2, POINTS, 3))
+    inputs = {"weights": weights, "inverse_w": planes[0], "depth_over_w": planes[1]}
+    check_derivatives(interpolate, pull_back, None, {**inputs, "nothing": NOTHING}, 4)
+
+
+# --- corners in clip coordinates ---
+
+
+@pytest.mark.parametrize("components", [3, 4])
+def test_corners(backend, generator, components):
+    """Position, 1 / w and depth / w; of divided corners the last is constant and has no adjoint."""
+    corners = ti.field(float, (1, POINTS, 3, components), needs_grad=True)
+    num_values = components  # of a corner
+
+    @ti.kernel
+    def lay(inputs: ti.template()):
+        for i in inputs[0]:
+            for corner, k in ti.static(ti.ndrange(3, components)):
+                corners[0, i, corner, k] = inputs[0][i][components * corner + k]
+
+    @ti.kernel
+    def divide(values: ti.template()):
+        for i in values:
+            for corner in ti.static(range(3)):
+                point = load_clip_corner(corners, 0, i, corner)
+                put(values, i, num_values * corner, point.position)
+                values[i][num_values * corner + 2] = point.inverse_w
+                if ti.static(components == 4):
+                    values[i][num_values * corner + 3] = point.depth_over_w
+
+    @ti.kernel
+    def set_up(records: ti.types.ndarray(), boxes: ti.types.ndarray(), status: ti.types.ndarray()):
+        set_up_faces(corners, 8, 8, 0.1, records, boxes, status)
+
+    @ti.kernel
+    def pull_back_corners(
+        grad: ti.template(), gradients: ti.template(), records: ti.types.ndarray()
+    ):
+        for i in grad:
+            for corner in ti.static(range(3)):
+                grads = part(grad[i], num_values * corner, num_values)
+                grad_depth_over_w = 0.0
+                if ti.static(components == 4):
+                    grad_depth_over_w = grads[3]
+                pulled = clip_corner_vjp(
+                    records, i, corner, components, part(grads, 0, 2), grads[2], grad_depth_over_w
+                )
+                put(gradients[0], i, components * corner, part(pulled, 0, components))
+
+    def primal(inputs, values):
+        lay(inputs)
+        divide(values)
+
+    def pull_back(inputs, grad, gradients):
+        lay(inputs)
+        records = ti.ndarray(float, (POINTS, RECORD_SIZE))
+        set_up(records, ti.ndarray(int, (POINTS, BOX_SIZE)), ti.ndarray(int, 2))
+        pull_back_corners(grad, gradients, records)
+
+    values = generator.uniform(-1, 1, (POINTS, 3, components))
+    values[..., 2:] += 2.0
+    inputs = {"corners": values.reshape(POINTS, -1), "nothing": NOTHING}
+    check_derivatives(primal, pull_back, None, inputs, 3 * num_values)
+
+
+# --- textures and colours ---
 
 
 @ti.kernel
-def clip(
-    weights: array(None, 2),  # (N, 3)
-    clipped: array(None, 2),  # (N, 3)
-):
-    for i in range(weights.shape[0]):
-        result = clip_weights(load(weights, i))
-        for k in ti.static(range(3)):
-            clipped[i, k] = result[k]
+def share(inputs: ti.template(), values: ti.template()):
+    for i in values:
+        _, shares = CUBES.entries(inputs[0][i], 3)
+        put(values, i, 0, shares)
 
 
 @ti.kernel
-def clip_backward(
-    weights: array(None, 2),  # (N, 3)
-    grad_clipped: array(None, 2),  # (N, 3)
-    grad_weights: array(None, 2),  # (N, 3)
-):
-    for i in range(weights.shape[0]):
-        clipped = clip_weights(load(weights, i))
-        result = clip_weights_vjp(load(weights, i), clipped, load(grad_clipped, i))
-        for k in ti.static(range(3)):
-            grad_weights[i, k] = result[k]
+def share_backward(inputs: ti.template(), grad: ti.template(), gradients: ti.template()):
+    for i in grad:
+        gradients[0][i] = CUBES.slopes(inputs[0][i], 3).transpose() @ grad[i]
 
 
-def test_clip_weights(backend, generator):
-    def primal(weights):
-        clipped = np.zeros((POINTS, 3))
-        clip(weights, clipped)
-        return clipped
-
-    def vjp(weights, cotangent):
-        gradient = np.zeros((POINTS, 3))
-        clip_backward(weights, cotangent, gradient)
-        return [gradient]
-
-    weights = generator.uniform(-1.5, 2, (POINTS, 3))
-    weights[:, 2] = 1 - weights[:, 0] - weights[:, 1]
-    check(primal, vjp, [weights], 3)
+def test_shares_of_a_texture_cube(backend, generator):
+    """Inside and beyond the ends, where they stand still."""
+    inputs = {"on_face": generator.uniform(-0.2, 1.2, (POINTS, 3)), "nothing": NOTHING}
+    check_derivatives(share, share_backward, None, inputs, 8)
 
 
-@ti.kernel
-def interpolate(
-    clipped: array(None, 2),  # (N, 3)
-    inverse_depths: array(None, 2),  # (N, 3)
-    values: array(None, 2),  # (N, 4): weights, depth
-    interpolation: ti.template(),
-):
-    for i in range(clipped.shape[0]):
-        depth = interpolate_depth(load(clipped, i), load(inverse_depths, i))
-        used = interpolation.weights(load(clipped, i), load(inverse_depths, i), depth)
-        for k in ti.static(range(3)):
-            values[i, k] = used[k]
-        values[i, 3] = depth
+@pytest.mark.parametrize("lookup", [None, CUBES], ids=["corners", "textures"])
+def test_shade(backend, generator, lookup):
+    """Of three parts that read the same."""
+    shader = compose([Glow(), Unlit(), Tint()], 3, lookup).shader
 
+    @ti.kernel
+    def paint(inputs: ti.template(), values: ti.template()):
+        for i in values:
+            values[i] = shade(shader, inputs[0][i], inputs[2][i], inputs[1][i])
 
-@ti.kernel
-def interpolate_backward(
-    clipped: array(None, 2),  # (N, 3)
-    inverse_depths: array(None, 2),  # (N, 3)
-    grad_values: array(None, 2),  # (N, 4)
-    grad_clipped: array(None, 2),  # (N, 3)
-    grad_inverse_depths: array(None, 2),  # (N, 3)
-    interpolation: ti.template(),
-):
-    for i in range(clipped.shape[0]):
-        depth = interpolate_depth(load(clipped, i), load(inverse_depths, i))
-        used = interpolation.weights(load(clipped, i), load(inverse_depths, i), depth)
-        at_clipped, at_inverse_depths = interpolation.weights_vjp(
-            load(clipped, i),
-            load(inverse_depths, i),
-            depth,
-            used,
-            load(grad_values, i),
-            grad_values[i, 3],
-        )
-        for k in ti.static(range(3)):
-            grad_clipped[i, k] = at_clipped[k]
-            grad_inverse_depths[i, k] = at_inverse_depths[k]
+    @ti.kernel
+    def pull_back(inputs: ti.template(), grad: ti.template(), gradients: ti.template()):
+        for i in grad:
+            grads = shade_vjp(shader, inputs[0][i], inputs[2][i], inputs[1][i], grad[i])
+            gradients[0][i] = grads.varyings
+            gradients[1][i] = grads.uniforms
+            if ti.static(shader.has_textures):
+                gradients[2][i] = grads.samples
 
-
-@pytest.mark.parametrize("interpolation", [SCREEN, PERSPECTIVE], ids=["screen", "perspective"])
-def test_interpolation(backend, generator, interpolation):
-    def primal(clipped, inverse_depths):
-        values = np.zeros((POINTS, 4))
-        interpolate(clipped, inverse_depths, values, interpolation)
-        return values
-
-    def vjp(clipped, inverse_depths, cotangent):
-        gradients = np.zeros((POINTS, 3)), np.zeros((POINTS, 3))
-        interpolate_backward(clipped, inverse_depths, cotangent, *gradients, interpolation)
-        return gradients
-
-    clipped = generator.dirichlet(np.ones(3), POINTS)
-    check(primal, vjp, [clipped, generator.uniform(0.2, 2, (POINTS, 3))], 4)
+    sizes = {"varyings": shader.num_varyings, "uniforms": shader.num_uniforms}
+    if shader.has_textures:
+        sizes["samples"] = shader.num_samples
+    inputs = {name: generator.uniform(0.5, 1.5, (POINTS, size)) for name, size in sizes.items()}
+    inputs["nothing"] = NOTHING
+    check_derivatives(paint, pull_back, None, inputs, shader.num_channels)
 
 
 # --- the silhouette of three faces ---
 
 
-@ti.kernel
-def aggregate(
-    x: array(None, 2),  # (N, 3) in front of the sigmoid
-    values: array(None, 2),  # (N, 1)
-    slopes: array(None, 2),  # (N, 3)
-    alpha: ti.template(),
-):
-    for i in range(x.shape[0]):
+@pytest.mark.parametrize("name", ALPHAS)
+def test_alpha(backend, generator, name):
+    alpha = ALPHAS[name]
+
+    @ti.func
+    def keep(x: ti.template()) -> float:
         kept = alpha.start
         for face in ti.static(range(3)):
-            kept = alpha.add(kept, sigmoid(x[i, face]))
-        values[i, 0] = alpha.resolve(kept, 3)
-        for face in ti.static(range(3)):
-            slopes[i, face] = alpha.slope(kept, sigmoid(x[i, face]), 3)
+            kept = alpha.add(kept, sigmoid(x[face]))
+        return kept
 
+    @ti.kernel
+    def aggregate(inputs: ti.template(), values: ti.template()):
+        for i in values:
+            values[i][0] = alpha.resolve(keep(inputs[0][i]), 3)
 
-@pytest.mark.parametrize("alpha", ALPHAS)
-def test_alpha(backend, generator, alpha):
-    def results(x):
-        values, slopes = np.zeros((POINTS, 1)), np.zeros((POINTS, 3))
-        aggregate(x, values, slopes, ALPHAS[alpha])
-        return values, slopes
+    @ti.kernel
+    def pull_back(inputs: ti.template(), grad: ti.template(), gradients: ti.template()):
+        for i in grad:
+            kept = keep(inputs[0][i])
+            for face in ti.static(range(3)):
+                slope = alpha.slope(kept, sigmoid(inputs[0][i][face]), 3)
+                gradients[0][i][face] = grad[i][0] * slope
 
-    check(
-        lambda x: results(x)[0],
-        lambda x, cotangent: [cotangent * results(x)[1]],
-        [generator.normal(0, 3, (POINTS, 3))],
-        1,
-    )
+    inputs = {"x": generator.normal(0, 3, (POINTS, 3)), "nothing": NOTHING}
+    check_derivatives(aggregate, pull_back, None, inputs, 1)

@@ -1,0 +1,99 @@
+"""Leased fields: they act as fields do, and their trees serve the next object of their shape."""
+
+import gc
+
+import numpy as np
+import pytest
+import taichi as ti
+
+from taichi_softras.fields import FieldTree, body, place_dual, upload
+from taichi_softras.runtime import hidden_trees, num_trees
+from tests import tolerances
+
+SHAPES = [((5,), (3,)), ((5,), ()), ((), (3,)), ((2,), (4, 4)), ((3, 2), (2,)), ((5,), (3,))]
+
+
+def make_fields(shapes=SHAPES):
+    tree = FieldTree()
+    fields = [tree.add(shape, components) for shape, components in shapes]
+    tree.place()
+    return fields
+
+
+def test_what_is_uploaded_is_read_back(backend):
+    fields = make_fields()
+    random = np.random.default_rng(0)
+    values = [random.normal(size=(*shape, *components)) for shape, components in SHAPES]
+    upload(fields, values)
+    for field, value, (shape, _) in zip(fields, values, SHAPES):
+        np.testing.assert_allclose(field.to_numpy(), value, rtol=tolerances.SIGMOID_SINGLE)
+        assert field.shape == shape
+
+
+@ti.kernel
+def sum_squares(points: ti.template(), loss: ti.template()):
+    for i in points:
+        loss[None] += points[i].norm_sqr()
+
+
+def test_users_kernels_take_them_as_fields(backend):
+    """In Python, in a kernel and on a tape."""
+    points, *_ = make_fields()
+    (loss,) = make_fields([((), ())])
+    points[1] = (1, 2, 3)
+    with ti.ad.Tape(loss):
+        sum_squares(points, loss)
+    assert loss[None] == 14
+    np.testing.assert_array_equal(points.grad.to_numpy()[1], [2, 4, 6])
+    np.testing.assert_array_equal(points.grad[1], [2, 4, 6])
+    points.fill(0.5)
+    assert points.to_numpy().min() == 0.5
+
+
+def test_a_tree_that_nobody_holds_is_leased_again(backend):
+    """With zeros in it; a tape does not see it in between."""
+    shapes = [((7,), (3,)), ((7,), ())]  # of no other test
+    fields = make_fields(shapes)
+    fields[0].fill(3.0)
+    first, trees = body(fields[0]), num_trees()
+    (tree_id,) = {trees - 1} - hidden_trees()
+    held = fields[1]
+    del fields
+    gc.collect()
+    other = make_fields(shapes)
+    assert body(other[0]) is not first, "one of its fields is held"
+    del held
+    gc.collect()
+    make_fields([((1,), ())])  # puts in order what was returned
+    assert tree_id in hidden_trees()
+    again = make_fields(shapes)
+    assert body(again[0]) is first and tree_id not in hidden_trees()
+    assert num_trees() == trees + 2
+    assert not again[0].to_numpy().any()
+
+
+def test_a_gradient_alone_holds_the_lease(backend):
+    shapes = [((11,), (3,))]  # of no other test
+    (field,) = make_fields(shapes)
+    grad, leased = field.grad, body(field)
+    del field
+    gc.collect()
+    assert body(make_fields(shapes)[0]) is not leased
+    assert grad.to_numpy().shape == (11, 3)
+
+
+def test_a_dual_is_placed_when_it_is_asked_for(backend):
+    points, *_ = make_fields()
+    place_dual(points)
+    trees = num_trees()
+    place_dual(points)
+    assert num_trees() == trees
+    assert points.dual.to_numpy().shape == (5, 3)
+
+
+def test_wrong_fields_are_refused(backend):
+    tree = FieldTree()
+    with pytest.raises(ValueError, match="an integer field has no gradient"):
+        tree.add((3,), dtype=int)
+    with pytest.raises(ValueError, match="at least one element along each axis"):
+        tree.add((3, 0))

@@ -1,0 +1,131 @@
+"""Further channels that are drawn in the same pass, with their gradients."""
+
+import numpy as np
+import pytest
+import taichi as ti
+
+import taichi_softras as tsr
+from taichi_softras.fields import FieldTree
+from tests import tolerances
+from tests.gradcheck import check_gradient
+from tests.rasterizers.scenes import NUMBERS, bumpy_torus
+
+IMAGE_SIZE = (6, 9)
+SOFT = tsr.SoftAggregation(**{**NUMBERS, "sigma": 0.05})
+METHODS = [
+    SOFT,
+    tsr.KNearest(50, sigma=0.05),
+    tsr.ApproximateGradient(),
+    tsr.FilteredDerivative(overdraw=False),
+]
+NAMES = ("depth", "normal_world", "position_world")
+
+
+def make_renderer(shading, outputs, rasterizer=SOFT, mesh=None):
+    vertices, faces = bumpy_torus(np.random.default_rng(3))
+    colors = np.random.default_rng(4).uniform(size=vertices.shape)
+    mesh = mesh or tsr.Mesh(vertices, faces, vertex_colors=colors)
+    cameras = tsr.Camera.look_at([[0.6, 1.0, 2.8], [-1.0, 0.5, 2.5]], fov_y_degrees=50)
+    return tsr.Renderer(mesh, cameras, IMAGE_SIZE, rasterizer, shading, outputs=outputs)
+
+
+@pytest.mark.parametrize("rasterizer", METHODS, ids=lambda method: type(method).__name__)
+def test_an_output_is_what_a_renderer_of_its_own_draws(backend, rasterizer):
+    """Image, alpha and depth of one pass, against those of two."""
+    both = make_renderer(tsr.Flat(), ("depth", "normal_world"), rasterizer)
+    image = both.render().to_numpy()
+    alone = [
+        make_renderer(shading, (), rasterizer, both.mesh) for shading in (tsr.Flat(), tsr.Depth())
+    ]
+    color, depth = (renderer.render().to_numpy() for renderer in alone)
+    tolerance = tolerances.SAME_IMAGE_SINGLE
+    np.testing.assert_allclose(image, color, atol=tolerance)
+    found = both.outputs["depth"].to_numpy()
+    assert found.shape == (2, *IMAGE_SIZE)
+    np.testing.assert_allclose(found, depth[..., 0], rtol=tolerance)
+    assert both.outputs["normal_world"].to_numpy().shape == (2, *IMAGE_SIZE, 3)
+
+
+@ti.kernel
+def copy(source: ti.template(), target: ti.template(), first: int):
+    for pixel in ti.grouped(source):
+        for k in ti.static(range(source.n)):
+            target[pixel][first + k] = source[pixel][k]
+
+
+@ti.kernel
+def copy_scalars(source: ti.template(), target: ti.template(), index: int):
+    for pixel in ti.grouped(source):
+        target[pixel][index] = source[pixel]
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("shading", [tsr.Gouraud(), tsr.Silhouette()])
+def test_gradients_of_all_outputs(backend, shading):
+    """They and the image together, on one tape, by everything that moves them."""
+    renderer = make_renderer(shading, NAMES)
+    tree = FieldTree()
+    everything = tree.add(renderer.image.shape, (renderer.image.n + 7,))
+    tree.place()
+
+    def run_forward():
+        renderer.render()
+        copy(renderer.image, everything, 0)
+        copy_scalars(renderer.outputs["depth"], everything, renderer.image.n)
+        copy(renderer.outputs["normal_world"], everything, renderer.image.n + 1)
+        copy(renderer.outputs["position_world"], everything, renderer.image.n + 4)
+
+    cameras = renderer.cameras
+    fields = {"vertices": renderer.mesh.vertices, "eye": cameras.eye, "fov": cameras.fov_y_degrees}
+    check_gradient(run_forward, fields, everything)
+
+
+def test_positions_and_normals_of_a_sphere(backend):
+    """Where alpha is whole, a point of a ball about the origin is its normal times the radius."""
+    mesh = tsr.Mesh(*tsr.primitives.icosphere(4))
+    cameras = tsr.Camera.look_at((0, 0, 4), fov_y_degrees=40)
+    renderer = tsr.Renderer(
+        mesh, cameras, (33, 33), tsr.ApproximateGradient(), tsr.Silhouette(), outputs=NAMES
+    )
+    alpha = renderer.render().to_numpy()[0, ..., 0]
+    position, normal, depth = (
+        renderer.outputs[name].to_numpy()[0][alpha == 1]
+        for name in ("position_world", "normal_world", "depth")
+    )
+    np.testing.assert_allclose(position, normal, atol=tolerances.FACETED_SPHERE)
+    np.testing.assert_allclose(depth, 4 - position[:, 2], atol=tolerances.SINGLE_PRECISION_RELATIVE)
+
+
+def test_outputs_of_ones_own(backend):
+    """A shading by another name, beside the same one as the image."""
+    renderer = make_renderer(tsr.Depth(), {"far_and_near": tsr.Depth(), "paint": tsr.Unlit()})
+    image = renderer.render().to_numpy()
+    np.testing.assert_array_equal(renderer.outputs["far_and_near"].to_numpy(), image[..., 0])
+    unlit = make_renderer(tsr.Unlit(), (), mesh=renderer.mesh).render().to_numpy()
+    tolerance = tolerances.SAME_IMAGE_SINGLE
+    np.testing.assert_allclose(renderer.outputs["paint"].to_numpy(), unlit[..., :3], atol=tolerance)
+
+
+def test_what_cannot_be_drawn_together_is_refused(backend):
+    with pytest.raises(ValueError, match="outputs must be names of 'depth', .*, got 'curvature'"):
+        make_renderer(tsr.Flat(), ("curvature",))
+    with pytest.raises(ValueError, match="cannot be lit by None and face in one pass"):
+        make_renderer(tsr.Flat(), {"paint": tsr.Unlit()})
+
+
+def test_colours_of_any_number(backend):
+    """Five numbers a vertex; lights want three."""
+    vertices, faces = bumpy_torus(np.random.default_rng(3))
+    colors = np.random.default_rng(4).uniform(size=(len(vertices), 5))
+    mesh = tsr.Mesh(vertices, faces, vertex_colors=colors)
+    five = make_renderer(
+        tsr.Unlit(), (), tsr.SoftAggregation(**{**NUMBERS, "background": 0.0}), mesh
+    )
+    image = five.render().to_numpy()
+    assert image.shape == (2, *IMAGE_SIZE, 6)
+    corners = five.vertices_ndc.to_numpy()[:, faces]
+    given = colors[faces][None].astype(image.dtype)
+    expected, _ = tsr.rasterize(corners, given, image_size=IMAGE_SIZE, rasterizer=five.rasterizer)
+    np.testing.assert_allclose(image, expected, atol=tolerances.SAME_IMAGE_SINGLE)
+    with pytest.raises(ValueError, match="Flat lights colours of 3 channels, the mesh has 5"):
+        make_renderer(tsr.Flat(), (), mesh=mesh)
