@@ -48,7 +48,7 @@ from taichi_softras.geometry.surface_normals import (
     vertex_normal_jvp,
     vertex_normal_vjp,
 )
-from taichi_softras.runtime import is_cpu, task_block, kernel
+from taichi_softras.runtime import is_cpu, kernel, task_block
 from taichi_softras.shading.illumination import (
     compute_light,
     compute_light_jvp,
