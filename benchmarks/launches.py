@@ -1,10 +1,12 @@
-"""Which kernels are launched, and which are compiled anew. Reads private names of Taichi 1.7."""
+"""Which kernels are launched, and which are compiled anew. Reads private names."""
 
 import contextlib
 from collections.abc import Iterator
 
 from taichi import _kernels
 from taichi.lang.kernel_impl import Kernel
+
+from taichi_softras import runtime
 
 
 class Meter:
@@ -39,7 +41,16 @@ def metered() -> Iterator[Meter]:
         return launch(kernel, compiled, *args)
 
     Kernel.materialize, Kernel.launch_kernel = counting_materialize, counting_launch
+    variants, runtime._variants = runtime._variants, Forgetful()
     try:
         yield meter
     finally:
         Kernel.materialize, Kernel.launch_kernel = materialize, launch
+        runtime._variants = variants
+
+
+class Forgetful(dict):
+    """In place of what `runtime.kernel` remembers: every launch goes through Taichi."""
+
+    def __setitem__(self, key, value):
+        """Keeps nothing."""

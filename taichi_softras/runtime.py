@@ -5,8 +5,10 @@ versions that these were tried with.
 """
 
 import atexit
+import contextlib
 import functools
 import weakref
+from collections.abc import Iterator
 from typing import Callable
 
 import numpy as np
@@ -121,7 +123,8 @@ def kernel(function: Callable) -> Callable:
         chosen = tuple(a for a, is_fixed in zip(arguments, is_template) if is_fixed)
         found = variants.get((primal, chosen))
         if found is None:
-            (slow if recording_tape() is None else ti.ad.no_grad(slow))(*arguments)
+            with _unrecorded():
+                slow(*arguments)
             compiled = primal.compiled_kernels[primal.ensure_compiled(*arguments)]
             code = program.compile_kernel(program.config(), program.get_device_caps(), compiled)
             variants[primal, chosen] = compiled, code
@@ -136,6 +139,17 @@ def kernel(function: Callable) -> Callable:
         program.launch_kernel(code, context)
 
     return launch
+
+
+@contextlib.contextmanager
+def _unrecorded() -> Iterator[None]:
+    """No tape records what is called within. `ti.ad.no_grad` cannot be nested, this can."""
+    runtime = impl.get_runtime()
+    before, runtime.grad_replaced = runtime.grad_replaced, True
+    try:
+        yield
+    finally:
+        runtime.grad_replaced = before
 
 
 def _setter(annotation: object) -> object:
