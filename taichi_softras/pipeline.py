@@ -106,7 +106,7 @@ class Pipeline:
             workspace.get("albedo", albedo_shape),
             workspace.get("uniforms", (CAMERA_SIZE * num_cameras + num_light_numbers,)),
             workspace.constants("layout", self._make_layout(kinds, albedo_shape[1]), int),
-            self._choose_stages(moves_cameras),
+            self._choose_stages(albedo_shape[2], moves_cameras),
         )
         num_uniforms = composition.shader.num_uniforms
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
@@ -119,13 +119,12 @@ class Pipeline:
         lookup = self.composition.shader.lookup
         return Layout(*kinds, round(num_entries ** (1 / lookup.num_axes)) if lookup else 1)
 
-    def _choose_stages(self, moves_cameras: bool) -> Stages:
+    def _choose_stages(self, channels: int, moves_cameras: bool) -> Stages:
         composition, columns = self.composition, self.composition.columns
-        lookup = composition.shader.lookup
         return Stages(
             LIT[composition.light],
-            composition.reads_color and lookup is None,
-            lookup,
+            channels if composition.reads_color else 0,
+            composition.shader.lookup,
             composition.shader.num_varyings,
             columns.get("normal_world", -1),
             columns.get("position_world", -1),

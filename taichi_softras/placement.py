@@ -34,6 +34,7 @@ from taichi_softras.geometry.scene_arrays import (
     Tables,
     Views,
     add_vector,
+    coloring_of,
     face_row,
     frame_of,
     num_cameras_drawn,
@@ -70,7 +71,7 @@ from taichi_softras.shading.tints import (
 from taichi_softras.workspace import Workspace, array
 
 MOST_SHARES = {True: 16, False: 256}  # of vertices, on a CPU or not: tasks of a sum over all
-VERTICES_PER_TASK = 32  # on a CPU: few enough that threads end together
+VERTICES_PER_TASK = 64  # on a CPU: few enough that threads end together
 
 
 def allocate_placement(
@@ -188,7 +189,7 @@ def place_faces(
         compute_corners(scene, views, tables, placed, view, face)
         if ti.static(scene.stages.lit == LIT_FACES):
             if view < ti.max(tables.surfaces.shape[0], placed.varyings.shape[0]):
-                coloring, row = view % tables.surfaces.shape[0], face_row(scene, face)
+                coloring, row = coloring_of(tables, view), face_row(scene, face)
                 normal = face_normal(scene, frame_of(scene, views, view), face)
                 store_vector(tables.surfaces, coloring, row, normal)
                 compute_light(scene, tables, coloring, row)
@@ -344,8 +345,8 @@ def clear_vertices(scene: ti.template(), grad_scene: ti.template(), start: int, 
             store_vector(grad_scene.vertices, frame, vertex, vec3(0.0))
     if ti.static(scene.stages.has_vertex_colors):
         for vertex in range(start, end):
-            for channel in range(scene.albedo.shape[2]):
-                grad_scene.albedo[vertex, 0, channel] = 0.0
+            for c in ti.static(range(scene.stages.channels)):
+                grad_scene.albedo[vertex, 0, c] = 0.0
 
 
 @ti.func
@@ -589,7 +590,7 @@ def move_faces(
         )
         if ti.static(scene.stages.lit == LIT_FACES):
             if view < ti.max(tables.surfaces.shape[0], tangent_placed.varyings.shape[1]):
-                coloring, row = view % tables.surfaces.shape[0], face_row(scene, face)
+                coloring, row = coloring_of(tables, view), face_row(scene, face)
                 frame = frame_of(scene, views, view)
                 moved = face_normal_jvp(scene, tangent_scene.vertices, frame, face)
                 store_vector(tangent_tables.surfaces, coloring, row, moved)
