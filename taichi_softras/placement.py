@@ -38,6 +38,7 @@ from taichi_softras.geometry.scene_arrays import (
     face_row,
     frame_of,
     num_cameras_drawn,
+    share_of,
     store_light,
     store_vector,
 )
@@ -54,7 +55,7 @@ from taichi_softras.shading.illumination import (
     compute_light,
     compute_light_jvp,
     compute_light_vjp,
-    sum_lights,
+    sum_light_group,
 )
 from taichi_softras.shading.tints import (
     compute_texture,
@@ -70,8 +71,9 @@ from taichi_softras.shading.tints import (
 )
 from taichi_softras.workspace import Workspace, array
 
-MOST_SHARES = {True: 16, False: 256}  # of vertices, on a CPU or not: tasks of a sum over all
-VERTICES_PER_TASK = 64  # on a CPU: few enough that threads end together
+# Tasks of a sum over all vertices or faces, on a CPU or not: enough that threads end together
+MOST_SHARES = {True: 64, False: 256}
+SMALLEST_SHARE = {True: 64, False: 16}  # of vertices
 
 
 def allocate_placement(
@@ -104,7 +106,7 @@ def allocate_grad_tables(
     """What the adjoint of a pass works in."""
     num_views, num_vertices = placed.corners.shape[0], scene.vertices.shape[1]
     num_cameras, moves_cameras = tables.matrices.shape[0], scene.stages.moves_cameras
-    shares = max(1, min(MOST_SHARES[is_cpu()], num_vertices // 16))
+    shares = max(1, min(MOST_SHARES[is_cpu()], num_vertices // SMALLEST_SHARE[is_cpu()]))
     columns = scene.uniforms.shape[0] - CAMERA_SIZE * num_cameras
     if moves_cameras:
         columns += 16 * min(num_cameras, num_views)
@@ -255,7 +257,8 @@ def place_scene_backward(  # as `place_scene`
     if ti.static(stages.has_textures):
         pull_back_textures(scene, tables, is_first, grad_placed, grad_albedo)
     if ti.static(stages.moves_cameras or stages.lit != NOTHING):
-        sum_shares_of_uniforms(scene, views, tables, grad_placed, grad_tables)
+        if ti.static(not is_cpu()):
+            sum_uniforms(scene, views, tables, grad_placed, grad_tables)
         sum_shares(partials)
     if ti.static(stages.moves_cameras):
         pull_back_cameras(scene, views, tables, is_first, grad_placed, partials, grad_uniforms)
@@ -272,17 +275,37 @@ def pull_back_vertex_surfaces(
 ):
     """From what corners show to normals and lights of vertices."""
     num_vertices = scene.vertices.shape[1]
-    for i in range(tables.surfaces.shape[0] * num_vertices):
-        coloring = i // num_vertices
-        vertex = i - coloring * num_vertices
-        grad = vec3(0.0)
-        if ti.static(scene.stages.normal_column >= 0):
-            grad += pull_back_normal_columns(scene, tables, grad_placed.varyings, coloring, vertex)
-        if ti.static(scene.stages.lit == LIT_VERTICES):
-            grad_light = pull_back_vertex_light(scene, tables, grad_placed, coloring, vertex)
-            grad += compute_light_vjp(scene, tables, coloring, vertex, grad_light)
-            store_light(grad_tables.surfaces, coloring, vertex, grad_light)
-        store_vector(grad_tables.surfaces, coloring, vertex, grad)
+    num_items = tables.surfaces.shape[0] * num_vertices
+    block, num_tasks = ti.static(task_block()), count_tasks(grad_tables, num_items)
+    for i in range(num_tasks * block):
+        if i % block == 0:
+            start, end = share_of(num_items, num_tasks, i // block)
+            for item in range(start, end):
+                coloring = item // num_vertices
+                vertex = item - coloring * num_vertices
+                pull_back_vertex_surface(scene, tables, grad_placed, grad_tables, coloring, vertex)
+            if ti.static(is_cpu() and scene.stages.lit == LIT_VERTICES):
+                sum_lights(scene, tables, grad_placed, grad_tables, i // block)
+
+
+@ti.func
+def pull_back_vertex_surface(
+    scene: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+    coloring: int,
+    vertex: int,
+):
+    """One vertex."""
+    grad = vec3(0.0)
+    if ti.static(scene.stages.normal_column >= 0):
+        grad += pull_back_normal_columns(scene, tables, grad_placed.varyings, coloring, vertex)
+    if ti.static(scene.stages.lit == LIT_VERTICES):
+        grad_light = pull_back_vertex_light(scene, tables, grad_placed, coloring, vertex)
+        grad += compute_light_vjp(scene, tables, coloring, vertex, grad_light)
+        store_light(grad_tables.surfaces, coloring, vertex, grad_light)
+    store_vector(grad_tables.surfaces, coloring, vertex, grad)
 
 
 @ti.func
@@ -294,18 +317,38 @@ def pull_back_face_surfaces(
 ):
     """From what faces show, and from vertex normals, to normals and lights of faces."""
     num_faces = scene.faces.shape[0]
-    for i in range(tables.surfaces.shape[0] * num_faces):
-        coloring = i // num_faces
-        face = i - coloring * num_faces
-        row = face_row(scene, face)
-        grad = vec3(0.0)
-        if ti.static(scene.stages.has_vertex_normals):
-            grad += vertex_normal_vjp(scene, grad_tables.surfaces, coloring, face)
-        if ti.static(scene.stages.lit == LIT_FACES):
-            grad_light = pull_back_face_light(scene, tables, grad_placed, coloring, face)
-            grad += compute_light_vjp(scene, tables, coloring, row, grad_light)
-            store_light(grad_tables.surfaces, coloring, row, grad_light)
-        store_vector(grad_tables.surfaces, coloring, row, grad)
+    num_items = tables.surfaces.shape[0] * num_faces
+    block, num_tasks = ti.static(task_block()), count_tasks(grad_tables, num_items)
+    for i in range(num_tasks * block):
+        if i % block == 0:
+            start, end = share_of(num_items, num_tasks, i // block)
+            for item in range(start, end):
+                coloring = item // num_faces
+                face = item - coloring * num_faces
+                pull_back_face_surface(scene, tables, grad_placed, grad_tables, coloring, face)
+            if ti.static(is_cpu() and scene.stages.lit == LIT_FACES):
+                sum_lights(scene, tables, grad_placed, grad_tables, i // block)
+
+
+@ti.func
+def pull_back_face_surface(
+    scene: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+    coloring: int,
+    face: int,
+):
+    """One face."""
+    row = face_row(scene, face)
+    grad = vec3(0.0)
+    if ti.static(scene.stages.has_vertex_normals):
+        grad += vertex_normal_vjp(scene, grad_tables.surfaces, coloring, face)
+    if ti.static(scene.stages.lit == LIT_FACES):
+        grad_light = pull_back_face_light(scene, tables, grad_placed, coloring, face)
+        grad += compute_light_vjp(scene, tables, coloring, row, grad_light)
+        store_light(grad_tables.surfaces, coloring, row, grad_light)
+    store_vector(grad_tables.surfaces, coloring, row, grad)
 
 
 @ti.func
@@ -323,11 +366,10 @@ def pull_back_vertices(
     The first pass writes, the others add.
     """
     num_vertices = scene.vertices.shape[1]
-    block, per_task = ti.static(task_block(), VERTICES_PER_TASK if is_cpu() else 1)
-    for i in range((num_vertices + per_task - 1) // per_task * block):
+    block, num_tasks = ti.static(task_block()), count_tasks(grad_tables, num_vertices)
+    for i in range(num_tasks * block):
         if i % block == 0:
-            start = i // block * per_task
-            end = ti.min(start + per_task, num_vertices)
+            start, end = share_of(num_vertices, num_tasks, i // block)
             if is_first:
                 clear_vertices(scene, grad_scene, start, end)
             for view in range(grad_placed.corners.shape[0]):
@@ -335,6 +377,8 @@ def pull_back_vertices(
                     pull_back_vertex(
                         scene, views, tables, grad_placed, grad_tables, grad_scene, view, vertex
                     )
+            if ti.static(is_cpu() and scene.stages.moves_cameras):
+                sum_matrices(scene, views, tables, grad_placed, grad_tables, i // block)
 
 
 @ti.func
@@ -393,35 +437,70 @@ def pull_back_textures(
 
 
 @ti.func
-def sum_shares_of_uniforms(
+def count_tasks(grad_tables: ti.template(), num_items: int) -> int:
+    """On a CPU the tasks of a loop over items also sum what their items give to uniforms."""
+    count = num_items
+    if ti.static(is_cpu()):
+        count = grad_tables.partials.shape[0]
+    return count
+
+
+@ti.func
+def sum_matrices(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+    share: int,
+):
+    """One share of the gradients of all matrices."""
+    num_drawn = num_cameras_drawn(tables, grad_placed)
+    for drawn in range(num_drawn):
+        sum_matrix(scene, views, grad_tables, share, drawn, num_drawn)
+
+
+@ti.func
+def sum_lights(
+    scene: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+    share: int,
+):
+    """One share of the gradients of all lights."""
+    column = 16 * num_matrices(scene, tables, grad_placed)
+    for group in range(1 + scene.layout[NUM_LIGHTS]):
+        sum_light_group(scene, tables, grad_tables, share, group, column)
+
+
+@ti.func
+def sum_uniforms(
     scene: ti.template(),
     views: ti.template(),
     tables: ti.template(),
     grad_placed: ti.template(),
     grad_tables: ti.template(),
 ):
-    """A task sums one share of the gradient of a camera's matrix, or of a light."""
-    num_shares, lights = grad_tables.partials.shape[0], scene.layout[NUM_LIGHTS]
-    block, is_lit = ti.static(task_block(), int(scene.stages.lit != NOTHING))
-    num_groups = num_camera_groups(scene, tables, grad_placed) + is_lit * (1 + lights)
-    for i in range(num_groups * num_shares * block):
-        if i % block == 0:
-            group = i // block // num_shares
-            share = i // block - group * num_shares
-            num_drawn = num_camera_groups(scene, tables, grad_placed)
-            if ti.static(scene.stages.moves_cameras):
-                if group < num_drawn:
-                    sum_matrix(scene, views, grad_tables, group, num_drawn, share)
-            if ti.static(scene.stages.lit != NOTHING):
-                if group >= num_drawn:
-                    light = group - num_drawn
-                    sum_lights(scene, tables, grad_tables, share, light, 16 * num_drawn)
+    """A GPU's task sums one share of the gradient of a matrix or of a light."""
+    num_shares, num_lights = grad_tables.partials.shape[0], scene.layout[NUM_LIGHTS]
+    is_lit = ti.static(int(scene.stages.lit != NOTHING))
+    num_groups = num_matrices(scene, tables, grad_placed) + is_lit * (1 + num_lights)
+    for i in range(num_groups * num_shares):
+        group = i // num_shares
+        share = i - group * num_shares
+        num_drawn = num_matrices(scene, tables, grad_placed)
+        if ti.static(scene.stages.moves_cameras):
+            if group < num_drawn:
+                sum_matrix(scene, views, grad_tables, share, group, num_drawn)
+        if ti.static(scene.stages.lit != NOTHING):
+            if group >= num_drawn:
+                light = group - num_drawn
+                sum_light_group(scene, tables, grad_tables, share, light, 16 * num_drawn)
 
 
 @ti.func
-def num_camera_groups(
-    scene: ti.template(), tables: ti.template(), grad_placed: ti.template()
-) -> int:
+def num_matrices(scene: ti.template(), tables: ti.template(), grad_placed: ti.template()) -> int:
     """Of how many matrices there are gradients in `partials`, in front of the lights'."""
     count = 0
     if ti.static(scene.stages.moves_cameras):
@@ -479,7 +558,7 @@ def store_light_numbers(
         ti.loop_config(serialize=True)
     for number in range(scene.uniforms.shape[0] - CAMERA_SIZE * tables.matrices.shape[0]):
         at = CAMERA_SIZE * tables.matrices.shape[0] + number
-        grad = sums[0, 16 * num_camera_groups(scene, tables, grad_placed) + number]
+        grad = sums[0, 16 * num_matrices(scene, tables, grad_placed) + number]
         grad_uniforms[at] = grad + ti.select(is_first, 0.0, grad_uniforms[at])
 
 

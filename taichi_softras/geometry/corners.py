@@ -8,7 +8,7 @@ import taichi as ti
 from taichi.math import vec3, vec4
 
 from taichi_softras.geometry.cameras import load_row
-from taichi_softras.geometry.scene_arrays import camera_of, frame_of, load_vector
+from taichi_softras.geometry.scene_arrays import camera_of, frame_of, load_vector, share_of
 
 
 @ti.func
@@ -82,19 +82,17 @@ def sum_matrix(
     scene: ti.template(),
     views: ti.template(),
     grad_tables: ti.template(),
+    share: int,
     drawn: int,  # which of the pass's cameras
     num_drawn: int,
-    share: int,
 ):
     """One share of the gradient of a camera's matrix: a part of the vertices, in all its views."""
-    num_views, num_vertices = grad_tables.vertices_clip.shape[0], scene.vertices.shape[1]
-    num_shares = grad_tables.partials.shape[0]
-    per_share = (num_vertices + num_shares - 1) // num_shares
+    start, end = share_of(scene.vertices.shape[1], grad_tables.partials.shape[0], share)
     grad_x, grad_y, grad_depth, grad_w = vec4(0.0), vec4(0.0), vec4(0.0), vec4(0.0)
-    for k in range(num_views // num_drawn):
+    for k in range(grad_tables.vertices_clip.shape[0] // num_drawn):
         view = drawn + k * num_drawn
         frame = frame_of(scene, views, view)
-        for vertex in range(share * per_share, ti.min((share + 1) * per_share, num_vertices)):
+        for vertex in range(start, end):
             point = vec4(load_vector(scene.vertices, frame, vertex), 1.0)
             grad_x += grad_tables.vertices_clip[view, vertex, 0] * point
             grad_y += grad_tables.vertices_clip[view, vertex, 1] * point

@@ -141,7 +141,9 @@ class GradTables(NamedTuple):
 
     surfaces: ti.Ndarray  # (S, V + F, 6) as in `Tables`
     vertices_clip: ti.Ndarray  # (b, V, 4) as corners, summed over those at a vertex; or (1, 1, 4)
-    partials: ti.Ndarray  # (T, 16 min(Bc, b) + numbers of the lights) of T shares of the vertices
+    partials: (
+        ti.Ndarray
+    )  # (T, 16 min(Bc, b) + numbers of the lights): sums of T shares of all items
 
 
 class SceneNumbers(NamedTuple):
@@ -177,6 +179,13 @@ def coloring_of(tables: ti.template(), view: int) -> int:
 def num_cameras_drawn(tables: ti.template(), grad_placed: ti.template()) -> int:
     """How many cameras a pass draws with: 1, or one for each view."""
     return ti.min(tables.matrices.shape[0], grad_placed.corners.shape[0])
+
+
+@ti.func
+def share_of(num_items: int, num_shares: int, share: int):
+    """First and end of a share of neighbouring items; all shares but the last have one size."""
+    per_share = (num_items + num_shares - 1) // num_shares
+    return ti.min(share * per_share, num_items), ti.min((share + 1) * per_share, num_items)
 
 
 @ti.func
