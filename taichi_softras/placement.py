@@ -8,7 +8,7 @@ threads of a CPU, and only those that a scene needs (`Stages`). A kernel is one 
 """
 
 import taichi as ti
-from taichi.math import vec3
+from taichi.math import vec3, vec4
 
 from taichi_softras.geometry.cameras import (
     compute_matrix,
@@ -19,6 +19,7 @@ from taichi_softras.geometry.corners import (
     compute_corners,
     compute_corners_jvp,
     compute_corners_vjp,
+    load_grad_clip,
     sum_matrix,
 )
 from taichi_softras.geometry.scene_arrays import (
@@ -37,6 +38,7 @@ from taichi_softras.geometry.scene_arrays import (
     coloring_of,
     face_row,
     frame_of,
+    load_columns,
     num_cameras_drawn,
     share_of,
     store_light,
@@ -63,11 +65,11 @@ from taichi_softras.shading.tints import (
     compute_texture_vjp,
     compute_varyings,
     compute_varyings_jvp,
-    pull_back_colors,
+    light_of_corner,
     pull_back_face_light,
     pull_back_normal_columns,
     pull_back_vertex_light,
-    sum_columns,
+    zero_color,
 )
 from taichi_softras.workspace import Workspace, array
 
@@ -404,20 +406,35 @@ def pull_back_vertex(
     view: int,
     vertex: int,
 ):
-    """From what is around a vertex in one view of the pass; adds."""
-    frame = frame_of(scene, views, view)
-    grad = compute_corners_vjp(scene, views, tables, grad_placed, grad_tables, view, vertex)
-    if ti.static(scene.stages.has_normals):
-        if view < tables.surfaces.shape[0]:
-            grad += face_normal_vjp(scene, grad_tables.surfaces, view, frame, vertex)
-    if ti.static(scene.stages.position_column >= 0):
-        if view < grad_placed.varyings.shape[0]:
-            column = ti.static(scene.stages.position_column)
-            grad += sum_columns(scene, grad_placed.varyings, view, vertex, column)
+    """From the corners at a vertex, in one view of the pass; adds."""
+    frame, coloring = frame_of(scene, views, view), coloring_of(tables, view)
+    has_surface, has_varyings = view == coloring, view < grad_placed.varyings.shape[0]
+    grad_clip, grad, grad_color = vec4(0.0), vec3(0.0), zero_color(scene)
+    for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
+        face = scene.corners_of_vertex[slot] // 3
+        corner = scene.corners_of_vertex[slot] - 3 * face
+        grad_clip += load_grad_clip(scene, grad_placed, view, face, corner)
+        if ti.static(scene.stages.has_normals):
+            if has_surface:
+                grad += face_normal_vjp(scene, grad_tables.surfaces, coloring, frame, face, corner)
+        if ti.static(scene.stages.position_column >= 0):
+            if has_varyings:
+                column = ti.static(scene.stages.position_column)
+                grad += load_columns(grad_placed.varyings, view, face, corner, column)
+        if ti.static(scene.stages.has_vertex_colors):
+            if has_varyings:
+                light = light_of_corner(scene, tables.surfaces, 1.0, coloring, face, vertex)
+                for c in ti.static(range(scene.stages.channels)):
+                    grad_color[c] += light[c] * grad_placed.varyings[view, face, corner, c]
+    grad += compute_corners_vjp(views, tables, view, grad_clip)
     add_vector(grad_scene.vertices, frame, vertex, grad)
+    if ti.static(scene.stages.moves_cameras):
+        for k in ti.static(range(4)):
+            grad_tables.vertices_clip[view, vertex, k] = grad_clip[k]
     if ti.static(scene.stages.has_vertex_colors):
-        if view < grad_placed.varyings.shape[0]:
-            pull_back_colors(scene, tables, grad_placed.varyings, grad_scene.albedo, view, vertex)
+        if has_varyings:
+            for c in ti.static(range(scene.stages.channels)):
+                grad_scene.albedo[vertex, 0, c] = grad_scene.albedo[vertex, 0, c] + grad_color[c]
 
 
 @ti.func

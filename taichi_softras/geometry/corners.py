@@ -34,24 +34,14 @@ def compute_corners(
 
 @ti.func
 def compute_corners_vjp(
-    scene: ti.template(),
-    views: ti.template(),
-    tables: ti.template(),
-    grad_placed: ti.template(),
-    grad_tables: ti.template(),
-    view: int,
-    vertex: int,
+    views: ti.template(), tables: ti.template(), view: int, grad_clip: vec4
 ) -> vec3:
-    """The gradient of one vertex in one view of the pass; keeps that in clip space for cameras."""
-    grad = sum_corners_around(scene, grad_placed, view, vertex)
-    if ti.static(scene.stages.moves_cameras):
-        for k in ti.static(range(4)):
-            grad_tables.vertices_clip[view, vertex, k] = grad[k]
+    """From clip space to the world: the gradient of a corner."""
     camera = camera_of(views, tables, view)
-    of_xy = grad.x * load_axis(tables.matrices, camera, 0)
-    of_xy += grad.y * load_axis(tables.matrices, camera, 1)
-    of_depth_w = grad.z * load_axis(tables.matrices, camera, 2)
-    return of_xy + (of_depth_w + grad.w * load_axis(tables.matrices, camera, 3))
+    of_xy = grad_clip.x * load_axis(tables.matrices, camera, 0)
+    of_xy += grad_clip.y * load_axis(tables.matrices, camera, 1)
+    of_depth_w = grad_clip.z * load_axis(tables.matrices, camera, 2)
+    return of_xy + (of_depth_w + grad_clip.w * load_axis(tables.matrices, camera, 3))
 
 
 @ti.func
@@ -106,19 +96,19 @@ def sum_matrix(
 
 
 @ti.func
-def sum_corners_around(
-    scene: ti.template(), grad_placed: ti.template(), view: int, vertex: int
+def load_grad_clip(
+    scene: ti.template(), grad_placed: ti.template(), view: int, face: int, corner: int
 ) -> vec4:
-    """The gradient at x_clip, y_clip, depth and w_clip of all corners at a vertex."""
-    total = vec4(0.0)
-    for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
-        face = scene.corners_of_vertex[slot] // 3
-        corner = scene.corners_of_vertex[slot] - 3 * face
-        for k in ti.static(range(4)):
-            total[k] += grad_placed.corners[view, face, corner, k]
-        if ti.static(scene.stages.depth_column >= 0):
-            total.z += grad_placed.varyings[view, face, corner, scene.stages.depth_column]
-    return total
+    """The gradient at x_clip, y_clip, depth and w_clip of a corner."""
+    grad = vec4(
+        grad_placed.corners[view, face, corner, 0],
+        grad_placed.corners[view, face, corner, 1],
+        grad_placed.corners[view, face, corner, 2],
+        grad_placed.corners[view, face, corner, 3],
+    )
+    if ti.static(scene.stages.depth_column >= 0):
+        grad.z += grad_placed.varyings[view, face, corner, scene.stages.depth_column]
+    return grad
 
 
 @ti.func

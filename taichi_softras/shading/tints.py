@@ -64,7 +64,8 @@ def compute_varyings_jvp(
     face: int,
 ):
     """Fills the varyings' tangents of one face, in row `slot`."""
-    coloring, varyings = coloring_of(tables, view), ti.static(tangent_placed.varyings)
+    coloring = coloring_of(tables, view)
+    varyings = ti.static(tangent_placed.varyings)
     for corner in range(3):
         vertex = scene.faces[face, corner]
         if ti.static(scene.stages.has_vertex_colors):
@@ -116,7 +117,7 @@ def compute_texture_vjp(
     entry: int,
 ):
     """From one entry of a texture to the scene's; the first pass writes, the others add."""
-    grad = ti.Vector([0.0 for _ in ti.static(range(scene.stages.channels))])
+    grad = zero_color(scene)
     for coloring in range(grad_placed.textures.shape[0]):
         light = light_of_entry(scene, tables.surfaces, 1.0, coloring, face, entry)
         for c in ti.static(range(scene.stages.channels)):
@@ -146,28 +147,6 @@ def compute_texture_jvp(
         of_light = scene.albedo[face, entry, c] * moved[c]
         of_albedo = light[c] * tangent_albedo[face, entry, c]
         tangent_placed.textures[slot, coloring, face, entry, c] = of_albedo + of_light
-
-
-@ti.func
-def pull_back_colors(
-    scene: ti.template(),
-    tables: ti.template(),
-    grad_varyings: ti.template(),
-    grad_albedo: ti.template(),
-    view: int,
-    vertex: int,
-):
-    """From the corners at a vertex, in one view, to its colour; adds."""
-    coloring = coloring_of(tables, view)
-    grad = ti.Vector([0.0 for _ in ti.static(range(scene.stages.channels))])
-    for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
-        face = scene.corners_of_vertex[slot] // 3
-        corner = scene.corners_of_vertex[slot] - 3 * face
-        light = light_of_corner(scene, tables.surfaces, 1.0, coloring, face, vertex)
-        for c in ti.static(range(scene.stages.channels)):
-            grad[c] += light[c] * grad_varyings[view, face, corner, c]
-    for c in ti.static(range(scene.stages.channels)):
-        grad_albedo[vertex, 0, c] = grad_albedo[vertex, 0, c] + grad[c]
 
 
 @ti.func
@@ -310,3 +289,9 @@ def light_of_entry(
 def corner_shares(scene: ti.template(), entry: int) -> vec3:
     """How the lights of a face's corners mix at an entry of its texture."""
     return scene.stages.lookup.place(entry, scene.layout[RESOLUTION])
+
+
+@ti.func
+def zero_color(scene: ti.template()):
+    """(C), or (1) where there are no colours: Taichi has no empty vectors."""
+    return ti.Vector([0.0 for _ in ti.static(range(max(scene.stages.channels, 1)))])
