@@ -32,6 +32,7 @@ from taichi_softras.placement import (
 )
 from taichi_softras.rasterizers.base import Rasterization, Rasterizer
 from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.runtime import lean_compilation
 from taichi_softras.shading.base import BY_FACE, BY_VERTEX, Composition
 from taichi_softras.workspace import Workspace, array
 
@@ -151,7 +152,8 @@ class Pipeline:
         """What a rasterizer reads of some views."""
         self.forget()
         tables, placed = self._allocate(num_views)
-        place_scene(*self.scene, *self._views(first), *tables, *placed)
+        with lean_compilation():
+            place_scene(*self.scene, *self._views(first), *tables, *placed)
         return placed
 
     def project_vertices(self) -> ti.Ndarray:
@@ -177,15 +179,18 @@ class Pipeline:
         self.rasterization.backward()
         grad_surface = self.rasterization.grad_surface
         tables, placed = self._allocate(num_views)
-        place_scene_backward(
-            *self.scene,
-            *self._views(first),
-            is_first,
-            *tables,
-            *Placed(self.rasterization.grad_corners, grad_surface.varyings, grad_surface.textures),
-            *allocate_grad_tables(self.workspace, self.scene, tables, placed),
-            *self.grad_scene,
-        )
+        with lean_compilation():
+            place_scene_backward(
+                *self.scene,
+                *self._views(first),
+                is_first,
+                *tables,
+                *Placed(
+                    self.rasterization.grad_corners, grad_surface.varyings, grad_surface.textures
+                ),
+                *allocate_grad_tables(self.workspace, self.scene, tables, placed),
+                *self.grad_scene,
+            )
         if self.composition.shader.num_uniforms:
             add_rows(grad_surface.uniforms, first, is_first, self.grad_fragment_uniforms)
 
@@ -203,15 +208,16 @@ class Pipeline:
         for index, count in tangents:
             stacked = self._like("tangent", placed, count)
             of_uniforms = self._get_like("tangent_uniforms_of", self.fragment_uniforms, count)
-            place_scene_tangent(
-                *self.scene,
-                *self._views(first),
-                *tables,
-                *self.tangent_scene,
-                *tangent_tables,
-                index,
-                *stacked,
-            )
+            with lean_compilation():
+                place_scene_tangent(
+                    *self.scene,
+                    *self._views(first),
+                    *tables,
+                    *self.tangent_scene,
+                    *tangent_tables,
+                    index,
+                    *stacked,
+                )
             if self.composition.shader.num_uniforms:
                 stack_rows(self.tangent_fragment_uniforms, index, of_uniforms)
         surface = Surface(stacked.varyings, stacked.textures, of_uniforms)
