@@ -32,7 +32,7 @@ from taichi_softras.placement import (
 )
 from taichi_softras.rasterizers.base import Rasterization, Rasterizer
 from taichi_softras.rasterizers.fragments import Surface
-from taichi_softras.runtime import kernel
+from taichi_softras.runtime import kernel, lean_compilation
 from taichi_softras.shading.base import BY_FACE, BY_VERTEX, Composition
 from taichi_softras.workspace import Workspace, array
 
@@ -107,7 +107,7 @@ class Pipeline:
             workspace.get("albedo", albedo_shape),
             workspace.get("uniforms", (CAMERA_SIZE * num_cameras + num_light_numbers,)),
             workspace.constants("layout", self._make_layout(kinds, albedo_shape[1]), int),
-            self._choose_stages(moves_cameras),
+            self._choose_stages(albedo_shape[2], moves_cameras),
         )
         num_uniforms = composition.shader.num_uniforms
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
@@ -120,13 +120,12 @@ class Pipeline:
         lookup = self.composition.shader.lookup
         return Layout(*kinds, round(num_entries ** (1 / lookup.num_axes)) if lookup else 1)
 
-    def _choose_stages(self, moves_cameras: bool) -> Stages:
+    def _choose_stages(self, channels: int, moves_cameras: bool) -> Stages:
         composition, columns = self.composition, self.composition.columns
-        lookup = composition.shader.lookup
         return Stages(
             LIT[composition.light],
-            composition.reads_color and lookup is None,
-            lookup,
+            channels if composition.reads_color else 0,
+            composition.shader.lookup,
             composition.shader.num_varyings,
             columns.get("normal_world", -1),
             columns.get("position_world", -1),
@@ -153,7 +152,8 @@ class Pipeline:
         """What a rasterizer reads of some views."""
         self.forget()
         tables, placed = self._allocate(num_views)
-        place_scene(*self.scene, *self._views(first), *tables, *placed)
+        with lean_compilation():
+            place_scene(*self.scene, *self._views(first), *tables, *placed)
         return placed
 
     def project_vertices(self) -> ti.Ndarray:
@@ -179,15 +179,18 @@ class Pipeline:
         self.rasterization.backward()
         grad_surface = self.rasterization.grad_surface
         tables, placed = self._allocate(num_views)
-        place_scene_backward(
-            *self.scene,
-            *self._views(first),
-            is_first,
-            *tables,
-            *Placed(self.rasterization.grad_corners, grad_surface.varyings, grad_surface.textures),
-            *allocate_grad_tables(self.workspace, self.scene, tables, placed),
-            *self.grad_scene,
-        )
+        with lean_compilation():
+            place_scene_backward(
+                *self.scene,
+                *self._views(first),
+                is_first,
+                *tables,
+                *Placed(
+                    self.rasterization.grad_corners, grad_surface.varyings, grad_surface.textures
+                ),
+                *allocate_grad_tables(self.workspace, self.scene, tables, placed),
+                *self.grad_scene,
+            )
         if self.composition.shader.num_uniforms:
             add_rows(grad_surface.uniforms, first, is_first, self.grad_fragment_uniforms)
 
@@ -205,15 +208,16 @@ class Pipeline:
         for index, count in tangents:
             stacked = self._like("tangent", placed, count)
             of_uniforms = self._get_like("tangent_uniforms_of", self.fragment_uniforms, count)
-            place_scene_tangent(
-                *self.scene,
-                *self._views(first),
-                *tables,
-                *self.tangent_scene,
-                *tangent_tables,
-                index,
-                *stacked,
-            )
+            with lean_compilation():
+                place_scene_tangent(
+                    *self.scene,
+                    *self._views(first),
+                    *tables,
+                    *self.tangent_scene,
+                    *tangent_tables,
+                    index,
+                    *stacked,
+                )
             if self.composition.shader.num_uniforms:
                 stack_rows(self.tangent_fragment_uniforms, index, of_uniforms)
         surface = Surface(stacked.varyings, stacked.textures, of_uniforms)

@@ -8,7 +8,7 @@ threads of a CPU, and only those that a scene needs (`Stages`). A kernel is one 
 """
 
 import taichi as ti
-from taichi.math import vec3
+from taichi.math import vec3, vec4
 
 from taichi_softras.geometry.cameras import (
     compute_matrix,
@@ -19,6 +19,7 @@ from taichi_softras.geometry.corners import (
     compute_corners,
     compute_corners_jvp,
     compute_corners_vjp,
+    load_grad_clip,
     sum_matrix,
 )
 from taichi_softras.geometry.scene_arrays import (
@@ -34,9 +35,12 @@ from taichi_softras.geometry.scene_arrays import (
     Tables,
     Views,
     add_vector,
+    coloring_of,
     face_row,
     frame_of,
+    load_columns,
     num_cameras_drawn,
+    share_of,
     store_light,
     store_vector,
 )
@@ -53,7 +57,7 @@ from taichi_softras.shading.illumination import (
     compute_light,
     compute_light_jvp,
     compute_light_vjp,
-    sum_lights,
+    sum_light_group,
 )
 from taichi_softras.shading.tints import (
     compute_texture,
@@ -61,16 +65,17 @@ from taichi_softras.shading.tints import (
     compute_texture_vjp,
     compute_varyings,
     compute_varyings_jvp,
-    pull_back_colors,
+    light_of_corner,
     pull_back_face_light,
     pull_back_normal_columns,
     pull_back_vertex_light,
-    sum_columns,
+    zero_color,
 )
 from taichi_softras.workspace import Workspace, array
 
-MOST_SHARES = {True: 16, False: 256}  # of vertices, on a CPU or not: tasks of a sum over all
-VERTICES_PER_TASK = 32  # on a CPU: few enough that threads end together
+# Tasks of a sum over all vertices or faces, on a CPU or not: enough that threads end together
+MOST_SHARES = {True: 64, False: 256}
+SMALLEST_SHARE = {True: 64, False: 16}  # of vertices
 
 
 def allocate_placement(
@@ -103,7 +108,7 @@ def allocate_grad_tables(
     """What the adjoint of a pass works in."""
     num_views, num_vertices = placed.corners.shape[0], scene.vertices.shape[1]
     num_cameras, moves_cameras = tables.matrices.shape[0], scene.stages.moves_cameras
-    shares = max(1, min(MOST_SHARES[is_cpu()], num_vertices // 16))
+    shares = max(1, min(MOST_SHARES[is_cpu()], num_vertices // SMALLEST_SHARE[is_cpu()]))
     columns = scene.uniforms.shape[0] - CAMERA_SIZE * num_cameras
     if moves_cameras:
         columns += 16 * min(num_cameras, num_views)
@@ -188,7 +193,7 @@ def place_faces(
         compute_corners(scene, views, tables, placed, view, face)
         if ti.static(scene.stages.lit == LIT_FACES):
             if view < ti.max(tables.surfaces.shape[0], placed.varyings.shape[0]):
-                coloring, row = view % tables.surfaces.shape[0], face_row(scene, face)
+                coloring, row = coloring_of(tables, view), face_row(scene, face)
                 normal = face_normal(scene, frame_of(scene, views, view), face)
                 store_vector(tables.surfaces, coloring, row, normal)
                 compute_light(scene, tables, coloring, row)
@@ -254,7 +259,8 @@ def place_scene_backward(  # as `place_scene`
     if ti.static(stages.has_textures):
         pull_back_textures(scene, tables, is_first, grad_placed, grad_albedo)
     if ti.static(stages.moves_cameras or stages.lit != NOTHING):
-        sum_shares_of_uniforms(scene, views, tables, grad_placed, grad_tables)
+        if ti.static(not is_cpu()):
+            sum_uniforms(scene, views, tables, grad_placed, grad_tables)
         sum_shares(partials)
     if ti.static(stages.moves_cameras):
         pull_back_cameras(scene, views, tables, is_first, grad_placed, partials, grad_uniforms)
@@ -271,17 +277,37 @@ def pull_back_vertex_surfaces(
 ):
     """From what corners show to normals and lights of vertices."""
     num_vertices = scene.vertices.shape[1]
-    for i in range(tables.surfaces.shape[0] * num_vertices):
-        coloring = i // num_vertices
-        vertex = i - coloring * num_vertices
-        grad = vec3(0.0)
-        if ti.static(scene.stages.normal_column >= 0):
-            grad += pull_back_normal_columns(scene, tables, grad_placed.varyings, coloring, vertex)
-        if ti.static(scene.stages.lit == LIT_VERTICES):
-            grad_light = pull_back_vertex_light(scene, tables, grad_placed, coloring, vertex)
-            grad += compute_light_vjp(scene, tables, coloring, vertex, grad_light)
-            store_light(grad_tables.surfaces, coloring, vertex, grad_light)
-        store_vector(grad_tables.surfaces, coloring, vertex, grad)
+    num_items = tables.surfaces.shape[0] * num_vertices
+    block, num_tasks = ti.static(task_block()), count_tasks(grad_tables, num_items)
+    for i in range(num_tasks * block):
+        if i % block == 0:
+            start, end = share_of(num_items, num_tasks, i // block)
+            for item in range(start, end):
+                coloring = item // num_vertices
+                vertex = item - coloring * num_vertices
+                pull_back_vertex_surface(scene, tables, grad_placed, grad_tables, coloring, vertex)
+            if ti.static(is_cpu() and scene.stages.lit == LIT_VERTICES):
+                sum_lights(scene, tables, grad_placed, grad_tables, i // block)
+
+
+@ti.func
+def pull_back_vertex_surface(
+    scene: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+    coloring: int,
+    vertex: int,
+):
+    """One vertex."""
+    grad = vec3(0.0)
+    if ti.static(scene.stages.normal_column >= 0):
+        grad += pull_back_normal_columns(scene, tables, grad_placed.varyings, coloring, vertex)
+    if ti.static(scene.stages.lit == LIT_VERTICES):
+        grad_light = pull_back_vertex_light(scene, tables, grad_placed, coloring, vertex)
+        grad += compute_light_vjp(scene, tables, coloring, vertex, grad_light)
+        store_light(grad_tables.surfaces, coloring, vertex, grad_light)
+    store_vector(grad_tables.surfaces, coloring, vertex, grad)
 
 
 @ti.func
@@ -293,18 +319,38 @@ def pull_back_face_surfaces(
 ):
     """From what faces show, and from vertex normals, to normals and lights of faces."""
     num_faces = scene.faces.shape[0]
-    for i in range(tables.surfaces.shape[0] * num_faces):
-        coloring = i // num_faces
-        face = i - coloring * num_faces
-        row = face_row(scene, face)
-        grad = vec3(0.0)
-        if ti.static(scene.stages.has_vertex_normals):
-            grad += vertex_normal_vjp(scene, grad_tables.surfaces, coloring, face)
-        if ti.static(scene.stages.lit == LIT_FACES):
-            grad_light = pull_back_face_light(scene, tables, grad_placed, coloring, face)
-            grad += compute_light_vjp(scene, tables, coloring, row, grad_light)
-            store_light(grad_tables.surfaces, coloring, row, grad_light)
-        store_vector(grad_tables.surfaces, coloring, row, grad)
+    num_items = tables.surfaces.shape[0] * num_faces
+    block, num_tasks = ti.static(task_block()), count_tasks(grad_tables, num_items)
+    for i in range(num_tasks * block):
+        if i % block == 0:
+            start, end = share_of(num_items, num_tasks, i // block)
+            for item in range(start, end):
+                coloring = item // num_faces
+                face = item - coloring * num_faces
+                pull_back_face_surface(scene, tables, grad_placed, grad_tables, coloring, face)
+            if ti.static(is_cpu() and scene.stages.lit == LIT_FACES):
+                sum_lights(scene, tables, grad_placed, grad_tables, i // block)
+
+
+@ti.func
+def pull_back_face_surface(
+    scene: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+    coloring: int,
+    face: int,
+):
+    """One face."""
+    row = face_row(scene, face)
+    grad = vec3(0.0)
+    if ti.static(scene.stages.has_vertex_normals):
+        grad += vertex_normal_vjp(scene, grad_tables.surfaces, coloring, face)
+    if ti.static(scene.stages.lit == LIT_FACES):
+        grad_light = pull_back_face_light(scene, tables, grad_placed, coloring, face)
+        grad += compute_light_vjp(scene, tables, coloring, row, grad_light)
+        store_light(grad_tables.surfaces, coloring, row, grad_light)
+    store_vector(grad_tables.surfaces, coloring, row, grad)
 
 
 @ti.func
@@ -322,11 +368,10 @@ def pull_back_vertices(
     The first pass writes, the others add.
     """
     num_vertices = scene.vertices.shape[1]
-    block, per_task = ti.static(task_block(), VERTICES_PER_TASK if is_cpu() else 1)
-    for i in range((num_vertices + per_task - 1) // per_task * block):
+    block, num_tasks = ti.static(task_block()), count_tasks(grad_tables, num_vertices)
+    for i in range(num_tasks * block):
         if i % block == 0:
-            start = i // block * per_task
-            end = ti.min(start + per_task, num_vertices)
+            start, end = share_of(num_vertices, num_tasks, i // block)
             if is_first:
                 clear_vertices(scene, grad_scene, start, end)
             for view in range(grad_placed.corners.shape[0]):
@@ -334,6 +379,8 @@ def pull_back_vertices(
                     pull_back_vertex(
                         scene, views, tables, grad_placed, grad_tables, grad_scene, view, vertex
                     )
+            if ti.static(is_cpu() and scene.stages.moves_cameras):
+                sum_matrices(scene, views, tables, grad_placed, grad_tables, i // block)
 
 
 @ti.func
@@ -344,8 +391,8 @@ def clear_vertices(scene: ti.template(), grad_scene: ti.template(), start: int, 
             store_vector(grad_scene.vertices, frame, vertex, vec3(0.0))
     if ti.static(scene.stages.has_vertex_colors):
         for vertex in range(start, end):
-            for channel in range(scene.albedo.shape[2]):
-                grad_scene.albedo[vertex, 0, channel] = 0.0
+            for c in ti.static(range(scene.stages.channels)):
+                grad_scene.albedo[vertex, 0, c] = 0.0
 
 
 @ti.func
@@ -359,20 +406,35 @@ def pull_back_vertex(
     view: int,
     vertex: int,
 ):
-    """From what is around a vertex in one view of the pass; adds."""
-    frame = frame_of(scene, views, view)
-    grad = compute_corners_vjp(scene, views, tables, grad_placed, grad_tables, view, vertex)
-    if ti.static(scene.stages.has_normals):
-        if view < tables.surfaces.shape[0]:
-            grad += face_normal_vjp(scene, grad_tables.surfaces, view, frame, vertex)
-    if ti.static(scene.stages.position_column >= 0):
-        if view < grad_placed.varyings.shape[0]:
-            column = ti.static(scene.stages.position_column)
-            grad += sum_columns(scene, grad_placed.varyings, view, vertex, column)
+    """From the corners at a vertex, in one view of the pass; adds."""
+    frame, coloring = frame_of(scene, views, view), coloring_of(tables, view)
+    has_surface, has_varyings = view == coloring, view < grad_placed.varyings.shape[0]
+    grad_clip, grad, grad_color = vec4(0.0), vec3(0.0), zero_color(scene)
+    for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
+        face = scene.corners_of_vertex[slot] // 3
+        corner = scene.corners_of_vertex[slot] - 3 * face
+        grad_clip += load_grad_clip(scene, grad_placed, view, face, corner)
+        if ti.static(scene.stages.has_normals):
+            if has_surface:
+                grad += face_normal_vjp(scene, grad_tables.surfaces, coloring, frame, face, corner)
+        if ti.static(scene.stages.position_column >= 0):
+            if has_varyings:
+                column = ti.static(scene.stages.position_column)
+                grad += load_columns(grad_placed.varyings, view, face, corner, column)
+        if ti.static(scene.stages.has_vertex_colors):
+            if has_varyings:
+                light = light_of_corner(scene, tables.surfaces, 1.0, coloring, face, vertex)
+                for c in ti.static(range(scene.stages.channels)):
+                    grad_color[c] += light[c] * grad_placed.varyings[view, face, corner, c]
+    grad += compute_corners_vjp(views, tables, view, grad_clip)
     add_vector(grad_scene.vertices, frame, vertex, grad)
+    if ti.static(scene.stages.moves_cameras):
+        for k in ti.static(range(4)):
+            grad_tables.vertices_clip[view, vertex, k] = grad_clip[k]
     if ti.static(scene.stages.has_vertex_colors):
-        if view < grad_placed.varyings.shape[0]:
-            pull_back_colors(scene, tables, grad_placed.varyings, grad_scene.albedo, view, vertex)
+        if has_varyings:
+            for c in ti.static(range(scene.stages.channels)):
+                grad_scene.albedo[vertex, 0, c] = grad_scene.albedo[vertex, 0, c] + grad_color[c]
 
 
 @ti.func
@@ -392,35 +454,70 @@ def pull_back_textures(
 
 
 @ti.func
-def sum_shares_of_uniforms(
+def count_tasks(grad_tables: ti.template(), num_items: int) -> int:
+    """On a CPU the tasks of a loop over items also sum what their items give to uniforms."""
+    count = num_items
+    if ti.static(is_cpu()):
+        count = grad_tables.partials.shape[0]
+    return count
+
+
+@ti.func
+def sum_matrices(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+    share: int,
+):
+    """One share of the gradients of all matrices."""
+    num_drawn = num_cameras_drawn(tables, grad_placed)
+    for drawn in range(num_drawn):
+        sum_matrix(scene, views, grad_tables, share, drawn, num_drawn)
+
+
+@ti.func
+def sum_lights(
+    scene: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+    share: int,
+):
+    """One share of the gradients of all lights."""
+    column = 16 * num_matrices(scene, tables, grad_placed)
+    for group in range(1 + scene.layout[NUM_LIGHTS]):
+        sum_light_group(scene, tables, grad_tables, share, group, column)
+
+
+@ti.func
+def sum_uniforms(
     scene: ti.template(),
     views: ti.template(),
     tables: ti.template(),
     grad_placed: ti.template(),
     grad_tables: ti.template(),
 ):
-    """A task sums one share of the gradient of a camera's matrix, or of a light."""
-    num_shares, lights = grad_tables.partials.shape[0], scene.layout[NUM_LIGHTS]
-    block, is_lit = ti.static(task_block(), int(scene.stages.lit != NOTHING))
-    num_groups = num_camera_groups(scene, tables, grad_placed) + is_lit * (1 + lights)
-    for i in range(num_groups * num_shares * block):
-        if i % block == 0:
-            group = i // block // num_shares
-            share = i // block - group * num_shares
-            num_drawn = num_camera_groups(scene, tables, grad_placed)
-            if ti.static(scene.stages.moves_cameras):
-                if group < num_drawn:
-                    sum_matrix(scene, views, grad_tables, group, num_drawn, share)
-            if ti.static(scene.stages.lit != NOTHING):
-                if group >= num_drawn:
-                    light = group - num_drawn
-                    sum_lights(scene, tables, grad_tables, share, light, 16 * num_drawn)
+    """A GPU's task sums one share of the gradient of a matrix or of a light."""
+    num_shares, num_lights = grad_tables.partials.shape[0], scene.layout[NUM_LIGHTS]
+    is_lit = ti.static(int(scene.stages.lit != NOTHING))
+    num_groups = num_matrices(scene, tables, grad_placed) + is_lit * (1 + num_lights)
+    for i in range(num_groups * num_shares):
+        group = i // num_shares
+        share = i - group * num_shares
+        num_drawn = num_matrices(scene, tables, grad_placed)
+        if ti.static(scene.stages.moves_cameras):
+            if group < num_drawn:
+                sum_matrix(scene, views, grad_tables, share, group, num_drawn)
+        if ti.static(scene.stages.lit != NOTHING):
+            if group >= num_drawn:
+                light = group - num_drawn
+                sum_light_group(scene, tables, grad_tables, share, light, 16 * num_drawn)
 
 
 @ti.func
-def num_camera_groups(
-    scene: ti.template(), tables: ti.template(), grad_placed: ti.template()
-) -> int:
+def num_matrices(scene: ti.template(), tables: ti.template(), grad_placed: ti.template()) -> int:
     """Of how many matrices there are gradients in `partials`, in front of the lights'."""
     count = 0
     if ti.static(scene.stages.moves_cameras):
@@ -478,7 +575,7 @@ def store_light_numbers(
         ti.loop_config(serialize=True)
     for number in range(scene.uniforms.shape[0] - CAMERA_SIZE * tables.matrices.shape[0]):
         at = CAMERA_SIZE * tables.matrices.shape[0] + number
-        grad = sums[0, 16 * num_camera_groups(scene, tables, grad_placed) + number]
+        grad = sums[0, 16 * num_matrices(scene, tables, grad_placed) + number]
         grad_uniforms[at] = grad + ti.select(is_first, 0.0, grad_uniforms[at])
 
 
@@ -589,7 +686,7 @@ def move_faces(
         )
         if ti.static(scene.stages.lit == LIT_FACES):
             if view < ti.max(tables.surfaces.shape[0], tangent_placed.varyings.shape[1]):
-                coloring, row = view % tables.surfaces.shape[0], face_row(scene, face)
+                coloring, row = coloring_of(tables, view), face_row(scene, face)
                 frame = frame_of(scene, views, view)
                 moved = face_normal_jvp(scene, tangent_scene.vertices, frame, face)
                 store_vector(tangent_tables.surfaces, coloring, row, moved)

@@ -8,7 +8,7 @@ import taichi as ti
 from taichi.math import vec3, vec4
 
 from taichi_softras.geometry.cameras import load_row
-from taichi_softras.geometry.scene_arrays import camera_of, frame_of, load_vector
+from taichi_softras.geometry.scene_arrays import camera_of, frame_of, load_vector, share_of
 
 
 @ti.func
@@ -34,24 +34,14 @@ def compute_corners(
 
 @ti.func
 def compute_corners_vjp(
-    scene: ti.template(),
-    views: ti.template(),
-    tables: ti.template(),
-    grad_placed: ti.template(),
-    grad_tables: ti.template(),
-    view: int,
-    vertex: int,
+    views: ti.template(), tables: ti.template(), view: int, grad_clip: vec4
 ) -> vec3:
-    """The gradient of one vertex in one view of the pass; keeps that in clip space for cameras."""
-    grad = sum_corners_around(scene, grad_placed, view, vertex)
-    if ti.static(scene.stages.moves_cameras):
-        for k in ti.static(range(4)):
-            grad_tables.vertices_clip[view, vertex, k] = grad[k]
+    """From clip space to the world: the gradient of a corner."""
     camera = camera_of(views, tables, view)
-    of_xy = grad.x * load_axis(tables.matrices, camera, 0)
-    of_xy += grad.y * load_axis(tables.matrices, camera, 1)
-    of_depth_w = grad.z * load_axis(tables.matrices, camera, 2)
-    return of_xy + (of_depth_w + grad.w * load_axis(tables.matrices, camera, 3))
+    of_xy = grad_clip.x * load_axis(tables.matrices, camera, 0)
+    of_xy += grad_clip.y * load_axis(tables.matrices, camera, 1)
+    of_depth_w = grad_clip.z * load_axis(tables.matrices, camera, 2)
+    return of_xy + (of_depth_w + grad_clip.w * load_axis(tables.matrices, camera, 3))
 
 
 @ti.func
@@ -82,19 +72,17 @@ def sum_matrix(
     scene: ti.template(),
     views: ti.template(),
     grad_tables: ti.template(),
+    share: int,
     drawn: int,  # which of the pass's cameras
     num_drawn: int,
-    share: int,
 ):
     """One share of the gradient of a camera's matrix: a part of the vertices, in all its views."""
-    num_views, num_vertices = grad_tables.vertices_clip.shape[0], scene.vertices.shape[1]
-    num_shares = grad_tables.partials.shape[0]
-    per_share = (num_vertices + num_shares - 1) // num_shares
+    start, end = share_of(scene.vertices.shape[1], grad_tables.partials.shape[0], share)
     grad_x, grad_y, grad_depth, grad_w = vec4(0.0), vec4(0.0), vec4(0.0), vec4(0.0)
-    for k in range(num_views // num_drawn):
+    for k in range(grad_tables.vertices_clip.shape[0] // num_drawn):
         view = drawn + k * num_drawn
         frame = frame_of(scene, views, view)
-        for vertex in range(share * per_share, ti.min((share + 1) * per_share, num_vertices)):
+        for vertex in range(start, end):
             point = vec4(load_vector(scene.vertices, frame, vertex), 1.0)
             grad_x += grad_tables.vertices_clip[view, vertex, 0] * point
             grad_y += grad_tables.vertices_clip[view, vertex, 1] * point
@@ -108,19 +96,19 @@ def sum_matrix(
 
 
 @ti.func
-def sum_corners_around(
-    scene: ti.template(), grad_placed: ti.template(), view: int, vertex: int
+def load_grad_clip(
+    scene: ti.template(), grad_placed: ti.template(), view: int, face: int, corner: int
 ) -> vec4:
-    """The gradient at x_clip, y_clip, depth and w_clip of all corners at a vertex."""
-    total = vec4(0.0)
-    for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
-        face = scene.corners_of_vertex[slot] // 3
-        corner = scene.corners_of_vertex[slot] - 3 * face
-        for k in ti.static(range(4)):
-            total[k] += grad_placed.corners[view, face, corner, k]
-        if ti.static(scene.stages.depth_column >= 0):
-            total.z += grad_placed.varyings[view, face, corner, scene.stages.depth_column]
-    return total
+    """The gradient at x_clip, y_clip, depth and w_clip of a corner."""
+    grad = vec4(
+        grad_placed.corners[view, face, corner, 0],
+        grad_placed.corners[view, face, corner, 1],
+        grad_placed.corners[view, face, corner, 2],
+        grad_placed.corners[view, face, corner, 3],
+    )
+    if ti.static(scene.stages.depth_column >= 0):
+        grad.z += grad_placed.varyings[view, face, corner, scene.stages.depth_column]
+    return grad
 
 
 @ti.func

@@ -38,8 +38,9 @@ class Stages:
 
     Attributes:
         lit: NOTHING, or what has a light of its own: LIT_FACES or LIT_VERTICES.
-        has_vertex_colors: whether vertices have the colours; they are the first varyings.
-        lookup: how face textures are read, or None if faces have none.
+        channels: C of the colours; 0 where nothing reads them.
+        lookup: how face textures are read; None where vertices have the colours, which are the
+            first varyings.
         num_varyings: K.
         normal_column: where the 3 columns of unit vertex normals, world, begin in `varyings`; -1
             where there are none, as the next two.
@@ -49,7 +50,7 @@ class Stages:
     """
 
     lit: int = NOTHING
-    has_vertex_colors: bool = False
+    channels: int = 0
     lookup: Optional[Lookup] = None
     num_varyings: int = 0
     normal_column: int = -1
@@ -59,8 +60,13 @@ class Stages:
 
     @property
     def has_textures(self) -> bool:
-        """Whether faces have textures."""
+        """Whether faces have the colours."""
         return self.lookup is not None
+
+    @property
+    def has_vertex_colors(self) -> bool:
+        """Whether vertices have the colours."""
+        return self.channels > 0 and not self.has_textures
 
     @property
     def has_vertex_normals(self) -> bool:
@@ -135,7 +141,9 @@ class GradTables(NamedTuple):
 
     surfaces: ti.Ndarray  # (S, V + F, 6) as in `Tables`
     vertices_clip: ti.Ndarray  # (b, V, 4) as corners, summed over those at a vertex; or (1, 1, 4)
-    partials: ti.Ndarray  # (T, 16 min(Bc, b) + numbers of the lights) of T shares of the vertices
+    partials: (
+        ti.Ndarray
+    )  # (T, 16 min(Bc, b) + numbers of the lights): sums of T shares of all items
 
 
 class SceneNumbers(NamedTuple):
@@ -146,37 +154,44 @@ class SceneNumbers(NamedTuple):
     uniforms: ti.Ndarray
 
 
+# Of a plane for each view, or one for all; `%` would take as long as ten loads from memory.
+
+
 @ti.func
 def frame_of(scene: ti.template(), views: ti.template(), view: int) -> int:
     """Where the vertices of a view of the pass are."""
-    return (views.first + view) % scene.vertices.shape[0]
+    return ti.min(views.first + view, scene.vertices.shape[0] - 1)
 
 
 @ti.func
 def camera_of(views: ti.template(), tables: ti.template(), view: int) -> int:
     """Which camera draws a view of the pass."""
-    return (views.first + view) % tables.matrices.shape[0]
+    return ti.min(views.first + view, tables.matrices.shape[0] - 1)
+
+
+@ti.func
+def coloring_of(tables: ti.template(), view: int) -> int:
+    """Where the normals and lights of a view of the pass are."""
+    return ti.min(view, tables.surfaces.shape[0] - 1)
 
 
 @ti.func
 def num_cameras_drawn(tables: ti.template(), grad_placed: ti.template()) -> int:
-    """How many cameras a pass draws with: view v with number v modulo that of them."""
+    """How many cameras a pass draws with: 1, or one for each view."""
     return ti.min(tables.matrices.shape[0], grad_placed.corners.shape[0])
+
+
+@ti.func
+def share_of(num_items: int, num_shares: int, share: int):
+    """First and end of a share of neighbouring items; all shares but the last have one size."""
+    per_share = (num_items + num_shares - 1) // num_shares
+    return ti.min(share * per_share, num_items), ti.min((share + 1) * per_share, num_items)
 
 
 @ti.func
 def face_row(scene: ti.template(), face: int) -> int:
     """The row of a face in `surfaces`."""
     return scene.vertices.shape[1] + face
-
-
-@ti.func
-def lit_row(scene: ti.template(), face: int, corner: int) -> int:
-    """The row of `surfaces` whose light a corner has."""
-    row = face_row(scene, face)
-    if ti.static(scene.stages.lit == LIT_VERTICES):
-        row = scene.faces[face, corner]
-    return row
 
 
 @ti.func

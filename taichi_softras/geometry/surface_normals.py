@@ -19,18 +19,18 @@ def face_normal(scene: ti.template(), frame: int, face: int) -> vec3:
 
 @ti.func
 def face_normal_vjp(
-    scene: ti.template(), grad_surfaces: ti.template(), coloring: int, frame: int, vertex: int
+    scene: ti.template(),
+    grad_surfaces: ti.template(),
+    coloring: int,
+    frame: int,
+    face: int,
+    corner: int,
 ) -> vec3:
-    """The gradient at one vertex, of the normals of the faces around it."""
-    grad = vec3(0.0)
-    for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
-        face = scene.corners_of_vertex[slot] // 3
-        corner = scene.corners_of_vertex[slot] - 3 * face
-        next_vertex = load_vector(scene.vertices, frame, scene.faces[face, (corner + 1) % 3])
-        last_vertex = load_vector(scene.vertices, frame, scene.faces[face, (corner + 2) % 3])
-        grad_normal = load_vector(grad_surfaces, coloring, face_row(scene, face))
-        grad += (next_vertex - last_vertex).cross(grad_normal)
-    return grad
+    """The gradient at one corner, of the normal of its face."""
+    next_vertex = load_vector(scene.vertices, frame, scene.faces[face, (corner + 1) % 3])
+    last_vertex = load_vector(scene.vertices, frame, scene.faces[face, (corner + 2) % 3])
+    grad_normal = load_vector(grad_surfaces, coloring, face_row(scene, face))
+    return (next_vertex - last_vertex).cross(grad_normal)
 
 
 @ti.func

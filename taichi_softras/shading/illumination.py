@@ -20,6 +20,7 @@ from taichi_softras.geometry.scene_arrays import (
     NUM_LIGHTS,
     load_light,
     load_vector,
+    share_of,
     store_light,
 )
 
@@ -60,7 +61,7 @@ def compute_light_jvp(
 
 
 @ti.func
-def sum_lights(
+def sum_light_group(
     scene: ti.template(),
     tables: ti.template(),
     grad_tables: ti.template(),
@@ -86,8 +87,9 @@ def sum_harmonics(
     """One share of the coefficients' gradient."""
     sums = ti.Matrix.zero(float, 9, 3)
     num_rows = num_lit_rows(scene)
-    first_item, end_item = share_of_items(scene, tables, grad_tables, share)
-    for item in range(first_item, end_item):
+    num_items = tables.surfaces.shape[0] * num_rows
+    start_item, end_item = share_of(num_items, grad_tables.partials.shape[0], share)
+    for item in range(start_item, end_item):
         coloring = item // num_rows
         row = first_lit_row(scene) + item - coloring * num_rows
         normal = unit_normal(load_vector(tables.surfaces, coloring, row))
@@ -113,8 +115,9 @@ def sum_light(
     if group > 0:
         direction, color = load_vec3(scene.uniforms, start), load_vec3(scene.uniforms, start + 3)
     num_rows = num_lit_rows(scene)
-    first_item, end_item = share_of_items(scene, tables, grad_tables, share)
-    for item in range(first_item, end_item):
+    num_items = tables.surfaces.shape[0] * num_rows
+    start_item, end_item = share_of(num_items, grad_tables.partials.shape[0], share)
+    for item in range(start_item, end_item):
         coloring = item // num_rows
         row = first_lit_row(scene) + item - coloring * num_rows
         normal = unit_normal(load_vector(tables.surfaces, coloring, row))
@@ -131,16 +134,6 @@ def sum_light(
         else:
             grad_tables.partials[share, column + 6 * group - 3 + k] = grad_direction[k]
             grad_tables.partials[share, column + 6 * group + k] = grad_color[k]
-
-
-@ti.func
-def share_of_items(
-    scene: ti.template(), tables: ti.template(), grad_tables: ti.template(), share: int
-):
-    """First and end of a share of all lit rows, those of one coloring after those of another."""
-    num_items = tables.surfaces.shape[0] * num_lit_rows(scene)
-    per_share = (num_items + grad_tables.partials.shape[0] - 1) // grad_tables.partials.shape[0]
-    return share * per_share, ti.min((share + 1) * per_share, num_items)
 
 
 @ti.func

@@ -10,12 +10,13 @@ from taichi.math import vec3
 from taichi_softras.funcs.vectors import component, unit_normal, unit_normal_vjp
 from taichi_softras.geometry.scene_arrays import (
     LIT_FACES,
-    NOTHING,
+    LIT_VERTICES,
     RESOLUTION,
+    coloring_of,
     face_row,
     frame_of,
-    lit_row,
     load_columns,
+    load_light,
     load_vector,
 )
 
@@ -30,15 +31,14 @@ def compute_varyings(
     face: int,
 ):
     """Fills `placed.varyings` of one face: the colours of vertices, and what else has a column."""
+    coloring = coloring_of(tables, view)
     for corner in range(3):
         vertex = scene.faces[face, corner]
         if ti.static(scene.stages.has_vertex_colors):
-            for channel in range(scene.albedo.shape[2]):
-                light = light_of_corner(scene, tables.surfaces, 1.0, view, face, corner, channel)
-                albedo = scene.albedo[vertex, 0, channel]
-                placed.varyings[view, face, corner, channel] = albedo * light
+            light = light_of_corner(scene, tables.surfaces, 1.0, coloring, face, vertex)
+            for c in ti.static(range(scene.stages.channels)):
+                placed.varyings[view, face, corner, c] = scene.albedo[vertex, 0, c] * light[c]
         if ti.static(scene.stages.normal_column >= 0):
-            coloring = view % tables.surfaces.shape[0]
             normal = unit_normal(load_vector(tables.surfaces, coloring, vertex))
             for k in ti.static(range(3)):
                 placed.varyings[view, face, corner, scene.stages.normal_column + k] = normal[k]
@@ -64,20 +64,18 @@ def compute_varyings_jvp(
     face: int,
 ):
     """Fills the varyings' tangents of one face, in row `slot`."""
+    coloring = coloring_of(tables, view)
     varyings = ti.static(tangent_placed.varyings)
     for corner in range(3):
         vertex = scene.faces[face, corner]
         if ti.static(scene.stages.has_vertex_colors):
-            for channel in range(scene.albedo.shape[2]):
-                moved = light_of_corner(scene, tables.surfaces, 1.0, view, face, corner, channel)
-                moved *= tangent_scene.albedo[vertex, 0, channel]
-                moved_light = light_of_corner(
-                    scene, tangent_tables.surfaces, 0.0, view, face, corner, channel
-                )
-                moved += scene.albedo[vertex, 0, channel] * moved_light
-                varyings[slot, view, face, corner, channel] = moved
+            light = light_of_corner(scene, tables.surfaces, 1.0, coloring, face, vertex)
+            moved = light_of_corner(scene, tangent_tables.surfaces, 0.0, coloring, face, vertex)
+            for c in ti.static(range(scene.stages.channels)):
+                of_light = scene.albedo[vertex, 0, c] * moved[c]
+                of_albedo = light[c] * tangent_scene.albedo[vertex, 0, c]
+                varyings[slot, view, face, corner, c] = of_albedo + of_light
         if ti.static(scene.stages.normal_column >= 0):
-            coloring = view % tables.surfaces.shape[0]
             moved_normal = unit_normal_vjp(
                 load_vector(tables.surfaces, coloring, vertex),
                 load_vector(tangent_tables.surfaces, coloring, vertex),
@@ -103,10 +101,9 @@ def compute_texture(
     entry: int,
 ):
     """Fills one entry of `placed.textures`."""
-    shares = corner_shares(scene, entry)
-    for channel in range(placed.textures.shape[3]):
-        light = light_of_entry(scene, tables.surfaces, 1.0, coloring, face, shares, channel)
-        placed.textures[coloring, face, entry, channel] = scene.albedo[face, entry, channel] * light
+    light = light_of_entry(scene, tables.surfaces, 1.0, coloring, face, entry)
+    for c in ti.static(range(scene.stages.channels)):
+        placed.textures[coloring, face, entry, c] = scene.albedo[face, entry, c] * light[c]
 
 
 @ti.func
@@ -120,13 +117,15 @@ def compute_texture_vjp(
     entry: int,
 ):
     """From one entry of a texture to the scene's; the first pass writes, the others add."""
-    shares = corner_shares(scene, entry)
-    for channel in range(scene.albedo.shape[2]):
-        total = ti.select(is_first, 0.0, grad_albedo[face, entry, channel])
-        for coloring in range(grad_placed.textures.shape[0]):
-            light = light_of_entry(scene, tables.surfaces, 1.0, coloring, face, shares, channel)
-            total += light * grad_placed.textures[coloring, face, entry, channel]
-        grad_albedo[face, entry, channel] = total
+    grad = zero_color(scene)
+    for coloring in range(grad_placed.textures.shape[0]):
+        light = light_of_entry(scene, tables.surfaces, 1.0, coloring, face, entry)
+        for c in ti.static(range(scene.stages.channels)):
+            grad[c] += light[c] * grad_placed.textures[coloring, face, entry, c]
+    for c in ti.static(range(scene.stages.channels)):
+        grad_albedo[face, entry, c] = grad[c] + ti.select(
+            is_first, 0.0, grad_albedo[face, entry, c]
+        )
 
 
 @ti.func
@@ -142,35 +141,12 @@ def compute_texture_jvp(
     entry: int,
 ):
     """Fills the tangent of one entry of a texture, in row `slot`."""
-    shares = corner_shares(scene, entry)
-    for channel in range(tangent_placed.textures.shape[4]):
-        moved = light_of_entry(scene, tables.surfaces, 1.0, coloring, face, shares, channel)
-        moved *= tangent_albedo[face, entry, channel]
-        moved_light = light_of_entry(
-            scene, tangent_tables.surfaces, 0.0, coloring, face, shares, channel
-        )
-        moved += scene.albedo[face, entry, channel] * moved_light
-        tangent_placed.textures[slot, coloring, face, entry, channel] = moved
-
-
-@ti.func
-def pull_back_colors(
-    scene: ti.template(),
-    tables: ti.template(),
-    grad_varyings: ti.template(),
-    grad_albedo: ti.template(),
-    view: int,
-    vertex: int,
-):
-    """From the corners at a vertex, in one view, to its colour; adds."""
-    for channel in range(scene.albedo.shape[2]):
-        total = grad_albedo[vertex, 0, channel]
-        for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
-            face = scene.corners_of_vertex[slot] // 3
-            corner = scene.corners_of_vertex[slot] - 3 * face
-            light = light_of_corner(scene, tables.surfaces, 1.0, view, face, corner, channel)
-            total += light * grad_varyings[view, face, corner, channel]
-        grad_albedo[vertex, 0, channel] = total
+    light = light_of_entry(scene, tables.surfaces, 1.0, coloring, face, entry)
+    moved = light_of_entry(scene, tangent_tables.surfaces, 0.0, coloring, face, entry)
+    for c in ti.static(range(scene.stages.channels)):
+        of_light = scene.albedo[face, entry, c] * moved[c]
+        of_albedo = light[c] * tangent_albedo[face, entry, c]
+        tangent_placed.textures[slot, coloring, face, entry, c] = of_albedo + of_light
 
 
 @ti.func
@@ -275,15 +251,16 @@ def light_of_corner(
     scene: ti.template(),
     surfaces: ti.template(),
     unlit: float,
-    view: int,
+    coloring: int,
     face: int,
-    corner: int,
-    channel: int,
-) -> float:
-    """What tints one channel of a corner's colour; `unlit` where nothing is lit."""
-    light = unlit
-    if ti.static(scene.stages.lit != NOTHING):
-        light = surfaces[view % surfaces.shape[0], lit_row(scene, face, corner), 3 + channel]
+    vertex: int,
+):
+    """What tints the (C) colour of a corner; `unlit` where nothing is lit."""
+    light = ti.Vector([unlit for _ in ti.static(range(scene.stages.channels))])
+    if ti.static(scene.stages.lit == LIT_FACES):
+        light = load_light(surfaces, coloring, face_row(scene, face))
+    elif ti.static(scene.stages.lit == LIT_VERTICES):
+        light = load_light(surfaces, coloring, vertex)
     return light
 
 
@@ -294,17 +271,17 @@ def light_of_entry(
     unlit: float,
     coloring: int,
     face: int,
-    shares: vec3,
-    channel: int,
-) -> float:
-    """What tints one channel of a texture's entry; `unlit` where nothing is lit."""
-    light = unlit
+    entry: int,
+):
+    """What tints the (C) colour of a texture's entry; `unlit` where nothing is lit."""
+    light = ti.Vector([unlit for _ in ti.static(range(scene.stages.channels))])
     if ti.static(scene.stages.lit == LIT_FACES):
-        light = surfaces[coloring, face_row(scene, face), 3 + channel]
-    elif ti.static(scene.stages.lit != NOTHING):
-        light = 0.0
+        light = load_light(surfaces, coloring, face_row(scene, face))
+    elif ti.static(scene.stages.lit == LIT_VERTICES):
+        light = vec3(0.0)
+        shares = corner_shares(scene, entry)
         for corner in ti.static(range(3)):
-            light += shares[corner] * surfaces[coloring, scene.faces[face, corner], 3 + channel]
+            light += shares[corner] * load_light(surfaces, coloring, scene.faces[face, corner])
     return light
 
 
@@ -312,3 +289,9 @@ def light_of_entry(
 def corner_shares(scene: ti.template(), entry: int) -> vec3:
     """How the lights of a face's corners mix at an entry of its texture."""
     return scene.stages.lookup.place(entry, scene.layout[RESOLUTION])
+
+
+@ti.func
+def zero_color(scene: ti.template()):
+    """(C), or (1) where there are no colours: Taichi has no empty vectors."""
+    return ti.Vector([0.0 for _ in ti.static(range(max(scene.stages.channels, 1)))])
