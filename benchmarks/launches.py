@@ -1,4 +1,4 @@
-"""Which kernels are launched, and which are compiled anew. Reads private names."""
+"""Which kernels are launched, and which are compiled anew. Reads private names of Taichi 1.7."""
 
 import contextlib
 from collections.abc import Iterator
@@ -22,11 +22,19 @@ class Meter:
         self.launches, self.launches_of_taichi, self.variants = [], [], []
 
 
+class Forgetful(dict):
+    """In place of the launchers that `runtime.kernel` remembers: all goes through Taichi."""
+
+    def get(self, key, default=None):
+        """Nothing is there but other forgetful ones."""
+        return Forgetful() if key is runtime.impl.get_runtime().prog else None
+
+
 @contextlib.contextmanager
 def metered() -> Iterator[Meter]:
-    """Counts until the block ends."""
+    """Counts until the block ends; launches cost more within it."""
     meter = Meter()
-    materialize, launch = Kernel.materialize, Kernel.launch_kernel
+    materialize, launch, launchers = Kernel.materialize, Kernel.launch_kernel, runtime._variants
 
     def counting_materialize(kernel, key=None, args=None, arg_features=None):
         before = len(kernel.compiled_kernels)
@@ -41,16 +49,9 @@ def metered() -> Iterator[Meter]:
         return launch(kernel, compiled, *args)
 
     Kernel.materialize, Kernel.launch_kernel = counting_materialize, counting_launch
-    variants, runtime._variants = runtime._variants, Forgetful()
+    runtime._variants = Forgetful()
     try:
         yield meter
     finally:
         Kernel.materialize, Kernel.launch_kernel = materialize, launch
-        runtime._variants = variants
-
-
-class Forgetful(dict):
-    """In place of what `runtime.kernel` remembers: every launch goes through Taichi."""
-
-    def __setitem__(self, key, value):
-        """Keeps nothing."""
+        runtime._variants = launchers

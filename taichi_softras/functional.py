@@ -140,10 +140,11 @@ def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:
 
 def _lay_depths(workspace: Workspace, shading: Shading, corners: ti.Ndarray) -> tuple:
     """As `lay_colors`, for a shading of the depths of corners."""
-    if set(shading.varyings) - {"depth"}:
+    unknown = [name for name in (*shading.varyings, *shading.uniforms) if name != "depth"]
+    if unknown:
         raise ValueError(
             f"rasterize knows the depth of corners alone, {type(shading).__name__} reads "
-            f"{', '.join(shading.varyings)}: use a Renderer"
+            f"{', '.join(unknown)}: use a Renderer"
         )
     shader, surface = compose([shading], 0, None).shader, lay_colors(workspace, None)[1]
     if shader.num_varyings:
