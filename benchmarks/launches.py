@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from taichi import _kernels
 from taichi.lang.kernel_impl import Kernel
 
+from taichi_softras import runtime
+
 
 class Meter:
     """Names of kernels, in the order in which Python called them.
@@ -20,11 +22,19 @@ class Meter:
         self.launches, self.launches_of_taichi, self.variants = [], [], []
 
 
+class Forgetful(dict):
+    """In place of the launchers that `runtime.kernel` remembers: all goes through Taichi."""
+
+    def get(self, key, default=None):
+        """Nothing is there but other forgetful ones."""
+        return Forgetful() if key is runtime.impl.get_runtime().prog else None
+
+
 @contextlib.contextmanager
 def metered() -> Iterator[Meter]:
-    """Counts until the block ends."""
+    """Counts until the block ends; launches cost more within it."""
     meter = Meter()
-    materialize, launch = Kernel.materialize, Kernel.launch_kernel
+    materialize, launch, launchers = Kernel.materialize, Kernel.launch_kernel, runtime._variants
 
     def counting_materialize(kernel, key=None, args=None, arg_features=None):
         before = len(kernel.compiled_kernels)
@@ -39,7 +49,9 @@ def metered() -> Iterator[Meter]:
         return launch(kernel, compiled, *args)
 
     Kernel.materialize, Kernel.launch_kernel = counting_materialize, counting_launch
+    runtime._variants = Forgetful()
     try:
         yield meter
     finally:
         Kernel.materialize, Kernel.launch_kernel = materialize, launch
+        runtime._variants = launchers

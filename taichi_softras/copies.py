@@ -6,12 +6,13 @@ They compile for each scene anew, so there are few of them, each with a single l
 import taichi as ti
 
 from taichi_softras.fields import element_at, get_number, num_components, num_elements, set_number
+from taichi_softras.runtime import kernel
 from taichi_softras.workspace import array
 
 LANES = 8  # neighbouring pixels that a CPU copies at a time, through local memory
 
 
-@ti.kernel
+@kernel
 def gather(
     length: int,  # elements of the longest field, or vertices
     frames: array(int, 1),  # (B,) frame of each view
@@ -51,7 +52,7 @@ def gather(
                     fragment_uniforms[index, column + k] = get_number(field, element, k)
 
 
-@ti.kernel
+@kernel
 def scatter(
     length: int,  # elements of the longest field, or vertices
     frames: array(int, 1),  # (B,)
@@ -107,7 +108,7 @@ def vertex_element(vertices: ti.template(), frame: int, vertex: int):
     return element
 
 
-@ti.kernel
+@kernel
 def store_images(
     planes: array(float, 4),  # (views of the pass, C + 1, H, >= W)
     start: int,  # the first view of the pass
@@ -155,7 +156,7 @@ def store_pixels(
                 image[pixel] = values[0][lane]
 
 
-@ti.kernel
+@kernel
 def load_grads(
     start: int,  # the first view of the pass
     end: int,  # views from here on belong to a pass before: 0
@@ -192,7 +193,7 @@ def load_grad(
             planes[view, channel, row, column] = share * get_number(image.grad, pixel, k)
 
 
-@ti.kernel
+@kernel
 def compare_vertices(
     frames: array(int, 1),  # (B,)
     first: int,

@@ -13,7 +13,7 @@ from taichi_softras.rasterizers.fragments import SILHOUETTE, Surface
 from taichi_softras.rasterizers.k_nearest import Fragments, KNearest
 from taichi_softras.rasterizers.planes import pixels_from_planes, planes_from_pixels
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
-from taichi_softras.runtime import default_numpy_float
+from taichi_softras.runtime import default_numpy_float, kernel
 from taichi_softras.shading.base import Shading, compose
 from taichi_softras.shading.unlit import Unlit
 from taichi_softras.workspace import Workspace, array
@@ -140,10 +140,11 @@ def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:
 
 def _lay_depths(workspace: Workspace, shading: Shading, corners: ti.Ndarray) -> tuple:
     """As `lay_colors`, for a shading of the depths of corners."""
-    if set(shading.varyings) - {"depth"}:
+    unknown = [name for name in (*shading.varyings, *shading.uniforms) if name != "depth"]
+    if unknown:
         raise ValueError(
             f"rasterize knows the depth of corners alone, {type(shading).__name__} reads "
-            f"{', '.join(shading.varyings)}: use a Renderer"
+            f"{', '.join(unknown)}: use a Renderer"
         )
     shader, surface = compose([shading], 0, None).shader, lay_colors(workspace, None)[1]
     if shader.num_varyings:
@@ -153,7 +154,7 @@ def _lay_depths(workspace: Workspace, shading: Shading, corners: ti.Ndarray) -> 
     return shader, surface
 
 
-@ti.kernel
+@kernel
 def load_depths(
     corners: array(float, 4),  # (B, F, 3, 3 or 4)
     depths: array(float, 4),  # (B, F, 3, 1)
@@ -163,7 +164,7 @@ def load_depths(
         depths[view, face, corner, 0] = corners[view, face, corner, 2]
 
 
-@ti.kernel
+@kernel
 def load_depths_backward(
     grad_depths: array(float, 4),  # (B, F, 3, 1)
     grad_corners: array(float, 4),  # (B, F, 3, 3 or 4), added to

@@ -13,16 +13,14 @@ import taichi as ti
 from taichi_softras.geometry.inspection import project_vertices
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
-    CUBES,
     LIT_FACES,
     LIT_VERTICES,
     NOTHING,
-    TEXELS,
-    VERTEX_COLORS,
     Layout,
     Placed,
     SceneArrays,
     SceneNumbers,
+    Stages,
     Views,
 )
 from taichi_softras.placement import (
@@ -34,6 +32,7 @@ from taichi_softras.placement import (
 )
 from taichi_softras.rasterizers.base import Rasterization, Rasterizer
 from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.runtime import kernel, lean_compilation
 from taichi_softras.shading.base import BY_FACE, BY_VERTEX, Composition
 from taichi_softras.workspace import Workspace, array
 
@@ -80,6 +79,7 @@ class Pipeline:
         num_light_numbers: int,
         albedo_shape: tuple,
         is_moving: bool,
+        moves_cameras: bool,
     ):
         """Lays out arrays; none of them has anything in it yet.
 
@@ -94,19 +94,20 @@ class Pipeline:
             num_light_numbers: in `uniforms`, behind the cameras'.
             albedo_shape: (A, N, C): (V, 1, C) colours of vertices, or (F, N, C) face textures.
             is_moving: whether every view has vertices of its own.
+            moves_cameras: whether gradients of the cameras are asked for.
         """
         self.workspace, self.composition = workspace, composition
         self._of_rasterizer = Workspace()  # names of its own
         self.image_size, self.num_views = image_size, num_views
         self.num_cameras = num_cameras
         num_vertices = topology.corner_starts.shape[0] - 1
-        self.layout = self._make_layout(kinds, albedo_shape[1])
         self.scene = SceneArrays(
             workspace.get("vertices", (num_views if is_moving else 1, num_vertices, 3)),
             *topology,
             workspace.get("albedo", albedo_shape),
             workspace.get("uniforms", (CAMERA_SIZE * num_cameras + num_light_numbers,)),
-            workspace.constants("layout", self.layout, int),
+            workspace.constants("layout", self._make_layout(kinds, albedo_shape[1]), int),
+            self._choose_stages(albedo_shape[2], moves_cameras),
         )
         num_uniforms = composition.shader.num_uniforms
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
@@ -116,20 +117,20 @@ class Pipeline:
         self._drawn: Optional[tuple] = None
 
     def _make_layout(self, kinds: Kinds, num_entries: int) -> Layout:
+        lookup = self.composition.shader.lookup
+        return Layout(*kinds, round(num_entries ** (1 / lookup.num_axes)) if lookup else 1)
+
+    def _choose_stages(self, channels: int, moves_cameras: bool) -> Stages:
         composition, columns = self.composition, self.composition.columns
-        lookup = composition.shader.lookup
-        colors = NOTHING
-        if composition.reads_color:
-            colors = VERTEX_COLORS if lookup is None else {2: TEXELS, 3: CUBES}[lookup.num_axes]
-        return Layout(
-            *kinds,
+        return Stages(
             LIT[composition.light],
-            colors,
-            round(num_entries ** (1 / lookup.num_axes)) if lookup else 1,
+            channels if composition.reads_color else 0,
+            composition.shader.lookup,
             composition.shader.num_varyings,
             columns.get("normal_world", -1),
             columns.get("position_world", -1),
             columns.get("depth", -1),
+            moves_cameras,
         )
 
     def draw(self, rasterizer: Rasterizer, first: int, num_views: int) -> None:
@@ -151,7 +152,8 @@ class Pipeline:
         """What a rasterizer reads of some views."""
         self.forget()
         tables, placed = self._allocate(num_views)
-        place_scene(*self.scene, *self._views(first), *tables, *placed)
+        with lean_compilation():
+            place_scene(*self.scene, *self._views(first), *tables, *placed)
         return placed
 
     def project_vertices(self) -> ti.Ndarray:
@@ -177,15 +179,18 @@ class Pipeline:
         self.rasterization.backward()
         grad_surface = self.rasterization.grad_surface
         tables, placed = self._allocate(num_views)
-        place_scene_backward(
-            *self.scene,
-            *self._views(first),
-            is_first,
-            *tables,
-            *Placed(self.rasterization.grad_corners, grad_surface.varyings, grad_surface.textures),
-            *allocate_grad_tables(self.workspace, self.scene, tables, placed),
-            *self.grad_scene,
-        )
+        with lean_compilation():
+            place_scene_backward(
+                *self.scene,
+                *self._views(first),
+                is_first,
+                *tables,
+                *Placed(
+                    self.rasterization.grad_corners, grad_surface.varyings, grad_surface.textures
+                ),
+                *allocate_grad_tables(self.workspace, self.scene, tables, placed),
+                *self.grad_scene,
+            )
         if self.composition.shader.num_uniforms:
             add_rows(grad_surface.uniforms, first, is_first, self.grad_fragment_uniforms)
 
@@ -203,15 +208,16 @@ class Pipeline:
         for index, count in tangents:
             stacked = self._like("tangent", placed, count)
             of_uniforms = self._get_like("tangent_uniforms_of", self.fragment_uniforms, count)
-            place_scene_tangent(
-                *self.scene,
-                *self._views(first),
-                *tables,
-                *self.tangent_scene,
-                *tangent_tables,
-                index,
-                *stacked,
-            )
+            with lean_compilation():
+                place_scene_tangent(
+                    *self.scene,
+                    *self._views(first),
+                    *tables,
+                    *self.tangent_scene,
+                    *tangent_tables,
+                    index,
+                    *stacked,
+                )
             if self.composition.shader.num_uniforms:
                 stack_rows(self.tangent_fragment_uniforms, index, of_uniforms)
         surface = Surface(stacked.varyings, stacked.textures, of_uniforms)
@@ -258,15 +264,14 @@ class Pipeline:
 
     def _views(self, first: int) -> Views:
         height, width = self.image_size
-        return Views(first, width / min(self.image_size), height / min(self.image_size))
+        return Views(first, width / height)
 
     def _allocate(self, num_views: int) -> tuple:
         """The `Tables` and `Placed` of a pass."""
-        scene, layout = self.scene, self.layout
-        return allocate_placement(self.workspace, scene, layout, self.num_cameras, num_views)
+        return allocate_placement(self.workspace, self.scene, self.num_cameras, num_views)
 
 
-@ti.kernel
+@kernel
 def copy_rows(
     rows: array(float, 2),  # (B, N)
     first: int,
@@ -277,7 +282,7 @@ def copy_rows(
         of_pass[row, column] = rows[first + row, column]
 
 
-@ti.kernel
+@kernel
 def add_rows(
     of_pass: array(float, 2),  # (1 or views of the pass, N)
     first: int,
@@ -295,7 +300,7 @@ def add_rows(
         rows[row, column] = before
 
 
-@ti.kernel
+@kernel
 def stack_rows(
     rows: array(float, 2),  # (1 or B, N)
     index: int,

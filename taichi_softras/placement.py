@@ -2,86 +2,102 @@
 
     camera -> matrices -> corners;  vertices -> normals -> lights -> varyings, textures
 
-Each stage is a ti.func with loops of its own; a kernel that calls them in turn is one launch from
-Python. The stages are in `geometry/` and `shading/`, what the arrays hold in
-`geometry/scene_arrays.py`.
+What is done for one camera, vertex, face or texture entry stands in `geometry/` and `shading/`,
+what the arrays hold in `geometry/scene_arrays.py`. Here are the loops: few, as each one wakes all
+threads of a CPU, and only those that a scene needs (`Stages`). A kernel is one launch from Python.
 """
 
 import taichi as ti
+from taichi.math import vec3, vec4
 
 from taichi_softras.geometry.cameras import (
-    compute_matrices,
-    compute_matrices_jvp,
-    compute_matrices_vjp,
+    compute_matrix,
+    compute_matrix_jvp,
+    compute_matrix_vjp,
 )
 from taichi_softras.geometry.corners import (
     compute_corners,
     compute_corners_jvp,
     compute_corners_vjp,
-    pull_back_matrices,
+    load_grad_clip,
+    sum_matrix,
 )
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
+    LIT_FACES,
+    LIT_VERTICES,
     NOTHING,
-    VERTEX_COLORS,
+    NUM_LIGHTS,
     GradTables,
-    Layout,
     Placed,
     SceneArrays,
     SceneNumbers,
     Tables,
     Views,
-    sum_partials,
+    add_vector,
+    coloring_of,
+    face_row,
+    frame_of,
+    load_columns,
+    num_cameras_drawn,
+    share_of,
+    store_light,
+    store_vector,
 )
 from taichi_softras.geometry.surface_normals import (
-    compute_normals,
-    compute_normals_jvp,
-    compute_normals_vjp,
+    face_normal,
+    face_normal_jvp,
+    face_normal_vjp,
+    vertex_normal,
+    vertex_normal_jvp,
+    vertex_normal_vjp,
 )
-from taichi_softras.runtime import is_cpu
+from taichi_softras.runtime import is_cpu, kernel, task_block
 from taichi_softras.shading.illumination import (
-    compute_lights,
-    compute_lights_jvp,
-    compute_lights_vjp,
-    pull_back_light_numbers,
-    store_light_numbers,
+    compute_light,
+    compute_light_jvp,
+    compute_light_vjp,
+    sum_light_group,
 )
 from taichi_softras.shading.tints import (
-    compute_textures,
-    compute_textures_jvp,
+    compute_texture,
+    compute_texture_jvp,
+    compute_texture_vjp,
     compute_varyings,
     compute_varyings_jvp,
-    pull_back_albedo,
-    pull_back_attributes,
-    pull_back_corner_lights,
+    light_of_corner,
+    pull_back_face_light,
+    pull_back_normal_columns,
+    pull_back_vertex_light,
+    zero_color,
 )
 from taichi_softras.workspace import Workspace, array
 
-MOST_SHARES = {True: 16, False: 256}  # of vertices, on a CPU or not: tasks of a sum over all
+# Tasks of a sum over all vertices or faces, on a CPU or not: enough that threads end together
+MOST_SHARES = {True: 64, False: 256}
+SMALLEST_SHARE = {True: 64, False: 16}  # of vertices
 
 
 def allocate_placement(
-    workspace: Workspace, scene: SceneArrays, layout: Layout, num_cameras: int, num_views: int
+    workspace: Workspace, scene: SceneArrays, num_cameras: int, num_views: int
 ) -> tuple:
     """The `Tables` and `Placed` of a pass of b = `num_views`; what is not needed is tiny."""
     num_rows = scene.vertices.shape[1] + scene.faces.shape[0]
     num_faces, is_moving = scene.faces.shape[0], scene.vertices.shape[0] > 1
-    is_lit, has_normals = layout.lit != NOTHING, layout.normal_column >= 0
-    colorings = num_views if is_moving and (is_lit or has_normals) else 1
-    has_views = is_moving and (is_lit or has_normals or layout.position_column >= 0)
-    varied = num_views if has_views or layout.depth_column >= 0 else 1
-    table = (colorings, num_rows, 3)
+    stages = scene.stages
+    colorings = num_views if is_moving and stages.has_normals else 1
+    has_views = is_moving and (stages.has_normals or stages.position_column >= 0)
+    varied = num_views if has_views or stages.depth_column >= 0 else 1
     tables = Tables(
         workspace.get("matrices", (num_cameras, 4, 4)),
-        workspace.get("normals", table if is_lit or has_normals else (1, 1, 3)),
-        workspace.get("lights", table if is_lit else (1, 1, 3)),
+        workspace.get("surfaces", (colorings, num_rows if stages.has_normals else 1, 6)),
     )
-    varyings = (varied, num_faces, 3, layout.num_varyings)
-    textures = (colorings if is_lit else 1, *scene.albedo.shape)
+    varyings = (varied, num_faces, 3, stages.num_varyings)
+    textures = (colorings if stages.lit != NOTHING else 1, *scene.albedo.shape)
     placed = Placed(
         workspace.get("corners", (num_views, num_faces, 3, 4)),
-        workspace.get("varyings", varyings if layout.num_varyings else (1, 1, 1, 1)),
-        workspace.get("textures", textures if layout.colors > VERTEX_COLORS else (1, 1, 1, 1)),
+        workspace.get("varyings", varyings if stages.num_varyings else (1, 1, 1, 1)),
+        workspace.get("textures", textures if stages.has_textures else (1, 1, 1, 1)),
     )
     return tables, placed
 
@@ -90,23 +106,22 @@ def allocate_grad_tables(
     workspace: Workspace, scene: SceneArrays, tables: Tables, placed: Placed
 ) -> GradTables:
     """What the adjoint of a pass works in."""
-    num_views, num_faces = placed.corners.shape[:2]
-    num_vertices, num_cameras = scene.vertices.shape[1], tables.matrices.shape[0]
-    num_light_numbers = scene.uniforms.shape[0] - CAMERA_SIZE * num_cameras
-    shares = max(1, min(MOST_SHARES[is_cpu()], num_vertices // 16))
-    columns = 16 * min(num_cameras, num_views) + num_light_numbers
-    corner_lights = (tables.lights.shape[0], num_faces, 3, 3)
-    is_lit = tables.lights.shape[1] > 1
+    num_views, num_vertices = placed.corners.shape[0], scene.vertices.shape[1]
+    num_cameras, moves_cameras = tables.matrices.shape[0], scene.stages.moves_cameras
+    shares = max(1, min(MOST_SHARES[is_cpu()], num_vertices // SMALLEST_SHARE[is_cpu()]))
+    columns = scene.uniforms.shape[0] - CAMERA_SIZE * num_cameras
+    if moves_cameras:
+        columns += 16 * min(num_cameras, num_views)
     return GradTables(
-        workspace.get("grad_vertices_clip", (num_views, num_vertices, 4)),
-        workspace.get("grad_normals", tables.normals.shape),
-        workspace.get("grad_corner_lights", corner_lights if is_lit else (1, 1, 1, 3)),
-        workspace.get("grad_lights", tables.lights.shape),
-        workspace.get("partials", (shares, columns)),
+        workspace.get("grad_surfaces", tables.surfaces.shape),
+        workspace.get(
+            "grad_vertices_clip", (num_views, num_vertices, 4) if moves_cameras else (1, 1, 4)
+        ),
+        workspace.get("partials", (shares, max(columns, 1))),
     )
 
 
-@ti.kernel
+@kernel
 def place_scene(  # one launch for all stages, so all arrays are its arguments
     vertices: array(float, 3),  # (n, V, 3) world
     faces: array(int, 2),  # (F, 3)
@@ -115,32 +130,89 @@ def place_scene(  # one launch for all stages, so all arrays are its arguments
     albedo: array(float, 3),  # (A, N, C)
     uniforms: array(float, 1),  # cameras, then lights
     layout: array(int, 1),  # see Layout
+    stages: ti.template(),  # Stages
     first: int,  # view of the pass
-    ndc_from_clip_x: float,  # W / min(H, W)
-    ndc_from_clip_y: float,  # H / min(H, W)
+    aspect: float,  # W / H
     matrices: array(float, 3),  # (Bc, 4, 4)
-    normals: array(float, 3),  # (S, V + F, 3) world
-    lights: array(float, 3),  # (S, V + F, 3)
+    surfaces: array(float, 3),  # (S, V + F, 6) normal and light
     corners: array(float, 4),  # (b, F, 3, 4) x_clip, y_clip, depth, w_clip
     varyings: array(float, 4),  # (1 or b, F, 3, K)
     textures: array(float, 4),  # (1 or b, F, N, C)
 ):
     """Fills the tables and what a rasterizer reads, for the views of one pass."""
     scene = ti.static(
-        SceneArrays(vertices, faces, corner_starts, corners_of_vertex, albedo, uniforms, layout)
+        SceneArrays(
+            vertices, faces, corner_starts, corners_of_vertex, albedo, uniforms, layout, stages
+        )
     )
-    views = ti.static(Views(first, ndc_from_clip_x, ndc_from_clip_y))
-    tables = ti.static(Tables(matrices, normals, lights))
+    views = ti.static(Views(first, aspect))
+    tables = ti.static(Tables(matrices, surfaces))
     placed = ti.static(Placed(corners, varyings, textures))
-    compute_matrices(scene, views, tables)
-    compute_corners(scene, views, tables, placed)
-    compute_normals(scene, views, tables)
-    compute_lights(scene, tables)
-    compute_varyings(scene, views, tables, placed)
-    compute_textures(scene, tables, placed)
+    place_cameras(scene, views, tables)
+    if ti.static(stages.has_vertex_normals):
+        place_vertex_surfaces(scene, views, tables)
+    place_faces(scene, views, tables, placed)
+    if ti.static(stages.has_textures):
+        place_textures(scene, tables, placed)
 
 
-@ti.kernel
+@ti.func
+def place_cameras(scene: ti.template(), views: ti.template(), tables: ti.template()):
+    """Matrices."""
+    if ti.static(is_cpu()):
+        ti.loop_config(serialize=True)
+    for camera in range(tables.matrices.shape[0]):
+        compute_matrix(scene, views, tables, camera)
+
+
+@ti.func
+def place_vertex_surfaces(scene: ti.template(), views: ti.template(), tables: ti.template()):
+    """Normals and lights of vertices."""
+    num_vertices = scene.vertices.shape[1]
+    for i in range(tables.surfaces.shape[0] * num_vertices):
+        coloring = i // num_vertices
+        vertex = i - coloring * num_vertices
+        normal = vertex_normal(scene, frame_of(scene, views, coloring), vertex)
+        store_vector(tables.surfaces, coloring, vertex, normal)
+        if ti.static(scene.stages.lit == LIT_VERTICES):
+            compute_light(scene, tables, coloring, vertex)
+
+
+@ti.func
+def place_faces(
+    scene: ti.template(), views: ti.template(), tables: ti.template(), placed: ti.template()
+):
+    """Corners, lights of faces, and what corners have.
+
+    Where the views of a pass share a light, each of them writes the same.
+    """
+    num_faces = scene.faces.shape[0]
+    for i in range(placed.corners.shape[0] * num_faces):
+        view = i // num_faces
+        face = i - view * num_faces
+        compute_corners(scene, views, tables, placed, view, face)
+        if ti.static(scene.stages.lit == LIT_FACES):
+            if view < ti.max(tables.surfaces.shape[0], placed.varyings.shape[0]):
+                coloring, row = coloring_of(tables, view), face_row(scene, face)
+                normal = face_normal(scene, frame_of(scene, views, view), face)
+                store_vector(tables.surfaces, coloring, row, normal)
+                compute_light(scene, tables, coloring, row)
+        if ti.static(scene.stages.num_varyings > 0):
+            if view < placed.varyings.shape[0]:
+                compute_varyings(scene, views, tables, placed, view, face)
+
+
+@ti.func
+def place_textures(scene: ti.template(), tables: ti.template(), placed: ti.template()):
+    """Textures of faces."""
+    num_faces, num_entries = placed.textures.shape[1], placed.textures.shape[2]
+    for i in range(placed.textures.shape[0] * num_faces * num_entries):
+        face = i // num_entries % num_faces
+        coloring = i // num_entries // num_faces
+        compute_texture(scene, tables, placed, coloring, face, i % num_entries)
+
+
+@kernel
 def place_scene_backward(  # as `place_scene`
     vertices: array(float, 3),  # (n, V, 3) world
     faces: array(int, 2),  # (F, 3)
@@ -149,50 +221,365 @@ def place_scene_backward(  # as `place_scene`
     albedo: array(float, 3),  # (A, N, C)
     uniforms: array(float, 1),  # cameras, then lights
     layout: array(int, 1),  # see Layout
+    stages: ti.template(),  # Stages
     first: int,  # view of the pass
-    ndc_from_clip_x: float,  # W / min(H, W)
-    ndc_from_clip_y: float,  # H / min(H, W)
+    aspect: float,  # W / H
     is_first: int,  # whether gradients of the scene are written, not added to
-    matrices: array(float, 3),  # (Bc, 4, 4) of the same pass, as the next two
-    normals: array(float, 3),  # (S, V + F, 3) world
-    lights: array(float, 3),  # (S, V + F, 3)
+    matrices: array(float, 3),  # (Bc, 4, 4) of the same pass, as the next
+    surfaces: array(float, 3),  # (S, V + F, 6) normal and light
     grad_corners: array(float, 4),  # (b, F, 3, 4)
     grad_varyings: array(float, 4),  # (1 or b, F, 3, K)
     grad_textures: array(float, 4),  # (1 or b, F, N, C)
-    grad_vertices_clip: array(float, 3),  # (b, V, 4) filled here, as the next four
-    grad_normals: array(float, 3),  # (S, V + F, 3)
-    grad_corner_lights: array(float, 4),  # (S, F, 3, 3)
-    grad_lights: array(float, 3),  # (S, V + F, 3)
+    grad_surfaces: array(float, 3),  # (S, V + F, 6) filled here, as the next two
+    grad_vertices_clip: array(float, 3),  # (b, V, 4)
     partials: array(float, 2),  # (T, 16 min(Bc, b) + numbers of the lights)
     grad_vertices: array(float, 3),  # (n, V, 3)
     grad_albedo: array(float, 3),  # (A, N, C)
     grad_uniforms: array(float, 1),  # as `uniforms`
 ):
-    """From what a rasterizer read to the scene, for the views of one pass; no sum is atomic."""
+    """From what a rasterizer read to the scene, for the views of one pass; no sum is atomic.
+
+    Gradients of cameras that have none (`Stages.moves_cameras`) are left as they are.
+    """
     scene = ti.static(
-        SceneArrays(vertices, faces, corner_starts, corners_of_vertex, albedo, uniforms, layout)
+        SceneArrays(
+            vertices, faces, corner_starts, corners_of_vertex, albedo, uniforms, layout, stages
+        )
     )
-    views = ti.static(Views(first, ndc_from_clip_x, ndc_from_clip_y))
-    tables = ti.static(Tables(matrices, normals, lights))
+    views = ti.static(Views(first, aspect))
+    tables = ti.static(Tables(matrices, surfaces))
     grad_placed = ti.static(Placed(grad_corners, grad_varyings, grad_textures))
-    grad_tables = ti.static(
-        GradTables(grad_vertices_clip, grad_normals, grad_corner_lights, grad_lights, partials)
-    )
+    grad_tables = ti.static(GradTables(grad_surfaces, grad_vertices_clip, partials))
     grad_scene = ti.static(SceneNumbers(grad_vertices, grad_albedo, grad_uniforms))
-    compute_corners_vjp(scene, views, tables, is_first, grad_placed, grad_tables, grad_scene)
-    pull_back_albedo(scene, tables, is_first, grad_placed, grad_albedo)
-    pull_back_corner_lights(scene, tables, grad_placed, grad_tables)
-    pull_back_attributes(scene, views, tables, grad_varyings, grad_tables, grad_vertices)
-    compute_lights_vjp(scene, tables, grad_tables)
-    compute_normals_vjp(scene, views, tables, grad_tables, grad_vertices)
-    pull_back_matrices(scene, views, tables, grad_tables)
-    pull_back_light_numbers(scene, tables, grad_tables)
-    sum_partials(grad_tables)
-    compute_matrices_vjp(scene, views, tables, is_first, grad_tables, grad_uniforms)
-    store_light_numbers(scene, tables, is_first, grad_tables, grad_uniforms)
+    if ti.static(stages.has_vertex_normals):
+        pull_back_vertex_surfaces(scene, tables, grad_placed, grad_tables)
+    if ti.static(stages.has_normals):
+        pull_back_face_surfaces(scene, tables, grad_placed, grad_tables)
+    pull_back_vertices(scene, views, tables, is_first, grad_placed, grad_tables, grad_scene)
+    if ti.static(stages.has_textures):
+        pull_back_textures(scene, tables, is_first, grad_placed, grad_albedo)
+    if ti.static(stages.moves_cameras or stages.lit != NOTHING):
+        if ti.static(not is_cpu()):
+            sum_uniforms(scene, views, tables, grad_placed, grad_tables)
+        sum_shares(partials)
+    if ti.static(stages.moves_cameras):
+        pull_back_cameras(scene, views, tables, is_first, grad_placed, partials, grad_uniforms)
+    if ti.static(stages.lit != NOTHING):
+        store_light_numbers(scene, tables, is_first, grad_placed, partials, grad_uniforms)
 
 
-@ti.kernel
+@ti.func
+def pull_back_vertex_surfaces(
+    scene: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+):
+    """From what corners show to normals and lights of vertices."""
+    num_vertices = scene.vertices.shape[1]
+    num_items = tables.surfaces.shape[0] * num_vertices
+    block, num_tasks = ti.static(task_block()), count_tasks(grad_tables, num_items)
+    for i in range(num_tasks * block):
+        if i % block == 0:
+            start, end = share_of(num_items, num_tasks, i // block)
+            for item in range(start, end):
+                coloring = item // num_vertices
+                vertex = item - coloring * num_vertices
+                pull_back_vertex_surface(scene, tables, grad_placed, grad_tables, coloring, vertex)
+            if ti.static(is_cpu() and scene.stages.lit == LIT_VERTICES):
+                sum_lights(scene, tables, grad_placed, grad_tables, i // block)
+
+
+@ti.func
+def pull_back_vertex_surface(
+    scene: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+    coloring: int,
+    vertex: int,
+):
+    """One vertex."""
+    grad = vec3(0.0)
+    if ti.static(scene.stages.normal_column >= 0):
+        grad += pull_back_normal_columns(scene, tables, grad_placed.varyings, coloring, vertex)
+    if ti.static(scene.stages.lit == LIT_VERTICES):
+        grad_light = pull_back_vertex_light(scene, tables, grad_placed, coloring, vertex)
+        grad += compute_light_vjp(scene, tables, coloring, vertex, grad_light)
+        store_light(grad_tables.surfaces, coloring, vertex, grad_light)
+    store_vector(grad_tables.surfaces, coloring, vertex, grad)
+
+
+@ti.func
+def pull_back_face_surfaces(
+    scene: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+):
+    """From what faces show, and from vertex normals, to normals and lights of faces."""
+    num_faces = scene.faces.shape[0]
+    num_items = tables.surfaces.shape[0] * num_faces
+    block, num_tasks = ti.static(task_block()), count_tasks(grad_tables, num_items)
+    for i in range(num_tasks * block):
+        if i % block == 0:
+            start, end = share_of(num_items, num_tasks, i // block)
+            for item in range(start, end):
+                coloring = item // num_faces
+                face = item - coloring * num_faces
+                pull_back_face_surface(scene, tables, grad_placed, grad_tables, coloring, face)
+            if ti.static(is_cpu() and scene.stages.lit == LIT_FACES):
+                sum_lights(scene, tables, grad_placed, grad_tables, i // block)
+
+
+@ti.func
+def pull_back_face_surface(
+    scene: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+    coloring: int,
+    face: int,
+):
+    """One face."""
+    row = face_row(scene, face)
+    grad = vec3(0.0)
+    if ti.static(scene.stages.has_vertex_normals):
+        grad += vertex_normal_vjp(scene, grad_tables.surfaces, coloring, face)
+    if ti.static(scene.stages.lit == LIT_FACES):
+        grad_light = pull_back_face_light(scene, tables, grad_placed, coloring, face)
+        grad += compute_light_vjp(scene, tables, coloring, row, grad_light)
+        store_light(grad_tables.surfaces, coloring, row, grad_light)
+    store_vector(grad_tables.surfaces, coloring, row, grad)
+
+
+@ti.func
+def pull_back_vertices(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    is_first: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+    grad_scene: ti.template(),
+):
+    """From all that is around a vertex to it and its colour.
+
+    The first pass writes, the others add.
+    """
+    num_vertices = scene.vertices.shape[1]
+    block, num_tasks = ti.static(task_block()), count_tasks(grad_tables, num_vertices)
+    for i in range(num_tasks * block):
+        if i % block == 0:
+            start, end = share_of(num_vertices, num_tasks, i // block)
+            if is_first:
+                clear_vertices(scene, grad_scene, start, end)
+            for view in range(grad_placed.corners.shape[0]):
+                for vertex in range(start, end):
+                    pull_back_vertex(
+                        scene, views, tables, grad_placed, grad_tables, grad_scene, view, vertex
+                    )
+            if ti.static(is_cpu() and scene.stages.moves_cameras):
+                sum_matrices(scene, views, tables, grad_placed, grad_tables, i // block)
+
+
+@ti.func
+def clear_vertices(scene: ti.template(), grad_scene: ti.template(), start: int, end: int):
+    """Sets the gradients of some vertices, and of their colours, to zero."""
+    for frame in range(scene.vertices.shape[0]):
+        for vertex in range(start, end):
+            store_vector(grad_scene.vertices, frame, vertex, vec3(0.0))
+    if ti.static(scene.stages.has_vertex_colors):
+        for vertex in range(start, end):
+            for c in ti.static(range(scene.stages.channels)):
+                grad_scene.albedo[vertex, 0, c] = 0.0
+
+
+@ti.func
+def pull_back_vertex(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+    grad_scene: ti.template(),
+    view: int,
+    vertex: int,
+):
+    """From the corners at a vertex, in one view of the pass; adds."""
+    frame, coloring = frame_of(scene, views, view), coloring_of(tables, view)
+    has_surface, has_varyings = view == coloring, view < grad_placed.varyings.shape[0]
+    grad_clip, grad, grad_color = vec4(0.0), vec3(0.0), zero_color(scene)
+    for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
+        face = scene.corners_of_vertex[slot] // 3
+        corner = scene.corners_of_vertex[slot] - 3 * face
+        grad_clip += load_grad_clip(scene, grad_placed, view, face, corner)
+        if ti.static(scene.stages.has_normals):
+            if has_surface:
+                grad += face_normal_vjp(scene, grad_tables.surfaces, coloring, frame, face, corner)
+        if ti.static(scene.stages.position_column >= 0):
+            if has_varyings:
+                column = ti.static(scene.stages.position_column)
+                grad += load_columns(grad_placed.varyings, view, face, corner, column)
+        if ti.static(scene.stages.has_vertex_colors):
+            if has_varyings:
+                light = light_of_corner(scene, tables.surfaces, 1.0, coloring, face, vertex)
+                for c in ti.static(range(scene.stages.channels)):
+                    grad_color[c] += light[c] * grad_placed.varyings[view, face, corner, c]
+    grad += compute_corners_vjp(views, tables, view, grad_clip)
+    add_vector(grad_scene.vertices, frame, vertex, grad)
+    if ti.static(scene.stages.moves_cameras):
+        for k in ti.static(range(4)):
+            grad_tables.vertices_clip[view, vertex, k] = grad_clip[k]
+    if ti.static(scene.stages.has_vertex_colors):
+        if has_varyings:
+            for c in ti.static(range(scene.stages.channels)):
+                grad_scene.albedo[vertex, 0, c] = grad_scene.albedo[vertex, 0, c] + grad_color[c]
+
+
+@ti.func
+def pull_back_textures(
+    scene: ti.template(),
+    tables: ti.template(),
+    is_first: ti.template(),
+    grad_placed: ti.template(),
+    grad_albedo: ti.template(),
+):
+    """From textures to the scene's."""
+    num_entries = scene.albedo.shape[1]
+    for i in range(scene.albedo.shape[0] * num_entries):
+        face = i // num_entries
+        entry = i - face * num_entries
+        compute_texture_vjp(scene, tables, is_first, grad_placed, grad_albedo, face, entry)
+
+
+@ti.func
+def count_tasks(grad_tables: ti.template(), num_items: int) -> int:
+    """On a CPU the tasks of a loop over items also sum what their items give to uniforms."""
+    count = num_items
+    if ti.static(is_cpu()):
+        count = grad_tables.partials.shape[0]
+    return count
+
+
+@ti.func
+def sum_matrices(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+    share: int,
+):
+    """One share of the gradients of all matrices."""
+    num_drawn = num_cameras_drawn(tables, grad_placed)
+    for drawn in range(num_drawn):
+        sum_matrix(scene, views, grad_tables, share, drawn, num_drawn)
+
+
+@ti.func
+def sum_lights(
+    scene: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+    share: int,
+):
+    """One share of the gradients of all lights."""
+    column = 16 * num_matrices(scene, tables, grad_placed)
+    for group in range(1 + scene.layout[NUM_LIGHTS]):
+        sum_light_group(scene, tables, grad_tables, share, group, column)
+
+
+@ti.func
+def sum_uniforms(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
+):
+    """A GPU's task sums one share of the gradient of a matrix or of a light."""
+    num_shares, num_lights = grad_tables.partials.shape[0], scene.layout[NUM_LIGHTS]
+    is_lit = ti.static(int(scene.stages.lit != NOTHING))
+    num_groups = num_matrices(scene, tables, grad_placed) + is_lit * (1 + num_lights)
+    for i in range(num_groups * num_shares):
+        group = i // num_shares
+        share = i - group * num_shares
+        num_drawn = num_matrices(scene, tables, grad_placed)
+        if ti.static(scene.stages.moves_cameras):
+            if group < num_drawn:
+                sum_matrix(scene, views, grad_tables, share, group, num_drawn)
+        if ti.static(scene.stages.lit != NOTHING):
+            if group >= num_drawn:
+                light = group - num_drawn
+                sum_light_group(scene, tables, grad_tables, share, light, 16 * num_drawn)
+
+
+@ti.func
+def num_matrices(scene: ti.template(), tables: ti.template(), grad_placed: ti.template()) -> int:
+    """Of how many matrices there are gradients in `partials`, in front of the lights'."""
+    count = 0
+    if ti.static(scene.stages.moves_cameras):
+        count = num_cameras_drawn(tables, grad_placed)
+    return count
+
+
+@ti.func
+def sum_shares(partials: ti.template()):
+    """Sums the shares of each column into row 0."""
+    if ti.static(is_cpu()):
+        ti.loop_config(serialize=True)
+    for column in range(partials.shape[1]):
+        total = 0.0
+        for share in range(partials.shape[0]):
+            total += partials[share, column]
+        partials[0, column] = total
+
+
+@ti.func
+def pull_back_cameras(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    is_first: ti.template(),
+    grad_placed: ti.template(),
+    sums: ti.template(),
+    grad_uniforms: ti.template(),
+):
+    """From matrices to the numbers of cameras; the first pass writes, the others add."""
+    if ti.static(is_cpu()):
+        ti.loop_config(serialize=True)
+    for camera in range(tables.matrices.shape[0]):
+        start = CAMERA_SIZE * camera
+        if is_first:
+            for k in range(CAMERA_SIZE):
+                grad_uniforms[start + k] = 0.0
+        num_cameras = tables.matrices.shape[0]
+        drawn = (camera + num_cameras - views.first % num_cameras) % num_cameras
+        if drawn < num_cameras_drawn(tables, grad_placed):
+            compute_matrix_vjp(scene, views, sums, 16 * drawn, start, grad_uniforms)
+
+
+@ti.func
+def store_light_numbers(
+    scene: ti.template(),
+    tables: ti.template(),
+    is_first: ti.template(),
+    grad_placed: ti.template(),
+    sums: ti.template(),
+    grad_uniforms: ti.template(),
+):
+    """From sums to the numbers of lights; the first pass writes, the others add."""
+    if ti.static(is_cpu()):
+        ti.loop_config(serialize=True)
+    for number in range(scene.uniforms.shape[0] - CAMERA_SIZE * tables.matrices.shape[0]):
+        at = CAMERA_SIZE * tables.matrices.shape[0] + number
+        grad = sums[0, 16 * num_matrices(scene, tables, grad_placed) + number]
+        grad_uniforms[at] = grad + ti.select(is_first, 0.0, grad_uniforms[at])
+
+
+@kernel
 def place_scene_tangent(  # as `place_scene`
     vertices: array(float, 3),  # (n, V, 3) world
     faces: array(int, 2),  # (F, 3)
@@ -201,18 +588,16 @@ def place_scene_tangent(  # as `place_scene`
     albedo: array(float, 3),  # (A, N, C)
     uniforms: array(float, 1),  # cameras, then lights
     layout: array(int, 1),  # see Layout
+    stages: ti.template(),  # Stages
     first: int,  # view of the pass
-    ndc_from_clip_x: float,  # W / min(H, W)
-    ndc_from_clip_y: float,  # H / min(H, W)
-    matrices: array(float, 3),  # (Bc, 4, 4) of the same pass, as the next two
-    normals: array(float, 3),  # (S, V + F, 3) world
-    lights: array(float, 3),  # (S, V + F, 3)
+    aspect: float,  # W / H
+    matrices: array(float, 3),  # (Bc, 4, 4) of the same pass, as the next
+    surfaces: array(float, 3),  # (S, V + F, 6) normal and light
     tangent_vertices: array(float, 3),  # (n, V, 3)
     tangent_albedo: array(float, 3),  # (A, N, C)
     tangent_uniforms: array(float, 1),  # as `uniforms`
-    tangent_matrices: array(float, 3),  # (Bc, 4, 4) filled here, as the next two
-    tangent_normals: array(float, 3),  # (S, V + F, 3)
-    tangent_lights: array(float, 3),  # (S, V + F, 3)
+    tangent_matrices: array(float, 3),  # (Bc, 4, 4) filled here, as the next
+    tangent_surfaces: array(float, 3),  # (S, V + F, 6)
     slot: int,  # row of the next three
     tangent_corners: array(float, 5),  # (P, b, F, 3, 4)
     tangent_varyings: array(float, 5),  # (P, 1 or b, F, 3, K)
@@ -220,16 +605,131 @@ def place_scene_tangent(  # as `place_scene`
 ):
     """How what a rasterizer reads moves with the scene: the derivative by one parameter."""
     scene = ti.static(
-        SceneArrays(vertices, faces, corner_starts, corners_of_vertex, albedo, uniforms, layout)
+        SceneArrays(
+            vertices, faces, corner_starts, corners_of_vertex, albedo, uniforms, layout, stages
+        )
     )
-    views = ti.static(Views(first, ndc_from_clip_x, ndc_from_clip_y))
-    tables = ti.static(Tables(matrices, normals, lights))
+    views = ti.static(Views(first, aspect))
+    tables = ti.static(Tables(matrices, surfaces))
     moved_scene = ti.static(SceneNumbers(tangent_vertices, tangent_albedo, tangent_uniforms))
-    moved_tables = ti.static(Tables(tangent_matrices, tangent_normals, tangent_lights))
+    moved_tables = ti.static(Tables(tangent_matrices, tangent_surfaces))
     moved_placed = ti.static(Placed(tangent_corners, tangent_varyings, tangent_textures))
-    compute_matrices_jvp(scene, views, tangent_uniforms, moved_tables)
-    compute_corners_jvp(scene, views, tables, tangent_vertices, moved_tables, moved_placed, slot)
-    compute_normals_jvp(scene, views, tangent_vertices, tangent_normals)
-    compute_lights_jvp(scene, tables, tangent_uniforms, moved_tables)
-    compute_varyings_jvp(scene, views, tables, moved_scene, moved_tables, moved_placed, slot)
-    compute_textures_jvp(scene, tables, tangent_albedo, moved_tables, moved_placed, slot)
+    move_cameras(scene, views, tangent_uniforms, moved_tables)
+    if ti.static(stages.has_vertex_normals):
+        move_vertex_surfaces(scene, views, tables, moved_scene, moved_tables)
+    move_faces(scene, views, tables, moved_scene, moved_tables, moved_placed, slot)
+    if ti.static(stages.has_textures):
+        move_textures(scene, tables, tangent_albedo, moved_tables, moved_placed, slot)
+
+
+@ti.func
+def move_cameras(
+    scene: ti.template(),
+    views: ti.template(),
+    tangent_uniforms: ti.template(),
+    tangent_tables: ti.template(),
+):
+    """The tangent of `place_cameras`."""
+    if ti.static(is_cpu()):
+        ti.loop_config(serialize=True)
+    for camera in range(tangent_tables.matrices.shape[0]):
+        compute_matrix_jvp(scene, views, tangent_uniforms, tangent_tables, camera)
+
+
+@ti.func
+def move_vertex_surfaces(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    tangent_scene: ti.template(),
+    tangent_tables: ti.template(),
+):
+    """The tangent of `place_vertex_surfaces`."""
+    num_vertices = scene.vertices.shape[1]
+    for i in range(tables.surfaces.shape[0] * num_vertices):
+        coloring = i // num_vertices
+        vertex = i - coloring * num_vertices
+        frame = frame_of(scene, views, coloring)
+        moved = vertex_normal_jvp(scene, tangent_scene.vertices, frame, vertex)
+        store_vector(tangent_tables.surfaces, coloring, vertex, moved)
+        if ti.static(scene.stages.lit == LIT_VERTICES):
+            compute_light_jvp(
+                scene, tables, tangent_scene.uniforms, tangent_tables, coloring, vertex
+            )
+
+
+@ti.func
+def move_faces(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    tangent_scene: ti.template(),
+    tangent_tables: ti.template(),
+    tangent_placed: ti.template(),
+    slot: ti.template(),
+):
+    """The tangent of `place_faces`."""
+    num_faces = scene.faces.shape[0]
+    for i in range(tangent_placed.corners.shape[1] * num_faces):
+        view = i // num_faces
+        face = i - view * num_faces
+        compute_corners_jvp(
+            scene,
+            views,
+            tables,
+            tangent_scene.vertices,
+            tangent_tables,
+            tangent_placed,
+            slot,
+            view,
+            face,
+        )
+        if ti.static(scene.stages.lit == LIT_FACES):
+            if view < ti.max(tables.surfaces.shape[0], tangent_placed.varyings.shape[1]):
+                coloring, row = coloring_of(tables, view), face_row(scene, face)
+                frame = frame_of(scene, views, view)
+                moved = face_normal_jvp(scene, tangent_scene.vertices, frame, face)
+                store_vector(tangent_tables.surfaces, coloring, row, moved)
+                compute_light_jvp(
+                    scene, tables, tangent_scene.uniforms, tangent_tables, coloring, row
+                )
+        if ti.static(scene.stages.num_varyings > 0):
+            if view < tangent_placed.varyings.shape[1]:
+                compute_varyings_jvp(
+                    scene,
+                    views,
+                    tables,
+                    tangent_scene,
+                    tangent_tables,
+                    tangent_placed,
+                    slot,
+                    view,
+                    face,
+                )
+
+
+@ti.func
+def move_textures(
+    scene: ti.template(),
+    tables: ti.template(),
+    tangent_albedo: ti.template(),
+    tangent_tables: ti.template(),
+    tangent_placed: ti.template(),
+    slot: ti.template(),
+):
+    """The tangent of `place_textures`."""
+    num_faces, num_entries = tangent_placed.textures.shape[2], tangent_placed.textures.shape[3]
+    for i in range(tangent_placed.textures.shape[1] * num_faces * num_entries):
+        face = i // num_entries % num_faces
+        coloring = i // num_entries // num_faces
+        compute_texture_jvp(
+            scene,
+            tables,
+            tangent_albedo,
+            tangent_tables,
+            tangent_placed,
+            slot,
+            coloring,
+            face,
+            i % num_entries,
+        )

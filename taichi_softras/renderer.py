@@ -406,6 +406,7 @@ class Renderer:
             numbers if is_lit else 0,
             albedo,
             mesh.is_moving,
+            self.cameras.needs_grad,
         )
 
     def _collect_uniforms(self, composition: Composition) -> tuple:

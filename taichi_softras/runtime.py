@@ -5,7 +5,11 @@ versions that these were tried with.
 """
 
 import atexit
+import contextlib
+import functools
 import weakref
+from collections.abc import Iterator
+from typing import Callable
 
 import numpy as np
 import taichi as ti
@@ -13,6 +17,9 @@ from taichi._snode.fields_builder import FieldsBuilder
 from taichi.ad._ad import clear_all_gradients
 from taichi.lang import impl, snode
 from taichi.lang.enums import AutodiffMode, SNodeGradType
+from taichi.types import primitive_types
+from taichi.types.annotations import template
+from taichi.types.ndarray_type import NdarrayType
 
 # Taichi writes its compilation cache when a program ends, and at the interpreter's exit it may
 # outlive everything: without this the next start compiles all kernels again
@@ -83,6 +90,77 @@ def has_gradient(field: ti.Field) -> bool:
 def has_dual(field: ti.Field) -> bool:
     """Whether `field.dual`, the tangent of forward mode, is placed."""
     return field.snode.ptr.has_dual()
+
+
+# Kernels ------------------------------------------------------------------------------------------
+
+_variants = weakref.WeakKeyDictionary()  # of each program: launchers by kernel and templates
+
+
+def kernel(function: Callable) -> Callable:
+    """`ti.kernel` for kernels on our own arrays, and numbers: a launch costs a fifth.
+
+    At each call Taichi looks for the variant and checks each argument: 30 microseconds and 7 for
+    each argument. Here variants differ in template arguments alone, as arrays are of the default
+    float type or of integers, with as many axes as the signature says. So the first call of a
+    variant goes through Taichi, and later ones set the arguments and launch.
+
+    Nothing is recorded on a tape: adjoints of these kernels are kernels like them.
+    """
+    slow = ti.kernel(function)
+    primal = slow._primal
+    is_template = [isinstance(one.annotation, template) for one in primal.arguments]
+    setters = [_setter(one.annotation) for one in primal.arguments]
+
+    @functools.wraps(slow)
+    def launch(*arguments):
+        program = impl.get_runtime().prog
+        if program is None:
+            require_taichi()
+        variants = _variants.get(program)
+        if variants is None:
+            variants = _variants[program] = {}
+        chosen = tuple(a for a, is_fixed in zip(arguments, is_template) if is_fixed)
+        found = variants.get((primal, chosen))
+        if found is None:
+            with _unrecorded():
+                slow(*arguments)
+            compiled = primal.compiled_kernels[primal.ensure_compiled(*arguments)]
+            code = program.compile_kernel(program.config(), program.get_device_caps(), compiled)
+            variants[primal, chosen] = compiled, code
+            return
+        compiled, code = found
+        context = compiled.make_launch_context()
+        slot = 0
+        for argument, setter in zip(arguments, setters):
+            if setter is not None:
+                setter(context, slot, argument)
+                slot += 1
+        program.launch_kernel(code, context)
+
+    return launch
+
+
+@contextlib.contextmanager
+def _unrecorded() -> Iterator[None]:
+    """No tape records what is called within. `ti.ad.no_grad` cannot be nested, this can."""
+    runtime = impl.get_runtime()
+    before, runtime.grad_replaced = runtime.grad_replaced, True
+    try:
+        yield
+    finally:
+        runtime.grad_replaced = before
+
+
+def _setter(annotation: object) -> object:
+    """How an argument of this type is set: (context, slot, value); None for templates."""
+    if isinstance(annotation, template):
+        return None
+    if isinstance(annotation, NdarrayType):
+        return lambda context, slot, value: context.set_arg_ndarray((slot,), value.arr)
+    if id(annotation) in primitive_types.real_type_ids:
+        return lambda context, slot, value: context.set_arg_float((slot,), float(value))
+    return lambda context, slot, value: context.set_arg_int((slot,), int(value))
 
 
 # Field trees -------------------------------------------------------------------------------------

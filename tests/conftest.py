@@ -1,16 +1,22 @@
-"""One Taichi runtime at a time: tests are grouped by backend, `pytest --arch cpu,vulkan`.
+"""One Taichi runtime at a time: `pytest --arch cpu,vulkan`.
 
-A test asks for the fixture `backend` and runs once in f32 on every arch that was
-named. A test marked `@pytest.mark.f64` runs in double precision on the CPU instead:
-that is where derivatives are held against central differences. `@pytest.mark.cpu` is
-for long runs that would take minutes on a software GPU.
+A test asks for the fixture `backend` and runs once in f32 on every arch that was named. A test
+marked `@pytest.mark.f64` runs in double precision on the CPU instead: that is where derivatives are
+held against central differences. `@pytest.mark.cpu` is for long runs that would take minutes on a
+software GPU.
+
+Compiling kernels is most of the work, so tests that need the same ones share a runtime. The whole
+suite runs in several processes (pytest-xdist), a runtime in each.
 """
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
 import taichi as ti
+
+MOST_PROCESSES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,14 +38,15 @@ def pytest_addoption(parser):
     )
 
 
-def part_of(path) -> str:
-    """The folder or file whose tests share a Taichi runtime.
+def pytest_xdist_auto_num_workers(config) -> int:
+    """Of `-n auto`, the default: as many as there are processors; a part of the tests runs here."""
+    is_part = config.args_source is not config.ArgsSource.TESTPATHS or config.option.keyword
+    return 0 if is_part else min(os.cpu_count(), MOST_PROCESSES)
 
-    Fields are never freed and every tape clears all that there are: hundreds of tests in one
-    runtime slow each other down.
-    """
-    folder = path.parent.name
-    return path.stem if folder in ("tests", "examples", "simulation") else folder
+
+def part_of(path) -> str:
+    """Which tests share a runtime: those of the methods, and all others."""
+    return "methods" if path.parent.name in ("rasterizers", "reference") else "rest"
 
 
 def pytest_generate_tests(metafunc):
@@ -58,12 +65,10 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(config, items):
-    """With pytest-xdist (`-n 2 --dist loadgroup`): tests of one runtime stay in one process."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
+    """Tests of one runtime stay in one process; those without one go wherever there is time."""
     for item in items:
-        backend = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
-        item.add_marker(pytest.mark.xdist_group(f"{backend or part_of(item.path)}"))
+        if hasattr(item, "callspec") and "backend" in item.callspec.params:
+            item.add_marker(pytest.mark.xdist_group(str(item.callspec.params["backend"])))
 
 
 @pytest.fixture(scope="session")

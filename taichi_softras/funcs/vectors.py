@@ -47,6 +47,12 @@ def inverse_length(normal: vec3) -> float:
 
 
 @ti.func
+def component(vector: vec3, k: int) -> float:
+    """vector[k]: an index at run time would keep the vector in memory."""
+    return ti.select(k == 0, vector.x, ti.select(k == 1, vector.y, vector.z))
+
+
+@ti.func
 def load_vec3(numbers: ti.template(), start: int) -> vec3:
     """Three neighbours of a one-dimensional array."""
     return vec3(numbers[start], numbers[start + 1], numbers[start + 2])

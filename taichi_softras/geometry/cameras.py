@@ -28,101 +28,101 @@ from taichi_softras.geometry.scene_arrays import (
     PROJECTION,
     PROJECTION_MATRIX,
     PROJECTION_START,
-    num_cameras_drawn,
 )
 
 
 @ti.func
-def compute_matrices(scene: ti.template(), views: ti.template(), tables: ti.template()):
-    """Fills `tables.matrices`."""
-    for camera in range(tables.matrices.shape[0]):
-        x_view, y_view, z_view = view_rows(scene, CAMERA_SIZE * camera)
-        to_x, to_y, to_w = projection_rows(scene, views, CAMERA_SIZE * camera)
-        x_row = views.ndc_from_clip_x * compose(to_x, x_view, y_view, z_view)
-        y_row = views.ndc_from_clip_y * compose(to_y, x_view, y_view, z_view)
-        w_row = compose(to_w, x_view, y_view, z_view)
-        store_matrix(tables.matrices, camera, x_row, y_row, -z_view, w_row)
+def compute_matrix(scene: ti.template(), views: ti.template(), tables: ti.template(), camera: int):
+    """Fills the rows of one camera in `tables.matrices`."""
+    x_view, y_view, z_view = view_rows(scene, CAMERA_SIZE * camera)
+    to_x, to_y, to_w = projection_rows(scene, views, CAMERA_SIZE * camera)
+    x_row = ndc_from_clip_x(views) * compose(to_x, x_view, y_view, z_view)
+    y_row = ndc_from_clip_y(views) * compose(to_y, x_view, y_view, z_view)
+    w_row = compose(to_w, x_view, y_view, z_view)
+    store_matrix(tables.matrices, camera, x_row, y_row, -z_view, w_row)
 
 
 @ti.func
-def compute_matrices_vjp(
+def compute_matrix_vjp(
     scene: ti.template(),
     views: ti.template(),
-    tables: ti.template(),
-    is_first: ti.template(),
-    grad_tables: ti.template(),
+    sums: ti.template(),  # (T, columns): row 0 has the gradients of matrices
+    column: int,  # of this matrix
+    start: int,  # of the camera's numbers
     grad_uniforms: ti.template(),
 ):
-    """From the matrices, row 0 of `partials`, to the cameras' numbers; the first pass writes."""
-    for camera in range(tables.matrices.shape[0]):
-        start = CAMERA_SIZE * camera
-        if is_first:
-            for k in range(CAMERA_SIZE):
-                grad_uniforms[start + k] = 0.0
-        num_cameras = tables.matrices.shape[0]
-        drawn = (camera + num_cameras - views.first % num_cameras) % num_cameras
-        if drawn < num_cameras_drawn(tables, grad_tables):
-            grad_x = views.ndc_from_clip_x * load_sums(grad_tables.partials, 16 * drawn)
-            grad_y = views.ndc_from_clip_y * load_sums(grad_tables.partials, 16 * drawn + 4)
-            grad_depth = load_sums(grad_tables.partials, 16 * drawn + 8)
-            grad_w = load_sums(grad_tables.partials, 16 * drawn + 12)
-            x_view, y_view, z_view = view_rows(scene, start)
-            to_x, to_y, to_w = projection_rows(scene, views, start)
-            pull_back_projection(
-                scene,
-                views,
-                start + PROJECTION_START,
-                compose_vjp(grad_x, x_view, y_view, z_view),
-                compose_vjp(grad_y, x_view, y_view, z_view),
-                compose_vjp(grad_w, x_view, y_view, z_view),
-                grad_uniforms,
-            )
-            grad_x_view = to_x.x * grad_x + to_y.x * grad_y + to_w.x * grad_w
-            grad_y_view = to_x.y * grad_x + to_y.y * grad_y + to_w.y * grad_w
-            grad_z_view = to_x.z * grad_x + to_y.z * grad_y + to_w.z * grad_w - grad_depth
-            if scene.layout[POSE] == LOOK_AT:
-                eye = load_vec3(scene.uniforms, start)
-                moved = grad_x_view.w * x_view + grad_y_view.w * y_view + grad_z_view.w * z_view
-                add_vec3(grad_uniforms, start, -moved.xyz)
-                pull_back_axes(
-                    scene,
-                    start,
-                    grad_x_view.xyz - grad_x_view.w * eye,
-                    grad_y_view.xyz - grad_y_view.w * eye,
-                    grad_z_view.w * eye - grad_z_view.xyz,
-                    grad_uniforms,
-                )
-            else:
-                add_vec4(grad_uniforms, start, grad_x_view)
-                add_vec4(grad_uniforms, start + 4, grad_y_view)
-                add_vec4(grad_uniforms, start + 8, grad_z_view)
+    """From one camera's matrix to its numbers; adds."""
+    grad_x = ndc_from_clip_x(views) * load_sums(sums, column)
+    grad_y = ndc_from_clip_y(views) * load_sums(sums, column + 4)
+    grad_depth = load_sums(sums, column + 8)
+    grad_w = load_sums(sums, column + 12)
+    x_view, y_view, z_view = view_rows(scene, start)
+    to_x, to_y, to_w = projection_rows(scene, views, start)
+    pull_back_projection(
+        scene,
+        views,
+        start + PROJECTION_START,
+        compose_vjp(grad_x, x_view, y_view, z_view),
+        compose_vjp(grad_y, x_view, y_view, z_view),
+        compose_vjp(grad_w, x_view, y_view, z_view),
+        grad_uniforms,
+    )
+    grad_x_view = to_x.x * grad_x + to_y.x * grad_y + to_w.x * grad_w
+    grad_y_view = to_x.y * grad_x + to_y.y * grad_y + to_w.y * grad_w
+    grad_z_view = to_x.z * grad_x + to_y.z * grad_y + to_w.z * grad_w - grad_depth
+    if scene.layout[POSE] == LOOK_AT:
+        eye = load_vec3(scene.uniforms, start)
+        moved = grad_x_view.w * x_view + grad_y_view.w * y_view + grad_z_view.w * z_view
+        add_vec3(grad_uniforms, start, -moved.xyz)
+        pull_back_axes(
+            scene,
+            start,
+            grad_x_view.xyz - grad_x_view.w * eye,
+            grad_y_view.xyz - grad_y_view.w * eye,
+            grad_z_view.w * eye - grad_z_view.xyz,
+            grad_uniforms,
+        )
+    else:
+        add_vec4(grad_uniforms, start, grad_x_view)
+        add_vec4(grad_uniforms, start + 4, grad_y_view)
+        add_vec4(grad_uniforms, start + 8, grad_z_view)
 
 
 @ti.func
-def compute_matrices_jvp(
+def compute_matrix_jvp(
     scene: ti.template(),
     views: ti.template(),
     tangent_uniforms: ti.template(),
     tangent_tables: ti.template(),
+    camera: int,
 ):
-    """Fills the tangent of the matrices."""
-    for camera in range(tangent_tables.matrices.shape[0]):
-        start = CAMERA_SIZE * camera
-        x_view, y_view, z_view = view_rows(scene, start)
-        to_x, to_y, to_w = projection_rows(scene, views, start)
-        x_moved, y_moved, z_moved = view_rows_jvp(scene, tangent_uniforms, start)
-        to_x_moved, to_y_moved, to_w_moved = projection_rows_jvp(
-            scene, views, tangent_uniforms, start
-        )
-        x_row = compose(to_x_moved, x_view, y_view, z_view)
-        x_row += compose(vec4(to_x.xyz, 0.0), x_moved, y_moved, z_moved)
-        y_row = compose(to_y_moved, x_view, y_view, z_view)
-        y_row += compose(vec4(to_y.xyz, 0.0), x_moved, y_moved, z_moved)
-        w_row = compose(to_w_moved, x_view, y_view, z_view)
-        w_row += compose(vec4(to_w.xyz, 0.0), x_moved, y_moved, z_moved)
-        x_row *= views.ndc_from_clip_x
-        y_row *= views.ndc_from_clip_y
-        store_matrix(tangent_tables.matrices, camera, x_row, y_row, -z_moved, w_row)
+    """Fills the tangent of one camera's matrix."""
+    start = CAMERA_SIZE * camera
+    x_view, y_view, z_view = view_rows(scene, start)
+    to_x, to_y, to_w = projection_rows(scene, views, start)
+    x_moved, y_moved, z_moved = view_rows_jvp(scene, tangent_uniforms, start)
+    to_x_moved, to_y_moved, to_w_moved = projection_rows_jvp(scene, views, tangent_uniforms, start)
+    x_row = compose(to_x_moved, x_view, y_view, z_view)
+    x_row += compose(vec4(to_x.xyz, 0.0), x_moved, y_moved, z_moved)
+    y_row = compose(to_y_moved, x_view, y_view, z_view)
+    y_row += compose(vec4(to_y.xyz, 0.0), x_moved, y_moved, z_moved)
+    w_row = compose(to_w_moved, x_view, y_view, z_view)
+    w_row += compose(vec4(to_w.xyz, 0.0), x_moved, y_moved, z_moved)
+    x_row *= ndc_from_clip_x(views)
+    y_row *= ndc_from_clip_y(views)
+    store_matrix(tangent_tables.matrices, camera, x_row, y_row, -z_moved, w_row)
+
+
+@ti.func
+def ndc_from_clip_x(views: ti.template()) -> float:
+    """W / min(H, W): in NDC the shorter side of an image spans [-1, 1], in clip space both."""
+    return ti.max(views.aspect, 1.0)
+
+
+@ti.func
+def ndc_from_clip_y(views: ti.template()) -> float:
+    """H / min(H, W)."""
+    return ti.max(1.0 / views.aspect, 1.0)
 
 
 @ti.func
@@ -141,8 +141,7 @@ def pull_back_projection(
         add_vec4(grad_uniforms, start + 4, grad_to_y)
         add_vec4(grad_uniforms, start + 12, grad_to_w)
     else:
-        inverse_aspect = views.ndc_from_clip_y / views.ndc_from_clip_x
-        grad_scale = grad_to_x.x * inverse_aspect + grad_to_y.y
+        grad_scale = grad_to_x.x / views.aspect + grad_to_y.y
         number, grad = scene.uniforms[start], 0.0
         if scene.layout[PROJECTION] == PERSPECTIVE:
             grad = focal_length_vjp(number, grad_scale)
@@ -219,15 +218,14 @@ def projection_rows(scene: ti.template(), views: ti.template(), start: int):
     to_y = load_vec4(scene.uniforms, first + 4)
     to_w = load_vec4(scene.uniforms, first + 12)
     number = scene.uniforms[first]
-    inverse_aspect = views.ndc_from_clip_y / views.ndc_from_clip_x
     if scene.layout[PROJECTION] == PERSPECTIVE:
         scale = focal_length(number)
-        to_x = vec4(scale * inverse_aspect, 0.0, 0.0, 0.0)
+        to_x = vec4(scale / views.aspect, 0.0, 0.0, 0.0)
         to_y = vec4(0.0, scale, 0.0, 0.0)
         to_w = vec4(0.0, 0.0, -1.0, 0.0)
     if scene.layout[PROJECTION] == PARALLEL:
         scale = parallel_scale(number)
-        to_x = vec4(scale * inverse_aspect, 0.0, 0.0, 0.0)
+        to_x = vec4(scale / views.aspect, 0.0, 0.0, 0.0)
         to_y = vec4(0.0, scale, 0.0, 0.0)
         to_w = vec4(0.0, 0.0, 0.0, 1.0)
     return to_x, to_y, to_w
@@ -244,11 +242,10 @@ def projection_rows_jvp(
     to_w = load_vec4(tangent_uniforms, first + 12)
     if scene.layout[PROJECTION] != PROJECTION_MATRIX:
         number, moved = scene.uniforms[first], tangent_uniforms[first]
-        inverse_aspect = views.ndc_from_clip_y / views.ndc_from_clip_x
         scale = parallel_scale_vjp(number, moved)
         if scene.layout[PROJECTION] == PERSPECTIVE:
             scale = focal_length_vjp(number, moved)
-        to_x = vec4(scale * inverse_aspect, 0.0, 0.0, 0.0)
+        to_x = vec4(scale / views.aspect, 0.0, 0.0, 0.0)
         to_y = vec4(0.0, scale, 0.0, 0.0)
         to_w = vec4(0.0)
     return to_x, to_y, to_w

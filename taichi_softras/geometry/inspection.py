@@ -6,12 +6,13 @@ from taichi.math import vec3, vec4
 from taichi_softras.geometry.cameras import load_row, projection_rows, view_rows
 from taichi_softras.geometry.corners import transform
 from taichi_softras.geometry.scene_arrays import CAMERA_SIZE, SceneArrays, Views, load_vector
+from taichi_softras.runtime import kernel
 from taichi_softras.workspace import array
 
 SMALLEST_W = 1e-8  # of what is in front of the camera
 
 
-@ti.kernel
+@kernel
 def compute_view_and_projection(
     uniforms: array(float, 1),  # cameras, see `geometry.scene_arrays`
     layout: array(int, 1),  # see Layout
@@ -20,8 +21,8 @@ def compute_view_and_projection(
     clip_from_view: array(float, 3),  # (Bc, 4, 4), row 2 is zero
 ):
     """Both matrices of cameras."""
-    scene = ti.static(SceneArrays(None, None, None, None, None, uniforms, layout))
-    views = ti.static(Views(0, aspect, 1.0))
+    scene = ti.static(SceneArrays(None, None, None, None, None, uniforms, layout, None))
+    views = ti.static(Views(0, aspect))
     for camera in range(view_from_world.shape[0]):
         x_view, y_view, z_view = view_rows(scene, CAMERA_SIZE * camera)
         to_x, to_y, to_w = projection_rows(scene, views, CAMERA_SIZE * camera)
@@ -33,7 +34,7 @@ def compute_view_and_projection(
                 clip_from_view[camera, row, k] = values[k]
 
 
-@ti.kernel
+@kernel
 def project_vertices(
     vertices: array(float, 3),  # (1 or B, V, 3) world
     matrices: array(float, 3),  # (Bc, 4, 4)

@@ -4,19 +4,20 @@ Named tuples of arrays group the arguments of kernels. A kernel puts its argumen
 `ti.static(SceneArrays(...))` and hands them to the functions of its stages; the same tuples hold
 the arrays in Python: `place_scene(*scene, *views, *tables, *placed)`.
 
-What kind of camera, light and colour a scene has are numbers at run time, in the small array
-`layout`: one compiled kernel serves all scenes.
+Which stages a scene needs is compiled in: `Stages`. What kinds of cameras and lights it has are
+numbers at run time, in the small array `layout`: one compiled kernel serves them all.
 
-Where a stage has nothing to do its loops run idle. Their bounds are lengths of arrays alone: a
-comparison outside of loops, used for several bounds, is wrong on Vulkan (Taichi 1.7.4).
+Bounds of loops are lengths of arrays and numbers of `layout` alone: a comparison outside of loops,
+used for several bounds, is wrong on Vulkan (Taichi 1.7.4).
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import taichi as ti
 
-from taichi_softras.runtime import is_cpu
+from taichi_softras.funcs.lookups import Lookup
+from taichi_softras.funcs.values import value
 
 # One row of `uniforms` a camera: numbers of its pose, then numbers of its projection.
 CAMERA_SIZE = 32
@@ -29,10 +30,72 @@ PERSPECTIVE, PARALLEL, PROJECTION_MATRIX = 0, 1, 2
 DIRECTIONAL, HARMONICS = 0, 1
 # What is lit, and tints the colours.
 NOTHING, LIT_FACES, LIT_VERTICES = 0, 1, 2
-# Where the scene's colours are: at vertices, in R x R texels a face, in R^3 cubes a face.
-VERTEX_COLORS, TEXELS, CUBES = 1, 2, 3
 
-CPU_BLOCK = 512  # Taichi runs this many neighbouring iterations of a CPU loop on one thread
+
+@value
+class Stages:
+    """What a scene goes through on its way to a rasterizer; equal values share kernels.
+
+    Attributes:
+        lit: NOTHING, or what has a light of its own: LIT_FACES or LIT_VERTICES.
+        channels: C of the colours; 0 where nothing reads them.
+        lookup: how face textures are read; None where vertices have the colours, which are the
+            first varyings.
+        num_varyings: K.
+        normal_column: where the 3 columns of unit vertex normals, world, begin in `varyings`; -1
+            where there are none, as the next two.
+        position_column: 3 columns, world.
+        depth_column: 1 column.
+        moves_cameras: whether cameras have a gradient.
+    """
+
+    lit: int = NOTHING
+    channels: int = 0
+    lookup: Optional[Lookup] = None
+    num_varyings: int = 0
+    normal_column: int = -1
+    position_column: int = -1
+    depth_column: int = -1
+    moves_cameras: bool = True
+
+    @property
+    def has_textures(self) -> bool:
+        """Whether faces have the colours."""
+        return self.lookup is not None
+
+    @property
+    def has_vertex_colors(self) -> bool:
+        """Whether vertices have the colours."""
+        return self.channels > 0 and not self.has_textures
+
+    @property
+    def has_vertex_normals(self) -> bool:
+        """Whether anything reads them."""
+        return self.lit == LIT_VERTICES or self.normal_column >= 0
+
+    @property
+    def has_normals(self) -> bool:
+        """Whether anything reads those of faces or vertices."""
+        return self.lit != NOTHING or self.normal_column >= 0
+
+
+class Layout(NamedTuple):
+    """What numbers of a scene mean: the array `layout`."""
+
+    pose: int
+    projection: int
+    light: int = DIRECTIONAL
+    num_lights: int = 0  # directional ones, beside the ambient one
+    resolution: int = 1  # R of textures
+
+    def array(self) -> ti.Ndarray:
+        """For the kernels."""
+        array = ti.ndarray(int, (len(self),))
+        array.from_numpy(np.array(self, np.int32))
+        return array
+
+
+POSE, PROJECTION, LIGHT, NUM_LIGHTS, RESOLUTION = range(len(Layout._fields))
 
 
 class SceneArrays(NamedTuple):
@@ -45,62 +108,24 @@ class SceneArrays(NamedTuple):
     albedo: ti.Ndarray  # (A, N, C): (V, 1, C) of vertices, or (F, N, C) textures of faces
     uniforms: ti.Ndarray  # (32 Bc + numbers of the lights,): Bc, 1 or B, cameras, then the lights
     layout: ti.Ndarray  # (len(Layout),) int
-
-
-class Layout(NamedTuple):
-    """What the numbers of a scene mean; columns are those of `varyings`, -1 where absent."""
-
-    pose: int
-    projection: int
-    light: int = DIRECTIONAL
-    num_lights: int = 0  # directional ones, beside the ambient one
-    lit: int = NOTHING
-    colors: int = NOTHING
-    resolution: int = 1  # R of textures
-    num_varyings: int = 0  # K
-    normal_column: int = -1  # 3 columns: unit vertex normals, world
-    position_column: int = -1  # 3 columns: world
-    depth_column: int = -1
-
-    def array(self) -> ti.Ndarray:
-        """For the kernels."""
-        array = ti.ndarray(int, (len(self),))
-        array.from_numpy(np.array(self, np.int32))
-        return array
-
-
-(
-    POSE,
-    PROJECTION,
-    LIGHT,
-    NUM_LIGHTS,
-    LIT,
-    COLORS,
-    RESOLUTION,
-    NUM_VARYINGS,
-    NORMAL_COLUMN,
-    POSITION_COLUMN,
-    DEPTH_COLUMN,
-) = range(len(Layout._fields))
+    stages: Stages
 
 
 class Views(NamedTuple):
     """Numbers of a pass, which draws some views one after another."""
 
     first: int
-    ndc_from_clip_x: float  # W / min(H, W)
-    ndc_from_clip_y: float  # H / min(H, W)
+    aspect: float  # W / H of the image
 
 
 class Tables(NamedTuple):
     """What the stages keep for the adjoint. S is 1, or the number b of views of a pass.
 
-    A row is a vertex, or a face behind all vertices.
+    A row of `surfaces` is a vertex, or a face behind all vertices, as far as anything reads them.
     """
 
     matrices: ti.Ndarray  # (Bc, 4, 4) rows x_clip, y_clip (NDC over w), depth, w_clip; from world
-    normals: ti.Ndarray  # (S, V + F, 3) world; of faces as long as twice their area; or (1, 1, 3)
-    lights: ti.Ndarray  # (S, V + F, 3) of the rows that are lit; or (1, 1, 3)
+    surfaces: ti.Ndarray  # (S, V + F, 6) normal, world, of faces twice their area; light; or 1 row
 
 
 class Placed(NamedTuple):
@@ -114,11 +139,11 @@ class Placed(NamedTuple):
 class GradTables(NamedTuple):
     """What the adjoints of the stages hand to each other."""
 
-    vertices_clip: ti.Ndarray  # (b, V, 4) as corners, summed over the faces around
-    normals: ti.Ndarray  # (S, V + F, 3); or (1, 1, 3)
-    corner_lights: ti.Ndarray  # (S, F, 3, 3) at the light of each corner; or (1, 1, 1, 3)
-    lights: ti.Ndarray  # (S, V + F, 3); or (1, 1, 3)
-    partials: ti.Ndarray  # (T, 16 min(Bc, b) + numbers of the lights) of T shares of the vertices
+    surfaces: ti.Ndarray  # (S, V + F, 6) as in `Tables`
+    vertices_clip: ti.Ndarray  # (b, V, 4) as corners, summed over those at a vertex; or (1, 1, 4)
+    partials: (
+        ti.Ndarray
+    )  # (T, 16 min(Bc, b) + numbers of the lights): sums of T shares of all items
 
 
 class SceneNumbers(NamedTuple):
@@ -129,56 +154,77 @@ class SceneNumbers(NamedTuple):
     uniforms: ti.Ndarray
 
 
-def loop_block() -> int:
-    """How many iterations a task is, so that CPU threads share a loop over few, long tasks."""
-    return CPU_BLOCK if is_cpu() else 1
+# Of a plane for each view, or one for all; `%` would take as long as ten loads from memory.
 
 
 @ti.func
 def frame_of(scene: ti.template(), views: ti.template(), view: int) -> int:
     """Where the vertices of a view of the pass are."""
-    return (views.first + view) % scene.vertices.shape[0]
+    return ti.min(views.first + view, scene.vertices.shape[0] - 1)
 
 
 @ti.func
-def corner_row(scene: ti.template(), face: int, corner: int) -> int:
-    """The row of `Tables` that lights a corner."""
-    is_lit_face = scene.layout[LIT] == LIT_FACES
-    return ti.select(is_lit_face, scene.vertices.shape[1] + face, scene.faces[face, corner])
+def camera_of(views: ti.template(), tables: ti.template(), view: int) -> int:
+    """Which camera draws a view of the pass."""
+    return ti.min(views.first + view, tables.matrices.shape[0] - 1)
 
 
 @ti.func
-def has_vertex_normals(scene: ti.template()) -> int:
-    """Whether anything reads them."""
-    return (scene.layout[LIT] == LIT_VERTICES) | (scene.layout[NORMAL_COLUMN] >= 0)
+def coloring_of(tables: ti.template(), view: int) -> int:
+    """Where the normals and lights of a view of the pass are."""
+    return ti.min(view, tables.surfaces.shape[0] - 1)
 
 
 @ti.func
-def has_normals(scene: ti.template()) -> int:
-    """Whether anything reads those of faces or vertices."""
-    return (scene.layout[LIT] != NOTHING) | (scene.layout[NORMAL_COLUMN] >= 0)
+def num_cameras_drawn(tables: ti.template(), grad_placed: ti.template()) -> int:
+    """How many cameras a pass draws with: 1, or one for each view."""
+    return ti.min(tables.matrices.shape[0], grad_placed.corners.shape[0])
 
 
 @ti.func
-def num_cameras_drawn(tables: ti.template(), grad_tables: ti.template()) -> int:
-    """How many cameras a pass draws with: view v with number v modulo that of them."""
-    return ti.min(tables.matrices.shape[0], grad_tables.vertices_clip.shape[0])
+def share_of(num_items: int, num_shares: int, share: int):
+    """First and end of a share of neighbouring items; all shares but the last have one size."""
+    per_share = (num_items + num_shares - 1) // num_shares
+    return ti.min(share * per_share, num_items), ti.min((share + 1) * per_share, num_items)
 
 
 @ti.func
-def sum_partials(grad_tables: ti.template()):
-    """Sums the shares of each column into row 0."""
-    for column in range(grad_tables.partials.shape[1]):
-        total = 0.0
-        for share in range(grad_tables.partials.shape[0]):
-            total += grad_tables.partials[share, column]
-        grad_tables.partials[0, column] = total
+def face_row(scene: ti.template(), face: int) -> int:
+    """The row of a face in `surfaces`."""
+    return scene.vertices.shape[1] + face
 
 
 @ti.func
-def load_vector(table: ti.template(), plane: int, row: int):
-    """Three components of a table of two indices."""
+def load_vector(table: ti.template(), plane: int, row: int) -> ti.math.vec3:
+    """The first three components of a row: a position, or the normal of a surface."""
     return ti.math.vec3(table[plane, row, 0], table[plane, row, 1], table[plane, row, 2])
+
+
+@ti.func
+def store_vector(table: ti.template(), plane: int, row: int, vector: ti.math.vec3):
+    """The first three components of a row."""
+    for k in ti.static(range(3)):
+        table[plane, row, k] = vector[k]
+
+
+@ti.func
+def add_vector(table: ti.template(), plane: int, row: int, vector: ti.math.vec3):
+    """To the first three components of a row, which no other thread adds to."""
+    for k in ti.static(range(3)):
+        table[plane, row, k] = table[plane, row, k] + vector[k]
+
+
+@ti.func
+def load_light(surfaces: ti.template(), plane: int, row: int) -> ti.math.vec3:
+    """The light of a surface, the last three components of a row."""
+    return ti.math.vec3(surfaces[plane, row, 3], surfaces[plane, row, 4], surfaces[plane, row, 5])
+
+
+@ti.func
+def store_light(surfaces: ti.template(), plane: int, row: int, light: ti.math.vec3):
+    """The light of a surface."""
+    for k in ti.static(range(3)):
+        surfaces[plane, row, 3 + k] = light[k]
 
 
 @ti.func
@@ -189,26 +235,3 @@ def load_columns(varyings: ti.template(), view: int, face: int, corner: int, col
         varyings[view, face, corner, column + 1],
         varyings[view, face, corner, column + 2],
     )
-
-
-@ti.func
-def store_columns(
-    varyings: ti.template(), view: int, face: int, corner: int, column: int, vector: ti.math.vec3
-):
-    """Three neighbouring attributes of a corner."""
-    for k in ti.static(range(3)):
-        varyings[view, face, corner, column + k] = vector[k]
-
-
-@ti.func
-def add_vector(table: ti.template(), plane: int, row: int, vector: ti.math.vec3):
-    """To a row that no other thread adds to."""
-    for k in ti.static(range(3)):
-        table[plane, row, k] = table[plane, row, k] + vector[k]
-
-
-@ti.func
-def store_vector(table: ti.template(), plane: int, row: int, vector: ti.math.vec3):
-    """Three components of a table of two indices."""
-    for k in ti.static(range(3)):
-        table[plane, row, k] = vector[k]

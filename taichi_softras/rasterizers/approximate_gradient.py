@@ -34,7 +34,7 @@ from taichi_softras.rasterizers.fragments import (
 from taichi_softras.rasterizers.planes import average_blocks, average_blocks_backward
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, load_color
 from taichi_softras.rasterizers.z_buffer import Seen, load_weights
-from taichi_softras.runtime import is_cpu
+from taichi_softras.runtime import is_cpu, kernel
 from taichi_softras.workspace import Workspace, array
 
 BLOCK = 8  # pixels: side of the blocks that are transposed on a CPU
@@ -168,7 +168,7 @@ def still_parts(shader: Shader) -> Shader:
     )
 
 
-@ti.kernel
+@kernel
 def gather_corners(  # groups of arrays make more than 12 parameters: faces, what is seen, surface
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels

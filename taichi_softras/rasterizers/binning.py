@@ -8,7 +8,7 @@ from typing import NamedTuple
 import taichi as ti
 
 from taichi_softras.rasterizers.faces import BOX_SIZE, RECORD_SIZE, set_up_faces
-from taichi_softras.runtime import CPU_BLOCK, is_cpu
+from taichi_softras.runtime import CPU_BLOCK, is_cpu, kernel
 from taichi_softras.workspace import Workspace, array
 
 TILE_BITS = 3
@@ -97,7 +97,7 @@ class Bins:
         self.of_tiles = TileArrays(starts, faces)
 
 
-@ti.kernel
+@kernel
 def set_up_and_count(  # one launch for three stages
     corners: array(float, 4),  # (B, F, 3, 3 or 4)
     height: int,
@@ -201,7 +201,7 @@ def scan(
             status[0] = ti.select(status[1] > 0, -status[1], starts[tile + 1])
 
 
-@ti.kernel
+@kernel
 def fill_by_view(
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
     num_views: int,
@@ -228,7 +228,7 @@ def fill_by_view(
                             faces[slot] = face
 
 
-@ti.kernel
+@kernel
 def fill_by_face(
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
     num_views: int,

@@ -11,6 +11,7 @@ from taichi.math import vec2
 from taichi_softras.funcs.triangle import cross
 from taichi_softras.rasterizers.binning import ATOMIC_BLOCK_DIM
 from taichi_softras.rasterizers.faces import first_pixel, last_pixel, load_corner
+from taichi_softras.runtime import kernel
 from taichi_softras.workspace import array
 
 SEGMENT = 32  # places of a line that one thread looks through for gradients
@@ -30,7 +31,7 @@ def plane_of(image: ti.template(), k: ti.template(), planes: ti.template()) -> i
     return k if ti.static(k < planes - 1) else image.shape[1] - 1
 
 
-@ti.kernel
+@kernel
 def transpose(
     faces: array(int, 3),  # (B, H, W)
     image: array(float, 4),  # (B, C + 1, H, W)
@@ -57,7 +58,7 @@ def transpose(
                     grad_image_across[view, k, column, row] = grad
 
 
-@ti.kernel
+@kernel
 def pull_edges(
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels

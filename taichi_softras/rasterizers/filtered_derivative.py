@@ -26,6 +26,7 @@ from taichi_softras.rasterizers.fragments import (
 from taichi_softras.rasterizers.outlines import draw_outlines
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization
 from taichi_softras.rasterizers.z_buffer import load_weights
+from taichi_softras.runtime import kernel
 from taichi_softras.workspace import Workspace, array
 
 
@@ -241,7 +242,7 @@ def image_slope(
     return stencil.shares.x * before + stencil.shares.y * after
 
 
-@ti.kernel
+@kernel
 def pull_corners(
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
@@ -301,7 +302,7 @@ def find_flow(
             flow[view, axis, row, column] = total
 
 
-@ti.kernel
+@kernel
 def move_image(  # more than 12 parameters, many lines: four groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels

@@ -15,7 +15,7 @@ import numpy as np
 import taichi as ti
 
 from taichi_softras.funcs.aggregation import ALPHAS, ANY, FIRST, FLOORED_SOFTMAX
-from taichi_softras.funcs.coverage import ALWAYS, DISTANCES
+from taichi_softras.funcs.coverage import DISTANCES
 from taichi_softras.funcs.interpolation import AFFINE, CLIP_BELOW, PERSPECTIVE, UNCLIPPED
 from taichi_softras.rasterizers.base import Rasterizer, check_color, check_range, choose
 from taichi_softras.rasterizers.binning import TILE
@@ -25,7 +25,7 @@ from taichi_softras.rasterizers.k_nearest_kernels import (
     find_limits,
     store_fragments,
 )
-from taichi_softras.rasterizers.soft_aggregation import SoftRasterization, least_share
+from taichi_softras.rasterizers.soft_aggregation import SoftRasterization, numbers_of
 from taichi_softras.rasterizers.soft_fragments import Numbers, Structure
 from taichi_softras.runtime import default_numpy_float, is_cpu, lean_compilation
 from taichi_softras.workspace import Workspace
@@ -139,17 +139,8 @@ class KNearest(Rasterizer):
         reach = self.blur_radius
         if reach is None:
             reach = math.log(1.0 / DEFAULT_CUTOFF - 1.0) * self.sigma
-        depth_range = self.far - self.near
         is_soft = BLENDS[self.blend][1].is_soft
-        return Numbers(
-            inverse_sigma=1.0 / self.sigma,
-            reach=reach,
-            sharpness=1.0 / (self.gamma * depth_range),
-            near=self.near,
-            far=self.far,
-            start_depth=self.far - BACKGROUND_DEPTH * depth_range if is_soft else ALWAYS,
-            least_share=least_share(),
-        )
+        return numbers_of(self, self.sigma, reach, BACKGROUND_DEPTH, is_soft)
 
     def forward(
         self,

@@ -25,6 +25,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     meet,
     tile_of,
 )
+from taichi_softras.runtime import kernel
 from taichi_softras.workspace import array
 
 CHUNK = 8
@@ -44,7 +45,7 @@ class Walks(NamedTuple):
     keys: list  # the CHUNK smallest behind `lasts`, in order
 
 
-@ti.kernel
+@kernel
 def find_limits(
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
@@ -325,7 +326,7 @@ def is_before(depth: float, face: int, other_depth: float, other_face: int) -> i
     return (depth < other_depth) | ((depth == other_depth) & (face < other_face))
 
 
-@ti.kernel
+@kernel
 def count_truncated(
     state: array(float, 4),  # (B, planes, H, W + LANES)
     width: int,

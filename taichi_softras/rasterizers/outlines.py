@@ -25,7 +25,7 @@ from taichi_softras.rasterizers.z_buffer import (
     clear_block,
     load_weights,
 )
-from taichi_softras.runtime import is_cpu
+from taichi_softras.runtime import is_cpu, kernel
 from taichi_softras.workspace import Workspace, array
 
 SLACK_PIXELS = 10.0  # a line is hidden if a face is nearer by its slope over so many pixels
@@ -77,7 +77,7 @@ def connect_faces(workspace: Workspace, corners: ti.Ndarray) -> ti.Ndarray:
     return neighbours
 
 
-@ti.kernel
+@kernel
 def find_neighbours(
     corners: array(float, 4),  # (B, F, 3, 3 or 4)
     num_edges: int,  # 3 F, an argument: see `scan`
@@ -149,7 +149,7 @@ def have_same_ends(corners: ti.template(), edge: int, other: int) -> int:
     return is_along | is_against
 
 
-@ti.kernel
+@kernel
 def overdraw(  # more than 12 parameters: groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels

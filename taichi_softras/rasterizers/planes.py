@@ -2,6 +2,7 @@
 
 import taichi as ti
 
+from taichi_softras.runtime import kernel
 from taichi_softras.workspace import array
 
 
@@ -41,7 +42,7 @@ def jacobian_from_planes(
                 jacobian[view, row, column, k, parameter] = value
 
 
-@ti.kernel
+@kernel
 def stack(
     part: array(float, 4),
     index: int,
@@ -53,7 +54,7 @@ def stack(
             stacked[index, i, j, k, m] = part[i, j, k, m]
 
 
-@ti.kernel
+@kernel
 def average_blocks(
     fine: array(float, 4),  # (B, C, factor * H, factor * W)
     factor: int,
@@ -68,7 +69,7 @@ def average_blocks(
         coarse[view, channel, row, column] = total / ti.cast(factor * factor, float)
 
 
-@ti.kernel
+@kernel
 def average_blocks_backward(
     grad_coarse: array(float, 4),  # (B, C, H, W)
     factor: int,

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 from typing import Any, ClassVar, Optional, Union
 
-import numpy as np
 import taichi as ti
 
 from taichi_softras.funcs.aggregation import ALPHAS, COLORS
@@ -38,15 +37,12 @@ from taichi_softras.rasterizers.soft_kernels import (
     pull_back_faces,
     pull_back_tiles,
 )
-from taichi_softras.runtime import CPU_BLOCK, default_numpy_float, is_cpu, lean_compilation
+from taichi_softras.runtime import CPU_BLOCK, is_cpu, is_double, lean_compilation
 from taichi_softras.workspace import Workspace
 
 MOST_FACES_PER_TASK = 64  # CPU backward: large enough to hide what a task costs
-
-
-def least_share() -> float:
-    """Far below what a float of single precision tells; none in double, which is for tests."""
-    return 1e-9 if default_numpy_float() is np.float32 else 0.0
+LARGEST_FACTOR = 1e37  # of 1 / sigma and the like: near where single precision ends
+LEAST_SHARE = 1e-9  # far below what single precision tells; none in double, which is for tests
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,18 +127,8 @@ class SoftAggregation(Rasterizer):
     def numbers(self, image_size: tuple) -> Numbers:
         """What the kernels take as arguments."""
         sigma = self.sigma_ndc(image_size)
-        depth_range = self.far - self.near
-        # where the background stands in the softmax; a hard z-buffer begins behind everything
-        is_soft = COLORS[self.color].is_soft
-        return Numbers(
-            inverse_sigma=1.0 / sigma,
-            reach=DISTANCES[self.distance].reach(sigma, self.coverage_cutoff),
-            sharpness=1.0 / (self.gamma * depth_range),
-            near=self.near,
-            far=self.far,
-            start_depth=self.far - self.background_depth * depth_range if is_soft else ALWAYS,
-            least_share=least_share(),
-        )
+        reach = DISTANCES[self.distance].reach(sigma, self.coverage_cutoff)
+        return numbers_of(self, sigma, reach, self.background_depth, COLORS[self.color].is_soft)
 
     def forward(
         self,
@@ -156,6 +142,30 @@ class SoftAggregation(Rasterizer):
         rasterization = SoftRasterization(self, workspace, corners, shader, surface, image_size)
         rasterization.draw()
         return rasterization
+
+
+def numbers_of(
+    method: Any, sigma: float, reach: float, background_depth: float, is_soft: bool
+) -> Numbers:
+    """What the kernels of a method take as arguments.
+
+    Args:
+        method: has `near`, `far` and `gamma`.
+        sigma: NDC squared.
+        reach: NDC squared.
+        background_depth: where the background stands in the softmax, as a normalised inverse depth.
+        is_soft: whether there is a softmax; without one the background is behind everything.
+    """
+    depth_range = method.far - method.near
+    return Numbers(
+        inverse_sigma=min(1.0 / sigma, LARGEST_FACTOR),
+        reach=reach,
+        sharpness=min(1.0 / (method.gamma * depth_range), LARGEST_FACTOR),
+        near=method.near,
+        far=method.far,
+        start_depth=method.far - background_depth * depth_range if is_soft else ALWAYS,
+        least_share=0.0 if is_double() else LEAST_SHARE,
+    )
 
 
 class SoftRasterization(Rasterization):
@@ -229,11 +239,13 @@ class SoftRasterization(Rasterization):
 
     def backward(self) -> None:
         """Fills `grad_corners` and `grad_surface` from `grad_image`."""
+        grads = self.grad_surface
         inputs = (*self.surface, self.numbers, self.sizes, *self.planes, self.grad_image)
-        outputs = (self.grad_corners, *self.grad_surface)
+        outputs = (self.grad_corners, *grads, self.structure)
         with self.compilation:
             if is_cpu():
-                pull_back_faces(*self.bins.of_faces, *inputs, *self.parts, *outputs, self.structure)
+                parts = self.parts_of(grads)
+                pull_back_faces(*self.bins.of_faces, *inputs, *parts, *outputs)
             else:
                 pull_back_tiles(
                     *self.bins.of_faces,
@@ -242,14 +254,12 @@ class SoftRasterization(Rasterization):
                     self.bins.num_pairs,
                     *inputs,
                     *outputs,
-                    self.structure,
                 )
 
-    @property
-    def parts(self) -> tuple:
+    def parts_of(self, grads: Surface) -> tuple:
         """Scratch of the CPU: what each view gives to varyings, each task to uniforms."""
-        grads, views = self.grad_surface, self.corners_shape[0]
         of_views, of_tasks = grads.varyings, grads.uniforms
+        views = self.corners_shape[0]
         if self.shader.num_varyings and of_views.shape[0] < views:
             shape = (views, *of_views.shape[1:])
             of_views = self.workspace.get("grad_varyings_of_views", shape)

@@ -21,10 +21,11 @@ from taichi_softras.rasterizers.soft_fragments import (
     pull_back_fragment,
     tile_of,
 )
+from taichi_softras.runtime import kernel
 from taichi_softras.workspace import array
 
 
-@ti.kernel
+@kernel
 def push_pixels_forward(  # more than 12 parameters, many lines: groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)

@@ -45,7 +45,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     tile_of,
     weigh,
 )
-from taichi_softras.runtime import CPU_BLOCK
+from taichi_softras.runtime import CPU_BLOCK, kernel
 from taichi_softras.workspace import array
 
 LANES = 8  # neighbouring pixels that a CPU handles as one vector; image rows are padded by it
@@ -69,7 +69,7 @@ class Pulls(NamedTuple):
     samples: list  # gradients
 
 
-@ti.kernel
+@kernel
 def draw_tiles(  # more than 12 parameters: groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
@@ -216,7 +216,7 @@ def blend_textured(
         mix(structure, looks.keep[lane], looks.gain[lane], color, pixels, lane)
 
 
-@ti.kernel
+@kernel
 def draw_pixels(  # more than 12 parameters: groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
@@ -268,7 +268,7 @@ def draw_pixels(  # more than 12 parameters: groups of arrays
         store_pixel(structure, numbers, view, row, column, pixels, 0, planes)
 
 
-@ti.kernel
+@kernel
 def pull_back_faces(  # more than 12 parameters: groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
@@ -452,7 +452,7 @@ def sum_lanes(sums: ti.template(), first: ti.template(), end: ti.template()):
     return totals
 
 
-@ti.kernel
+@kernel
 def pull_back_tiles(  # more than 12 parameters: groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)

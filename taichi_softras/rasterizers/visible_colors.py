@@ -25,6 +25,7 @@ from taichi_softras.rasterizers.fragments import (
     texture_resolution,
 )
 from taichi_softras.rasterizers.z_buffer import Seen, ZBuffer, load_weights
+from taichi_softras.runtime import kernel
 from taichi_softras.workspace import Workspace, array
 
 SUM_CHUNK = 256  # faces whose gradients at uniforms one thread adds up
@@ -96,7 +97,7 @@ class ZBufferRasterization(Rasterization):
         )
 
 
-@ti.kernel
+@kernel
 def paint(  # groups of arrays make more than 12 parameters: faces, what is seen, the surface
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
@@ -132,7 +133,7 @@ def paint(  # groups of arrays make more than 12 parameters: faces, what is seen
                 image[view, channel, row, column] = color[channel]
 
 
-@ti.kernel
+@kernel
 def paint_backward(  # more than 12 parameters: four groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels

@@ -14,7 +14,7 @@ from taichi_softras.funcs.triangle import barycentric, cross
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE, Bins
 from taichi_softras.rasterizers.faces import load_triangle, pixel_centre
-from taichi_softras.runtime import is_cpu
+from taichi_softras.runtime import is_cpu, kernel
 from taichi_softras.workspace import Workspace, array
 
 PADDING_PIXELS = 1  # of a face's box: rounding must not take away a pixel on its outline
@@ -115,7 +115,7 @@ def block_of(index: int, height: int, width: int, side: ti.template()):
     )
 
 
-@ti.kernel
+@kernel
 def find_nearest_faces(
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels

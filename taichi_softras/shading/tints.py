@@ -7,79 +7,48 @@ times that of the face.
 import taichi as ti
 from taichi.math import vec3
 
-from taichi_softras.funcs.vectors import unit_normal, unit_normal_vjp
+from taichi_softras.funcs.vectors import component, unit_normal, unit_normal_vjp
 from taichi_softras.geometry.scene_arrays import (
-    COLORS,
-    DEPTH_COLUMN,
-    LIT,
     LIT_FACES,
-    NORMAL_COLUMN,
-    NOTHING,
-    NUM_VARYINGS,
-    POSITION_COLUMN,
+    LIT_VERTICES,
     RESOLUTION,
-    TEXELS,
-    VERTEX_COLORS,
-    add_vector,
-    corner_row,
+    coloring_of,
+    face_row,
     frame_of,
-    has_vertex_normals,
     load_columns,
+    load_light,
     load_vector,
-    store_columns,
-    store_vector,
 )
 
 
 @ti.func
 def compute_varyings(
-    scene: ti.template(), views: ti.template(), tables: ti.template(), placed: ti.template()
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    placed: ti.template(),
+    view: int,
+    face: int,
 ):
-    """Fills `placed.varyings`: the colours of vertices, and what else has a column."""
-    num_faces = scene.faces.shape[0]
-    for i in range(placed.varyings.shape[0] * num_faces):
-        if scene.layout[NUM_VARYINGS] > 0:
-            view = i // num_faces
-            face = i - view * num_faces
-            for corner in range(3):
-                vertex = scene.faces[face, corner]
-                if scene.layout[COLORS] == VERTEX_COLORS:
-                    for channel in range(scene.albedo.shape[2]):
-                        light = light_of_corner(
-                            scene, tables.lights, 1.0, view, face, corner, channel
-                        )
-                        albedo = scene.albedo[vertex, 0, channel]
-                        placed.varyings[view, face, corner, channel] = albedo * light
-                if scene.layout[NORMAL_COLUMN] >= 0:
-                    coloring = view % tables.normals.shape[0]
-                    normal = unit_normal(load_vector(tables.normals, coloring, vertex))
-                    store_columns(
-                        placed.varyings, view, face, corner, scene.layout[NORMAL_COLUMN], normal
-                    )
-                if scene.layout[POSITION_COLUMN] >= 0:
-                    position = load_vector(scene.vertices, frame_of(scene, views, view), vertex)
-                    store_columns(
-                        placed.varyings, view, face, corner, scene.layout[POSITION_COLUMN], position
-                    )
-                if scene.layout[DEPTH_COLUMN] >= 0:
-                    depth = placed.corners[view, face, corner, 2]
-                    placed.varyings[view, face, corner, scene.layout[DEPTH_COLUMN]] = depth
-
-
-@ti.func
-def compute_textures(scene: ti.template(), tables: ti.template(), placed: ti.template()):
-    """Fills `placed.textures`."""
-    num_faces, num_entries = placed.textures.shape[1], placed.textures.shape[2]
-    for i in range(placed.textures.shape[0] * num_faces * num_entries):
-        if scene.layout[COLORS] > VERTEX_COLORS:
-            entry = i % num_entries
-            face = i // num_entries % num_faces
-            coloring = i // num_entries // num_faces
-            shares = corner_shares(scene, entry)
-            for channel in range(placed.textures.shape[3]):
-                light = light_of_entry(scene, tables.lights, 1.0, coloring, face, shares, channel)
-                albedo = scene.albedo[face, entry, channel]
-                placed.textures[coloring, face, entry, channel] = albedo * light
+    """Fills `placed.varyings` of one face: the colours of vertices, and what else has a column."""
+    coloring = coloring_of(tables, view)
+    for corner in range(3):
+        vertex = scene.faces[face, corner]
+        if ti.static(scene.stages.has_vertex_colors):
+            light = light_of_corner(scene, tables.surfaces, 1.0, coloring, face, vertex)
+            for c in ti.static(range(scene.stages.channels)):
+                placed.varyings[view, face, corner, c] = scene.albedo[vertex, 0, c] * light[c]
+        if ti.static(scene.stages.normal_column >= 0):
+            normal = unit_normal(load_vector(tables.surfaces, coloring, vertex))
+            for k in ti.static(range(3)):
+                placed.varyings[view, face, corner, scene.stages.normal_column + k] = normal[k]
+        if ti.static(scene.stages.position_column >= 0):
+            position = load_vector(scene.vertices, frame_of(scene, views, view), vertex)
+            for k in ti.static(range(3)):
+                placed.varyings[view, face, corner, scene.stages.position_column + k] = position[k]
+        if ti.static(scene.stages.depth_column >= 0):
+            depth = placed.corners[view, face, corner, 2]
+            placed.varyings[view, face, corner, scene.stages.depth_column] = depth
 
 
 @ti.func
@@ -90,254 +59,239 @@ def compute_varyings_jvp(
     tangent_scene: ti.template(),
     tangent_tables: ti.template(),
     tangent_placed: ti.template(),
-    slot: ti.template(),
+    slot: int,
+    view: int,
+    face: int,
 ):
-    """Fills row `slot` of the varyings' tangents."""
-    num_faces = scene.faces.shape[0]
-    for i in range(tangent_placed.varyings.shape[1] * num_faces):
-        if scene.layout[NUM_VARYINGS] > 0:
-            view = i // num_faces
-            face = i - view * num_faces
-            for corner in range(3):
-                vertex = scene.faces[face, corner]
-                if scene.layout[COLORS] == VERTEX_COLORS:
-                    for channel in range(scene.albedo.shape[2]):
-                        moved = light_of_corner(
-                            scene, tables.lights, 1.0, view, face, corner, channel
-                        )
-                        moved *= tangent_scene.albedo[vertex, 0, channel]
-                        moved_light = light_of_corner(
-                            scene, tangent_tables.lights, 0.0, view, face, corner, channel
-                        )
-                        moved += scene.albedo[vertex, 0, channel] * moved_light
-                        tangent_placed.varyings[slot, view, face, corner, channel] = moved
-                if scene.layout[NORMAL_COLUMN] >= 0:
-                    coloring = view % tables.normals.shape[0]
-                    moved_normal = unit_normal_vjp(
-                        load_vector(tables.normals, coloring, vertex),
-                        load_vector(tangent_tables.normals, coloring, vertex),
-                    )
-                    for k in ti.static(range(3)):
-                        column = scene.layout[NORMAL_COLUMN] + k
-                        tangent_placed.varyings[slot, view, face, corner, column] = moved_normal[k]
-                if scene.layout[POSITION_COLUMN] >= 0:
-                    frame = frame_of(scene, views, view)
-                    for k in range(3):
-                        column = scene.layout[POSITION_COLUMN] + k
-                        moved = tangent_scene.vertices[frame, vertex, k]
-                        tangent_placed.varyings[slot, view, face, corner, column] = moved
-                if scene.layout[DEPTH_COLUMN] >= 0:
-                    column = scene.layout[DEPTH_COLUMN]
-                    moved = tangent_placed.corners[slot, view, face, corner, 2]
-                    tangent_placed.varyings[slot, view, face, corner, column] = moved
+    """Fills the varyings' tangents of one face, in row `slot`."""
+    coloring = coloring_of(tables, view)
+    varyings = ti.static(tangent_placed.varyings)
+    for corner in range(3):
+        vertex = scene.faces[face, corner]
+        if ti.static(scene.stages.has_vertex_colors):
+            light = light_of_corner(scene, tables.surfaces, 1.0, coloring, face, vertex)
+            moved = light_of_corner(scene, tangent_tables.surfaces, 0.0, coloring, face, vertex)
+            for c in ti.static(range(scene.stages.channels)):
+                of_light = scene.albedo[vertex, 0, c] * moved[c]
+                of_albedo = light[c] * tangent_scene.albedo[vertex, 0, c]
+                varyings[slot, view, face, corner, c] = of_albedo + of_light
+        if ti.static(scene.stages.normal_column >= 0):
+            moved_normal = unit_normal_vjp(
+                load_vector(tables.surfaces, coloring, vertex),
+                load_vector(tangent_tables.surfaces, coloring, vertex),
+            )
+            for k in ti.static(range(3)):
+                varyings[slot, view, face, corner, scene.stages.normal_column + k] = moved_normal[k]
+        if ti.static(scene.stages.position_column >= 0):
+            moved = load_vector(tangent_scene.vertices, frame_of(scene, views, view), vertex)
+            for k in ti.static(range(3)):
+                varyings[slot, view, face, corner, scene.stages.position_column + k] = moved[k]
+        if ti.static(scene.stages.depth_column >= 0):
+            moved = tangent_placed.corners[slot, view, face, corner, 2]
+            varyings[slot, view, face, corner, scene.stages.depth_column] = moved
 
 
 @ti.func
-def compute_textures_jvp(
+def compute_texture(
+    scene: ti.template(),
+    tables: ti.template(),
+    placed: ti.template(),
+    coloring: int,
+    face: int,
+    entry: int,
+):
+    """Fills one entry of `placed.textures`."""
+    light = light_of_entry(scene, tables.surfaces, 1.0, coloring, face, entry)
+    for c in ti.static(range(scene.stages.channels)):
+        placed.textures[coloring, face, entry, c] = scene.albedo[face, entry, c] * light[c]
+
+
+@ti.func
+def compute_texture_vjp(
+    scene: ti.template(),
+    tables: ti.template(),
+    is_first: int,
+    grad_placed: ti.template(),
+    grad_albedo: ti.template(),
+    face: int,
+    entry: int,
+):
+    """From one entry of a texture to the scene's; the first pass writes, the others add."""
+    grad = zero_color(scene)
+    for coloring in range(grad_placed.textures.shape[0]):
+        light = light_of_entry(scene, tables.surfaces, 1.0, coloring, face, entry)
+        for c in ti.static(range(scene.stages.channels)):
+            grad[c] += light[c] * grad_placed.textures[coloring, face, entry, c]
+    for c in ti.static(range(scene.stages.channels)):
+        grad_albedo[face, entry, c] = grad[c] + ti.select(
+            is_first, 0.0, grad_albedo[face, entry, c]
+        )
+
+
+@ti.func
+def compute_texture_jvp(
     scene: ti.template(),
     tables: ti.template(),
     tangent_albedo: ti.template(),
     tangent_tables: ti.template(),
     tangent_placed: ti.template(),
-    slot: ti.template(),
+    slot: int,
+    coloring: int,
+    face: int,
+    entry: int,
 ):
-    """Fills row `slot` of the textures' tangents."""
-    num_faces, num_entries = tangent_placed.textures.shape[2], tangent_placed.textures.shape[3]
-    for i in range(tangent_placed.textures.shape[1] * num_faces * num_entries):
-        if scene.layout[COLORS] > VERTEX_COLORS:
-            entry = i % num_entries
-            face = i // num_entries % num_faces
-            coloring = i // num_entries // num_faces
-            shares = corner_shares(scene, entry)
-            for channel in range(tangent_placed.textures.shape[4]):
-                moved = light_of_entry(scene, tables.lights, 1.0, coloring, face, shares, channel)
-                moved *= tangent_albedo[face, entry, channel]
-                moved_light = light_of_entry(
-                    scene, tangent_tables.lights, 0.0, coloring, face, shares, channel
-                )
-                moved += scene.albedo[face, entry, channel] * moved_light
-                tangent_placed.textures[slot, coloring, face, entry, channel] = moved
+    """Fills the tangent of one entry of a texture, in row `slot`."""
+    light = light_of_entry(scene, tables.surfaces, 1.0, coloring, face, entry)
+    moved = light_of_entry(scene, tangent_tables.surfaces, 0.0, coloring, face, entry)
+    for c in ti.static(range(scene.stages.channels)):
+        of_light = scene.albedo[face, entry, c] * moved[c]
+        of_albedo = light[c] * tangent_albedo[face, entry, c]
+        tangent_placed.textures[slot, coloring, face, entry, c] = of_albedo + of_light
 
 
 @ti.func
-def pull_back_albedo(
-    scene: ti.template(),
-    tables: ti.template(),
-    is_first: ti.template(),
-    grad_placed: ti.template(),
-    grad_albedo: ti.template(),
-):
-    """From corners or textures to the scene's colours; the first pass writes, the others add."""
-    num_entries = scene.albedo.shape[1]
-    for i in range(scene.albedo.shape[0] * num_entries):
-        if scene.layout[COLORS] != NOTHING:
-            owner = i // num_entries  # a vertex or a face
-            entry = i - owner * num_entries
-            for channel in range(scene.albedo.shape[2]):
-                total = ti.select(is_first, 0.0, grad_albedo[owner, entry, channel])
-                if scene.layout[COLORS] == VERTEX_COLORS:
-                    for slot in range(scene.corner_starts[owner], scene.corner_starts[owner + 1]):
-                        face = scene.corners_of_vertex[slot] // 3
-                        corner = scene.corners_of_vertex[slot] - 3 * face
-                        for view in range(grad_placed.varyings.shape[0]):
-                            light = light_of_corner(
-                                scene, tables.lights, 1.0, view, face, corner, channel
-                            )
-                            total += light * grad_placed.varyings[view, face, corner, channel]
-                else:
-                    shares = corner_shares(scene, entry)
-                    for coloring in range(grad_placed.textures.shape[0]):
-                        light = light_of_entry(
-                            scene, tables.lights, 1.0, coloring, owner, shares, channel
-                        )
-                        total += light * grad_placed.textures[coloring, owner, entry, channel]
-                grad_albedo[owner, entry, channel] = total
-
-
-@ti.func
-def pull_back_corner_lights(
+def pull_back_face_light(
     scene: ti.template(),
     tables: ti.template(),
     grad_placed: ti.template(),
-    grad_tables: ti.template(),
-):
-    """From corners or textures to the light of each corner."""
-    num_faces, num_colorings = scene.faces.shape[0], tables.lights.shape[0]
-    for i in range(num_colorings * num_faces):
-        if scene.layout[LIT] != NOTHING:
-            coloring = i // num_faces
-            face = i - coloring * num_faces
-            for channel in range(3):
-                grad = vec3(0.0)  # of the three corners
-                if scene.layout[COLORS] == VERTEX_COLORS:
-                    for k in range(grad_placed.varyings.shape[0] // num_colorings):
-                        for corner in ti.static(range(3)):
-                            view = coloring + k * num_colorings
-                            grad[corner] += grad_placed.varyings[view, face, corner, channel]
-                    for corner in ti.static(range(3)):
-                        grad[corner] *= scene.albedo[scene.faces[face, corner], 0, channel]
-                else:
-                    for entry in range(scene.albedo.shape[1]):
-                        grad_color = grad_placed.textures[coloring, face, entry, channel]
-                        grad_light = grad_color * scene.albedo[face, entry, channel]
-                        grad += grad_light * corner_shares(scene, entry)
-                for corner in ti.static(range(3)):
-                    grad_tables.corner_lights[coloring, face, corner, channel] = grad[corner]
+    coloring: int,
+    face: int,
+) -> vec3:
+    """The gradient at the light of a face, of all that it tints."""
+    grad = vec3(0.0)
+    if ti.static(scene.stages.has_vertex_colors):
+        for corner in range(3):
+            grad += pull_back_corner_light(scene, tables, grad_placed, coloring, face, corner)
+    else:
+        for entry in range(scene.albedo.shape[1]):
+            grad += pull_back_entry_light(scene, grad_placed, coloring, face, entry)
+    return grad
 
 
 @ti.func
-def pull_back_attributes(
+def pull_back_vertex_light(
     scene: ti.template(),
-    views: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    coloring: int,
+    vertex: int,
+) -> vec3:
+    """The gradient at the light of a vertex, of all that it tints around."""
+    grad = vec3(0.0)
+    for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
+        face = scene.corners_of_vertex[slot] // 3
+        corner = scene.corners_of_vertex[slot] - 3 * face
+        if ti.static(scene.stages.has_vertex_colors):
+            grad += pull_back_corner_light(scene, tables, grad_placed, coloring, face, corner)
+        else:
+            for entry in range(scene.albedo.shape[1]):
+                share = component(corner_shares(scene, entry), corner)
+                grad += share * pull_back_entry_light(scene, grad_placed, coloring, face, entry)
+    return grad
+
+
+@ti.func
+def pull_back_corner_light(
+    scene: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    coloring: int,
+    face: int,
+    corner: int,
+) -> vec3:
+    """The gradient at the light that tints a corner's colour, of all views that have it."""
+    num_colorings, vertex = tables.surfaces.shape[0], scene.faces[face, corner]
+    grad = vec3(0.0)
+    for k in range(grad_placed.varyings.shape[0] // num_colorings):
+        grad += load_columns(grad_placed.varyings, coloring + k * num_colorings, face, corner, 0)
+    return grad * load_vector(scene.albedo, vertex, 0)
+
+
+@ti.func
+def pull_back_entry_light(
+    scene: ti.template(), grad_placed: ti.template(), coloring: int, face: int, entry: int
+) -> vec3:
+    """The gradient at the light that tints an entry of a texture."""
+    grad = load_columns(grad_placed.textures, coloring, face, entry, 0)
+    return grad * load_vector(scene.albedo, face, entry)
+
+
+@ti.func
+def pull_back_normal_columns(
+    scene: ti.template(),
     tables: ti.template(),
     grad_varyings: ti.template(),
-    grad_tables: ti.template(),
-    grad_vertices: ti.template(),
-):
-    """From the columns of normals and positions: writes the first, adds to the second.
-
-    The column of depths is pulled back with the corners.
-    """
-    num_vertices, num_views = scene.vertices.shape[1], grad_varyings.shape[0]
-    num_colorings = tables.normals.shape[0]
-    for i in range(num_colorings * num_vertices):
-        if has_vertex_normals(scene):
-            coloring = i // num_vertices
-            vertex = i - coloring * num_vertices
-            grad = vec3(0.0)
-            if scene.layout[NORMAL_COLUMN] >= 0:
-                column = scene.layout[NORMAL_COLUMN]
-                grad = sum_columns(scene, grad_varyings, coloring, num_colorings, vertex, column)
-            normal = load_vector(tables.normals, coloring, vertex)
-            store_vector(grad_tables.normals, coloring, vertex, unit_normal_vjp(normal, grad))
-    num_frames = ti.min(scene.vertices.shape[0], num_views)  # of the pass
-    for i in range(num_frames * num_vertices):
-        if scene.layout[POSITION_COLUMN] >= 0:
-            view = i // num_vertices
-            vertex = i - view * num_vertices
-            column = scene.layout[POSITION_COLUMN]
-            step = ti.min(scene.vertices.shape[0], num_views)
-            grad = sum_columns(scene, grad_varyings, view, step, vertex, column)
-            add_vector(grad_vertices, frame_of(scene, views, view), vertex, grad)
+    coloring: int,
+    vertex: int,
+) -> vec3:
+    """The gradient at a vertex normal, of the corners that show it."""
+    num_colorings = tables.surfaces.shape[0]
+    grad = vec3(0.0)
+    for k in range(grad_varyings.shape[0] // num_colorings):
+        view = coloring + k * num_colorings
+        grad += sum_columns(scene, grad_varyings, view, vertex, scene.stages.normal_column)
+    return unit_normal_vjp(load_vector(tables.surfaces, coloring, vertex), grad)
 
 
 @ti.func
 def sum_columns(
-    scene: ti.template(),
-    grad_varyings: ti.template(),
-    first: int,
-    step: int,
-    vertex: int,
-    column: int,
+    scene: ti.template(), grad_varyings: ti.template(), view: int, vertex: int, column: int
 ) -> vec3:
-    """Three columns, summed over the corners at a vertex and over each `step`-th view."""
+    """Three columns, summed over the corners at a vertex."""
     total = vec3(0.0)
     for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
         face = scene.corners_of_vertex[slot] // 3
         corner = scene.corners_of_vertex[slot] - 3 * face
-        for k in range(grad_varyings.shape[0] // step):
-            total += load_columns(grad_varyings, first + k * step, face, corner, column)
+        total += load_columns(grad_varyings, view, face, corner, column)
     return total
 
 
 @ti.func
 def light_of_corner(
     scene: ti.template(),
-    lights: ti.template(),
-    unlit: ti.template(),
-    view: int,
+    surfaces: ti.template(),
+    unlit: float,
+    coloring: int,
     face: int,
-    corner: int,
-    channel: int,
-) -> float:
-    """What tints one channel of a corner's colour; `unlit` where nothing is lit."""
-    light = unlit
-    if scene.layout[LIT] != NOTHING:
-        coloring = view % lights.shape[0]
-        light = lights[coloring, corner_row(scene, face, corner), channel]
+    vertex: int,
+):
+    """What tints the (C) colour of a corner; `unlit` where nothing is lit."""
+    light = ti.Vector([unlit for _ in ti.static(range(scene.stages.channels))])
+    if ti.static(scene.stages.lit == LIT_FACES):
+        light = load_light(surfaces, coloring, face_row(scene, face))
+    elif ti.static(scene.stages.lit == LIT_VERTICES):
+        light = load_light(surfaces, coloring, vertex)
     return light
 
 
 @ti.func
 def light_of_entry(
     scene: ti.template(),
-    lights: ti.template(),
-    unlit: ti.template(),
+    surfaces: ti.template(),
+    unlit: float,
     coloring: int,
     face: int,
-    shares: vec3,
-    channel: int,
-) -> float:
-    """What tints one channel of a texture's entry; `unlit` where nothing is lit."""
-    light = unlit
-    if scene.layout[LIT] != NOTHING:
-        light = 0.0
+    entry: int,
+):
+    """What tints the (C) colour of a texture's entry; `unlit` where nothing is lit."""
+    light = ti.Vector([unlit for _ in ti.static(range(scene.stages.channels))])
+    if ti.static(scene.stages.lit == LIT_FACES):
+        light = load_light(surfaces, coloring, face_row(scene, face))
+    elif ti.static(scene.stages.lit == LIT_VERTICES):
+        light = vec3(0.0)
+        shares = corner_shares(scene, entry)
         for corner in ti.static(range(3)):
-            row = corner_row(scene, face, corner)
-            light += shares[corner] * lights[coloring, row, channel]
+            light += shares[corner] * load_light(surfaces, coloring, scene.faces[face, corner])
     return light
 
 
 @ti.func
 def corner_shares(scene: ti.template(), entry: int) -> vec3:
     """How the lights of a face's corners mix at an entry of its texture."""
-    resolution = scene.layout[RESOLUTION]
-    shares = vec3(1.0, 0.0, 0.0)  # a face that is lit as a whole
-    if scene.layout[LIT] != LIT_FACES:
-        if scene.layout[COLORS] == TEXELS:
-            shares = texel_shares(entry // resolution, entry % resolution, resolution)
-        else:
-            plane = entry // resolution
-            index = vec3(plane // resolution, plane % resolution, entry % resolution)
-            shares = index / ti.max(resolution - 1, 1)
-    return shares
+    return scene.stages.lookup.place(entry, scene.layout[RESOLUTION])
 
 
 @ti.func
-def texel_shares(b: int, a: int, resolution: int) -> vec3:
-    """Barycentric coordinates of the centre of texel [b, a]: `io.meshes.texel_barycentrics`."""
-    is_lower = a + b < resolution
-    last = resolution - 1
-    corner_0 = ti.select(is_lower, a + 1 / 3, last - a + 2 / 3)
-    corner_1 = ti.select(is_lower, b + 1 / 3, last - b + 2 / 3)
-    return vec3(corner_0, corner_1, resolution - corner_0 - corner_1) / resolution
+def zero_color(scene: ti.template()):
+    """(C), or (1) where there are no colours: Taichi has no empty vectors."""
+    return ti.Vector([0.0 for _ in ti.static(range(max(scene.stages.channels, 1)))])

@@ -1,7 +1,7 @@
 """A scene is placed as its NumPy twin places it, in value, gradient and tangent.
 
-All kinds of cameras, lights and colours are one compiled kernel, so cases are cheap. Cameras
-differ in pose and projection: a wrong index of a camera fails.
+Cameras differ in pose and projection: a wrong index of a camera fails. Cases of the same stages
+share compiled kernels.
 """
 
 from typing import NamedTuple
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import taichi as ti
 
+from taichi_softras.funcs.lookups import CUBES, TEXELS
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
-    CUBES,
     DIRECTIONAL,
     HARMONICS,
     LIT_FACES,
@@ -24,12 +24,11 @@ from taichi_softras.geometry.scene_arrays import (
     POSE_MATRIX,
     PROJECTION_MATRIX,
     PROJECTION_START,
-    TEXELS,
-    VERTEX_COLORS,
     Layout,
     Placed,
     SceneArrays,
     SceneNumbers,
+    Stages,
     Tables,
     Views,
 )
@@ -53,6 +52,7 @@ class Case(NamedTuple):
     """A scene, and how many views its passes draw."""
 
     layout: Layout
+    stages: Stages
     passes: tuple  # (first view, number of views) of each
     num_cameras: int
     num_frames: int
@@ -61,57 +61,94 @@ class Case(NamedTuple):
 
 CASES = {
     "flat": Case(
-        Layout(LOOK_AT, PERSPECTIVE, DIRECTIONAL, 2, LIT_FACES, VERTEX_COLORS, 1, 3),
-        passes=((0, 3),),
+        Layout(LOOK_AT, PERSPECTIVE, DIRECTIONAL, 2),
+        Stages(LIT_FACES, 3, None, num_varyings=3, moves_cameras=False),
+        passes=((0, 2), (1, 2)),
         num_cameras=3,
-        num_frames=1,
+        num_frames=3,
     ),
     "flat_attributes": Case(
-        Layout(LOOK_AT, PARALLEL, DIRECTIONAL, 1, LIT_FACES, VERTEX_COLORS, 1, 10, 3, 6, 9),
+        Layout(LOOK_AT, PARALLEL, DIRECTIONAL, 1),
+        Stages(LIT_FACES, 3, None, 10, normal_column=3, position_column=6, depth_column=9),
         passes=((0, 2), (1, 2)),
         num_cameras=3,
         num_frames=1,
     ),
     "gouraud_moving": Case(
-        Layout(LOOK_AT, PERSPECTIVE, HARMONICS, 0, LIT_VERTICES, VERTEX_COLORS, 1, 10, 3, 7, 6),
+        Layout(LOOK_AT, PERSPECTIVE, HARMONICS),
+        Stages(LIT_VERTICES, 3, None, 10, normal_column=3, position_column=7, depth_column=6),
         passes=((0, 2), (1, 2)),
         num_cameras=1,
         num_frames=3,
     ),
     "gouraud_texels": Case(
-        Layout(POSE_MATRIX, PROJECTION_MATRIX, DIRECTIONAL, 2, LIT_VERTICES, TEXELS, 2),
+        Layout(LOOK_AT, PERSPECTIVE, DIRECTIONAL, 2, resolution=2),
+        Stages(LIT_VERTICES, 3, TEXELS, moves_cameras=False),
         passes=((0, 2), (2, 2)),
         num_cameras=4,
         num_frames=4,
     ),
     "gouraud_cubes": Case(
-        Layout(POSE_MATRIX, PARALLEL, HARMONICS, 0, LIT_VERTICES, CUBES, 3, 4, -1, 1, 0),
+        Layout(LOOK_AT, PARALLEL, HARMONICS, resolution=3),
+        Stages(LIT_VERTICES, 3, CUBES, 4, -1, 1, 0, moves_cameras=False),
         passes=((0, 2),),
         num_cameras=2,
         num_frames=1,
     ),
     "flat_cubes": Case(
-        Layout(LOOK_AT, PROJECTION_MATRIX, HARMONICS, 0, LIT_FACES, CUBES, 2, 3, 0),
+        Layout(LOOK_AT, PERSPECTIVE, HARMONICS, resolution=2),
+        Stages(LIT_FACES, 3, CUBES, 3, normal_column=0, moves_cameras=False),
         passes=((1, 2), (0, 1)),
         num_cameras=3,
         num_frames=3,
     ),
     "unlit": Case(
-        Layout(POSE_MATRIX, PERSPECTIVE, colors=VERTEX_COLORS, num_varyings=5),
+        Layout(LOOK_AT, PERSPECTIVE),
+        Stages(channels=5, num_varyings=5, moves_cameras=False),
         passes=((0, 1), (1, 1)),
         num_cameras=1,
         num_frames=2,
         channels=5,
     ),
     "unlit_texels": Case(
-        Layout(LOOK_AT, PERSPECTIVE, colors=TEXELS, resolution=2),
+        Layout(LOOK_AT, PERSPECTIVE, resolution=2),
+        Stages(channels=4, lookup=TEXELS, moves_cameras=False),
         passes=((0, 2),),
         num_cameras=2,
         num_frames=1,
         channels=4,
     ),
+    "normals": Case(
+        Layout(LOOK_AT, PERSPECTIVE),
+        Stages(num_varyings=3, normal_column=0, moves_cameras=False),
+        passes=((0, 2),),
+        num_cameras=2,
+        num_frames=1,
+    ),
     "silhouette": Case(
-        Layout(LOOK_AT, PARALLEL),
+        Layout(LOOK_AT, PERSPECTIVE),
+        Stages(),
+        passes=((0, 2), (1, 2)),
+        num_cameras=3,
+        num_frames=1,
+    ),
+    "silhouette_of_matrices": Case(
+        Layout(POSE_MATRIX, PROJECTION_MATRIX),
+        Stages(),
+        passes=((0, 2), (2, 2)),
+        num_cameras=4,
+        num_frames=4,
+    ),
+    "silhouette_of_a_matrix": Case(
+        Layout(POSE_MATRIX, PARALLEL),
+        Stages(),
+        passes=((1, 2), (0, 1)),
+        num_cameras=1,
+        num_frames=3,
+    ),
+    "silhouette_of_still_cameras": Case(
+        Layout(LOOK_AT, PROJECTION_MATRIX),
+        Stages(moves_cameras=False),
         passes=((0, 2),),
         num_cameras=2,
         num_frames=2,
@@ -148,11 +185,10 @@ def make_scene(case):
     shape = (case.num_frames, *vertices.shape)
     cameras = [camera_numbers(generator, layout, k) for k in range(case.num_cameras)]
     num_lights = {DIRECTIONAL: 3 + 6 * layout.num_lights, HARMONICS: 27}[layout.light]
-    lights = generator.normal(size=num_lights if layout.lit else 0)
+    lights = generator.normal(size=0 if case.stages.lit == NOTHING else num_lights)
     owners, entries = len(vertices), 1
-    if layout.colors > VERTEX_COLORS:
-        axes = {TEXELS: 2, CUBES: 3}[layout.colors]
-        owners, entries = len(faces), layout.resolution**axes
+    if case.stages.has_textures:
+        owners, entries = len(faces), layout.resolution**case.stages.lookup.num_axes
     scene = {
         "vertices": vertices + generator.uniform(-0.1, 0.1, shape),
         "albedo": generator.uniform(size=(owners, entries, case.channels)),
@@ -169,7 +205,7 @@ def to_array(values, dtype=float):
     return array
 
 
-def scene_arrays(scene, faces, layout):
+def scene_arrays(scene, faces, case):
     num_vertices = scene["vertices"].shape[1]
     starts = np.cumsum([0, *np.bincount(faces.ravel(), minlength=num_vertices)])
     return SceneArrays(
@@ -179,20 +215,9 @@ def scene_arrays(scene, faces, layout):
         to_array(np.argsort(faces.ravel(), kind="stable"), int),
         to_array(scene["albedo"]),
         to_array(scene["uniforms"]),
-        layout.array(),
+        case.layout.array(),
+        case.stages,
     )
-
-
-def place_with_twin(scene, faces, case, views, num_views, shapes):
-    """The twin's arrays, in the shapes of the kernels: of views that are alike the first."""
-    every_view = place(scene, faces, case.layout, views, num_views, case.num_cameras)
-    return [values[: shape[0]] for values, shape in zip(every_view, shapes)]
-
-
-def used(case):
-    """Which of corners, varyings and textures the case has."""
-    layout = case.layout
-    return [True, layout.num_varyings > 0, layout.colors > VERTEX_COLORS]
 
 
 def relative_error(values, expected):
@@ -204,18 +229,18 @@ class Pass:
 
     def __init__(self, case, arrays, workspace, first, num_views):
         self.case, self.arrays, self.workspace = case, arrays, workspace
-        self.views, self.num_views = Views(first, 1.5, 1.0), num_views
+        self.views, self.num_views = Views(first, 1.5), num_views
         self.tables, self.placed = allocate_placement(
-            workspace, arrays, case.layout, case.num_cameras, num_views
+            workspace, arrays, case.num_cameras, num_views
         )
         self.shapes = [array.shape for array in self.placed]
         place_scene(*arrays, *self.views, *self.tables, *self.placed)
 
     def twin(self, scene, faces):
         """Of views that are alike the first; None for what the case does not have."""
-        layout = self.case.layout
-        is_used = [True, layout.num_varyings > 0, layout.colors > VERTEX_COLORS]
-        every_view = place(scene, faces, layout, self.views, self.num_views, self.case.num_cameras)
+        case = self.case
+        is_used = [True, case.stages.num_varyings > 0, case.stages.has_textures]
+        every_view = place(scene, faces, case, self.views, self.num_views)
         return [
             values[: shape[0]] if used else None
             for values, shape, used in zip(every_view, self.shapes, is_used)
@@ -300,7 +325,7 @@ def differentiate(loss, scene, name):
 def check_placement(case, value_tolerance, slope_tolerance):
     """Values and tangents of every pass, and gradients summed over them."""
     scene, faces = make_scene(case)
-    arrays, workspace = scene_arrays(scene, faces, case.layout), Workspace()
+    arrays, workspace = scene_arrays(scene, faces, case), Workspace()
     generator = np.random.default_rng(0)
     grad_scene = SceneNumbers(*[to_array(np.full_like(scene[name], np.nan)) for name in scene])
     runs = []
@@ -321,7 +346,7 @@ def check_placement(case, value_tolerance, slope_tolerance):
         )
 
     for name, array in zip(scene, grad_scene):
-        if name == "albedo" and case.layout.colors == NOTHING:
+        if name == "albedo" and not (case.stages.has_vertex_colors or case.stages.has_textures):
             continue
         expected, gradient = differentiate(loss, scene, name), array.to_numpy()
         if name == "uniforms":
@@ -334,11 +359,11 @@ def check_placement(case, value_tolerance, slope_tolerance):
 
 def parts(case):
     """Of the uniforms: numbers of a kind are about as large as each other."""
-    for camera in range(case.num_cameras):
+    for camera in range(case.num_cameras if case.stages.moves_cameras else 0):
         start = CAMERA_SIZE * camera
         yield slice(start, start + PROJECTION_START)
         yield slice(start + PROJECTION_START, start + CAMERA_SIZE)
-    if case.layout.lit != NOTHING:
+    if case.stages.lit != NOTHING:
         yield slice(CAMERA_SIZE * case.num_cameras, None)
 
 

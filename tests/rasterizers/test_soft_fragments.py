@@ -158,3 +158,16 @@ def test_depth_and_colors_are_linear_under_an_orthographic_camera(backend, name)
             corners[None, None], colors, image_size=(height, width), rasterizer=rasterizer
         )
         np.testing.assert_allclose(image[0, ..., 0], expected, rtol=floor + tolerances.TWIN_DOUBLE)
+
+
+@pytest.mark.parametrize("name", ["perspective", "nearest"])
+@pytest.mark.parametrize("sigma, gamma", [(1e-39, 1e-4), (1e-4, 1e-43), (1e-42, 1e-42)])
+def test_softness_beyond_single_precision(backend, name, sigma, gamma):
+    """1 / sigma is no float: images and gradients are finite all the same."""
+    generator = np.random.default_rng(0)
+    corners = generator.uniform(-1, 1, (1, 20, 3, 3)) + [0, 0, 3]
+    rasterizer = dataclasses.replace(RASTERIZERS[name], sigma=sigma, gamma=gamma)
+    inputs = {"image_size": (12, 17), "rasterizer": rasterizer}
+    image, vjp = tsr.rasterize(corners, generator.uniform(size=(1, 20, 3, 3)), **inputs)
+    for values in (image, *vjp(generator.normal(size=image.shape))):
+        assert np.isfinite(values).all()

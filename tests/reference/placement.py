@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from taichi_softras.funcs.lookups import TEXELS
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     HARMONICS,
@@ -12,8 +13,6 @@ from taichi_softras.geometry.scene_arrays import (
     PARALLEL,
     PERSPECTIVE,
     PROJECTION_START,
-    TEXELS,
-    VERTEX_COLORS,
 )
 from taichi_softras.io.meshes import texel_barycentrics
 
@@ -58,9 +57,8 @@ def clip_from_view(numbers, projection, aspect):
 def matrix_of(numbers, layout, views):
     """Rows x_clip, y_clip, depth, w_clip of one camera."""
     to_view = view_from_world(numbers, layout.pose)
-    aspect = views.ndc_from_clip_x / views.ndc_from_clip_y
-    to_clip = clip_from_view(numbers, layout.projection, aspect) @ to_view
-    scaled = np.array([views.ndc_from_clip_x, views.ndc_from_clip_y]) * to_clip[:2].T
+    to_clip = clip_from_view(numbers, layout.projection, views.aspect) @ to_view
+    scaled = np.maximum([views.aspect, 1 / views.aspect], 1) * to_clip[:2].T
     return np.stack([*scaled.T, -to_view[2], to_clip[3]])
 
 
@@ -86,21 +84,26 @@ def reflect(normals, numbers, kind):
     return numbers[:3] + np.maximum(normals @ unit(lights[:, :3]).T, 0) @ lights[:, 3:]
 
 
-def shares_of_corners(layout, num_entries):
+def shares_of_corners(lit, lookup, resolution):
     """(N, 3): how the lights of corners mix at the entries of a texture."""
-    resolution = layout.resolution
-    if layout.lit == LIT_FACES:
-        return np.tile([1.0, 0, 0], (num_entries, 1))
-    if layout.colors == TEXELS:
+    if lit == LIT_FACES:
+        return np.tile([1.0, 0, 0], (resolution**lookup.num_axes, 1))
+    if lookup == TEXELS:
         return texel_barycentrics(resolution).reshape(-1, 3)
     return np.indices([resolution] * 3).reshape(3, -1).T / (resolution - 1)
 
 
-def place(scene, faces, layout, views, num_views, num_cameras):
+def place(scene, faces, case, views, num_views):
     """(corners, varyings, textures) of every view of a pass, also where views are alike.
 
-    `scene` holds `vertices`, `albedo` and `uniforms` as arrays of double precision.
+    Args:
+        scene: `vertices`, `albedo` and `uniforms` as arrays of double precision.
+        faces: (F, 3).
+        case: has `layout`, `stages` and `num_cameras`.
+        views: Views.
+        num_views: of the pass.
     """
+    layout, stages, num_cameras = case.layout, case.stages, case.num_cameras
     vertices, albedo, uniforms = scene["vertices"], scene["albedo"], scene["uniforms"]
     placed = [], [], []
     for view in range(views.first, views.first + num_views):
@@ -114,26 +117,26 @@ def place(scene, faces, layout, views, num_views, num_cameras):
         np.add.at(vertex_normals, faces, face_normals[:, None])
         normals = unit(vertex_normals)[faces]
         light = 1.0
-        if layout.lit != NOTHING:
+        if stages.lit != NOTHING:
             of_faces = np.repeat(unit(face_normals)[:, None], 3, axis=1)
-            lit = normals if layout.lit == LIT_VERTICES else of_faces
+            lit = normals if stages.lit == LIT_VERTICES else of_faces
             light = reflect(lit, uniforms[CAMERA_SIZE * num_cameras :], layout.light)
-        varyings = np.zeros((len(faces), 3, layout.num_varyings))
+        varyings = np.zeros((len(faces), 3, stages.num_varyings))
         columns = {
-            layout.normal_column: normals,
-            layout.position_column: positions[faces],
-            layout.depth_column: corners[..., 2:3],
+            stages.normal_column: normals,
+            stages.position_column: positions[faces],
+            stages.depth_column: corners[..., 2:3],
         }
-        if layout.colors == VERTEX_COLORS:
+        if stages.has_vertex_colors:
             columns[0] = albedo[faces, 0] * light
         for column, values in columns.items():
             if column >= 0:
                 varyings[..., column : column + values.shape[-1]] = values
         textures = np.zeros((1, 1, 1))
-        if layout.colors > VERTEX_COLORS:
+        if stages.has_textures:
             textures = albedo
-            if layout.lit != NOTHING:
-                shares = shares_of_corners(layout, albedo.shape[1])
+            if stages.lit != NOTHING:
+                shares = shares_of_corners(stages.lit, stages.lookup, layout.resolution)
                 textures = albedo * np.einsum("nk,fkc->fnc", shares, light)
         for values, of_views in zip((corners, varyings, textures), placed):
             of_views.append(values)
