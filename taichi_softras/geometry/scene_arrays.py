@@ -18,6 +18,7 @@ import taichi as ti
 
 from taichi_softras.funcs.lookups import Lookup
 from taichi_softras.funcs.values import value
+from taichi_softras.runtime import is_cpu
 
 # One row of `uniforms` a camera: numbers of its pose, then numbers of its projection.
 CAMERA_SIZE = 32
@@ -176,9 +177,21 @@ def coloring_of(tables: ti.template(), view: int) -> int:
 
 
 @ti.func
-def num_cameras_drawn(tables: ti.template(), grad_placed: ti.template()) -> int:
-    """How many cameras a pass draws with: 1, or one for each view."""
-    return ti.min(tables.matrices.shape[0], grad_placed.corners.shape[0])
+def num_matrices(scene: ti.template(), tables: ti.template(), grad_tables: ti.template()) -> int:
+    """Of how many matrices, 1 or b, there are gradients in `partials`, in front of the lights'."""
+    count = 0
+    if ti.static(scene.stages.moves_cameras):
+        count = ti.min(tables.matrices.shape[0], grad_tables.vertices_clip.shape[0])
+    return count
+
+
+@ti.func
+def count_tasks(grad_tables: ti.template(), num_items: int) -> int:
+    """Of a loop over items. On a CPU its tasks also sum what their items give to uniforms."""
+    count = num_items
+    if ti.static(is_cpu()):
+        count = grad_tables.partials.shape[0]
+    return count
 
 
 @ti.func

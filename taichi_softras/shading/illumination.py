@@ -20,6 +20,7 @@ from taichi_softras.geometry.scene_arrays import (
     NUM_LIGHTS,
     load_light,
     load_vector,
+    num_matrices,
     share_of,
     store_light,
 )
@@ -58,6 +59,14 @@ def compute_light_jvp(
     start = CAMERA_SIZE * tables.matrices.shape[0]
     light = reflect_jvp(scene, tangent_uniforms, start, unit_normal(normal), moved)
     store_light(tangent_tables.surfaces, coloring, row, light)
+
+
+@ti.func
+def sum_lights(scene: ti.template(), tables: ti.template(), grad_tables: ti.template(), share: int):
+    """One share of the gradients of all lights."""
+    column = 16 * num_matrices(scene, tables, grad_tables)
+    for group in range(1 + scene.layout[NUM_LIGHTS]):
+        sum_light_group(scene, tables, grad_tables, share, group, column)
 
 
 @ti.func
