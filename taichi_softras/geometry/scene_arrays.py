@@ -4,8 +4,8 @@ Named tuples of arrays group the arguments of kernels. A kernel puts its argumen
 `ti.static(SceneArrays(...))` and hands them to the functions of its stages; the same tuples hold
 the arrays in Python: `place_scene(*scene, *views, *tables, *placed)`.
 
-Which stages a scene needs is compiled in: `Stages`. What kinds of cameras and lights it has are
-numbers at run time, in the small array `layout`: one compiled kernel serves them all.
+Which stages a scene needs is compiled in: `Stages`. Which kinds of cameras it has, and how many
+lights, are numbers at run time, in the small array `layout`: one compiled kernel serves them all.
 
 Bounds of loops are lengths of arrays and numbers of `layout` alone: a comparison outside of loops,
 used for several bounds, is wrong on Vulkan (Taichi 1.7.4).
@@ -39,6 +39,7 @@ class Stages:
 
     Attributes:
         lit: NOTHING, or what has a light of its own: LIT_FACES or LIT_VERTICES.
+        light: DIRECTIONAL or HARMONICS.
         channels: C of the colours; 0 where nothing reads them.
         lookup: how face textures are read; None where vertices have the colours, which are the
             first varyings.
@@ -51,6 +52,7 @@ class Stages:
     """
 
     lit: int = NOTHING
+    light: int = DIRECTIONAL
     channels: int = 0
     lookup: Optional[Lookup] = None
     num_varyings: int = 0
@@ -85,7 +87,6 @@ class Layout(NamedTuple):
 
     pose: int
     projection: int
-    light: int = DIRECTIONAL
     num_lights: int = 0  # directional ones, beside the ambient one
     resolution: int = 1  # R of textures
 
@@ -96,7 +97,7 @@ class Layout(NamedTuple):
         return array
 
 
-POSE, PROJECTION, LIGHT, NUM_LIGHTS, RESOLUTION = range(len(Layout._fields))
+POSE, PROJECTION, NUM_LIGHTS, RESOLUTION = range(len(Layout._fields))
 
 
 class SceneArrays(NamedTuple):

@@ -15,7 +15,6 @@ from taichi_softras.funcs.vectors import load_vec3, unit_normal, unit_normal_vjp
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     HARMONICS,
-    LIGHT,
     LIT_VERTICES,
     NUM_LIGHTS,
     load_light,
@@ -79,7 +78,7 @@ def sum_light_group(
     column: int,  # of `partials`, where the numbers of the lights begin
 ):
     """One share of the gradient of some numbers of the lights: a part of the rows that are lit."""
-    if scene.layout[LIGHT] == HARMONICS:
+    if ti.static(scene.stages.light == HARMONICS):
         sum_harmonics(scene, tables, grad_tables, share, column)
     else:
         sum_light(scene, tables, grad_tables, share, group, column)
@@ -149,7 +148,7 @@ def sum_light(
 def reflect(scene: ti.template(), start: int, normal: vec3) -> vec3:
     """The light that a matt white surface sends back; the lights' numbers begin at `start`."""
     light = load_vec3(scene.uniforms, start)
-    if scene.layout[LIGHT] == HARMONICS:
+    if ti.static(scene.stages.light == HARMONICS):
         basis = harmonics(normal)
         light *= basis[0]
         for k in ti.static(range(1, 9)):
@@ -166,7 +165,7 @@ def reflect(scene: ti.template(), start: int, normal: vec3) -> vec3:
 def reflect_vjp(scene: ti.template(), start: int, normal: vec3, grad_light: vec3) -> vec3:
     """The gradient with respect to `normal`."""
     grad_normal = vec3(0.0)
-    if scene.layout[LIGHT] == HARMONICS:
+    if ti.static(scene.stages.light == HARMONICS):
         grad_basis = ti.Vector.zero(float, 9)
         for k in ti.static(range(1, 9)):
             grad_basis[k] = grad_light.dot(load_vec3(scene.uniforms, start + 3 * k))
@@ -185,7 +184,7 @@ def reflect_jvp(
 ) -> vec3:
     """The tangent of the light where the normal moves by `moved`, and the lights as well."""
     light = load_vec3(tangent_uniforms, start)
-    if scene.layout[LIGHT] == HARMONICS:
+    if ti.static(scene.stages.light == HARMONICS):
         basis, moved_basis = harmonics(normal), harmonics_jvp(normal, moved)
         light *= basis[0]
         for k in ti.static(range(1, 9)):
