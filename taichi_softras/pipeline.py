@@ -13,6 +13,7 @@ import taichi as ti
 from taichi_softras.geometry.inspection import project_vertices
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
+    DIRECTIONAL,
     LIT_FACES,
     LIT_VERTICES,
     NOTHING,
@@ -107,7 +108,7 @@ class Pipeline:
             workspace.get("albedo", albedo_shape),
             workspace.get("uniforms", (CAMERA_SIZE * num_cameras + num_light_numbers,)),
             workspace.constants("layout", self._make_layout(kinds, albedo_shape[1]), int),
-            self._choose_stages(albedo_shape[2], moves_cameras),
+            self._choose_stages(kinds.light, albedo_shape[2], moves_cameras),
         )
         num_uniforms = composition.shader.num_uniforms
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
@@ -118,12 +119,14 @@ class Pipeline:
 
     def _make_layout(self, kinds: Kinds, num_entries: int) -> Layout:
         lookup = self.composition.shader.lookup
-        return Layout(*kinds, round(num_entries ** (1 / lookup.num_axes)) if lookup else 1)
+        resolution = round(num_entries ** (1 / lookup.num_axes)) if lookup else 1
+        return Layout(kinds.pose, kinds.projection, kinds.num_lights, resolution)
 
-    def _choose_stages(self, channels: int, moves_cameras: bool) -> Stages:
+    def _choose_stages(self, light: int, channels: int, moves_cameras: bool) -> Stages:
         composition, columns = self.composition, self.composition.columns
         return Stages(
             LIT[composition.light],
+            light if composition.light else DIRECTIONAL,
             channels if composition.reads_color else 0,
             composition.shader.lookup,
             composition.shader.num_varyings,

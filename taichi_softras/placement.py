@@ -20,6 +20,7 @@ from taichi_softras.geometry.corners import (
     compute_corners_jvp,
     compute_corners_vjp,
     load_grad_clip,
+    sum_matrices,
     sum_matrix,
 )
 from taichi_softras.geometry.scene_arrays import (
@@ -36,28 +37,23 @@ from taichi_softras.geometry.scene_arrays import (
     Views,
     add_vector,
     coloring_of,
-    face_row,
+    count_tasks,
     frame_of,
     load_columns,
-    num_cameras_drawn,
+    num_matrices,
     share_of,
-    store_light,
     store_vector,
 )
-from taichi_softras.geometry.surface_normals import (
-    face_normal,
-    face_normal_jvp,
-    face_normal_vjp,
-    vertex_normal,
-    vertex_normal_jvp,
-    vertex_normal_vjp,
-)
+from taichi_softras.geometry.surface_normals import face_normal_vjp
 from taichi_softras.runtime import is_cpu, kernel, task_block
-from taichi_softras.shading.illumination import (
-    compute_light,
-    compute_light_jvp,
-    compute_light_vjp,
-    sum_light_group,
+from taichi_softras.shading.illumination import sum_light_group, sum_lights
+from taichi_softras.shading.surfaces import (
+    compute_face_surface,
+    compute_face_surface_jvp,
+    compute_face_surface_vjp,
+    compute_vertex_surface,
+    compute_vertex_surface_jvp,
+    compute_vertex_surface_vjp,
 )
 from taichi_softras.shading.tints import (
     compute_texture,
@@ -66,9 +62,6 @@ from taichi_softras.shading.tints import (
     compute_varyings,
     compute_varyings_jvp,
     light_of_corner,
-    pull_back_face_light,
-    pull_back_normal_columns,
-    pull_back_vertex_light,
     zero_color,
 )
 from taichi_softras.workspace import Workspace, array
@@ -148,68 +141,43 @@ def place_scene(  # one launch for all stages, so all arrays are its arguments
     views = ti.static(Views(first, aspect))
     tables = ti.static(Tables(matrices, surfaces))
     placed = ti.static(Placed(corners, varyings, textures))
-    place_cameras(scene, views, tables)
-    if ti.static(stages.has_vertex_normals):
-        place_vertex_surfaces(scene, views, tables)
-    place_faces(scene, views, tables, placed)
-    if ti.static(stages.has_textures):
-        place_textures(scene, tables, placed)
-
-
-@ti.func
-def place_cameras(scene: ti.template(), views: ti.template(), tables: ti.template()):
-    """Matrices."""
     if ti.static(is_cpu()):
         ti.loop_config(serialize=True)
-    for camera in range(tables.matrices.shape[0]):
+    for camera in range(matrices.shape[0]):
         compute_matrix(scene, views, tables, camera)
+    if ti.static(stages.has_vertex_normals):
+        for i in range(surfaces.shape[0] * vertices.shape[1]):
+            coloring = i // vertices.shape[1]
+            vertex = i - coloring * vertices.shape[1]
+            compute_vertex_surface(scene, views, tables, coloring, vertex)
+    for i in range(corners.shape[0] * faces.shape[0]):
+        view = i // faces.shape[0]
+        place_face(scene, views, tables, placed, view, i - view * faces.shape[0])
+    if ti.static(stages.has_textures):
+        for i in range(textures.shape[0] * textures.shape[1] * textures.shape[2]):
+            face = i // textures.shape[2]
+            coloring, entry = face // textures.shape[1], i - face * textures.shape[2]
+            compute_texture(scene, tables, placed, coloring, face % textures.shape[1], entry)
 
 
 @ti.func
-def place_vertex_surfaces(scene: ti.template(), views: ti.template(), tables: ti.template()):
-    """Normals and lights of vertices."""
-    num_vertices = scene.vertices.shape[1]
-    for i in range(tables.surfaces.shape[0] * num_vertices):
-        coloring = i // num_vertices
-        vertex = i - coloring * num_vertices
-        normal = vertex_normal(scene, frame_of(scene, views, coloring), vertex)
-        store_vector(tables.surfaces, coloring, vertex, normal)
-        if ti.static(scene.stages.lit == LIT_VERTICES):
-            compute_light(scene, tables, coloring, vertex)
-
-
-@ti.func
-def place_faces(
-    scene: ti.template(), views: ti.template(), tables: ti.template(), placed: ti.template()
+def place_face(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    placed: ti.template(),
+    view: int,
+    face: int,
 ):
-    """Corners, lights of faces, and what corners have.
-
-    Where the views of a pass share a light, each of them writes the same.
-    """
-    num_faces = scene.faces.shape[0]
-    for i in range(placed.corners.shape[0] * num_faces):
-        view = i // num_faces
-        face = i - view * num_faces
-        compute_corners(scene, views, tables, placed, view, face)
-        if ti.static(scene.stages.lit == LIT_FACES):
-            if view < ti.max(tables.surfaces.shape[0], placed.varyings.shape[0]):
-                coloring, row = coloring_of(tables, view), face_row(scene, face)
-                normal = face_normal(scene, frame_of(scene, views, view), face)
-                store_vector(tables.surfaces, coloring, row, normal)
-                compute_light(scene, tables, coloring, row)
-        if ti.static(scene.stages.num_varyings > 0):
-            if view < placed.varyings.shape[0]:
-                compute_varyings(scene, views, tables, placed, view, face)
-
-
-@ti.func
-def place_textures(scene: ti.template(), tables: ti.template(), placed: ti.template()):
-    """Textures of faces."""
-    num_faces, num_entries = placed.textures.shape[1], placed.textures.shape[2]
-    for i in range(placed.textures.shape[0] * num_faces * num_entries):
-        face = i // num_entries % num_faces
-        coloring = i // num_entries // num_faces
-        compute_texture(scene, tables, placed, coloring, face, i % num_entries)
+    """One face in one view of the pass: its corners, its light, and what its corners have."""
+    compute_corners(scene, views, tables, placed, view, face)
+    num_varied = placed.varyings.shape[0]
+    if ti.static(scene.stages.lit == LIT_FACES):
+        if view < ti.max(tables.surfaces.shape[0], num_varied):
+            compute_face_surface(scene, views, tables, view, face)
+    if ti.static(scene.stages.num_varyings > 0):
+        if view < num_varied:
+            compute_varyings(scene, views, tables, placed, view, face)
 
 
 @kernel
@@ -251,21 +219,30 @@ def place_scene_backward(  # as `place_scene`
     grad_placed = ti.static(Placed(grad_corners, grad_varyings, grad_textures))
     grad_tables = ti.static(GradTables(grad_surfaces, grad_vertices_clip, partials))
     grad_scene = ti.static(SceneNumbers(grad_vertices, grad_albedo, grad_uniforms))
+    block = ti.static(task_block())
     if ti.static(stages.has_vertex_normals):
-        pull_back_vertex_surfaces(scene, tables, grad_placed, grad_tables)
+        for i in range(count_tasks(grad_tables, surfaces.shape[0] * vertices.shape[1]) * block):
+            if i % block == 0:
+                pull_back_vertex_surfaces(scene, tables, grad_placed, grad_tables, i // block)
     if ti.static(stages.has_normals):
-        pull_back_face_surfaces(scene, tables, grad_placed, grad_tables)
-    pull_back_vertices(scene, views, tables, is_first, grad_placed, grad_tables, grad_scene)
+        for i in range(count_tasks(grad_tables, surfaces.shape[0] * faces.shape[0]) * block):
+            if i % block == 0:
+                pull_back_face_surfaces(scene, tables, grad_placed, grad_tables, i // block)
+    for i in range(count_tasks(grad_tables, vertices.shape[1]) * block):
+        if i % block == 0:
+            task = i // block
+            pull_back_vertices(
+                scene, views, tables, is_first, grad_placed, grad_tables, grad_scene, task
+            )
     if ti.static(stages.has_textures):
-        pull_back_textures(scene, tables, is_first, grad_placed, grad_albedo)
+        for i in range(albedo.shape[0] * albedo.shape[1]):
+            face = i // albedo.shape[1]
+            entry = i - face * albedo.shape[1]
+            compute_texture_vjp(scene, tables, is_first, grad_placed, grad_albedo, face, entry)
     if ti.static(stages.moves_cameras or stages.lit != NOTHING):
         if ti.static(not is_cpu()):
-            sum_uniforms(scene, views, tables, grad_placed, grad_tables)
-        sum_shares(partials)
-    if ti.static(stages.moves_cameras):
-        pull_back_cameras(scene, views, tables, is_first, grad_placed, partials, grad_uniforms)
-    if ti.static(stages.lit != NOTHING):
-        store_light_numbers(scene, tables, is_first, grad_placed, partials, grad_uniforms)
+            sum_uniforms(scene, views, tables, grad_tables)
+        store_uniforms(scene, views, tables, is_first, grad_tables, grad_uniforms)
 
 
 @ti.func
@@ -274,40 +251,18 @@ def pull_back_vertex_surfaces(
     tables: ti.template(),
     grad_placed: ti.template(),
     grad_tables: ti.template(),
+    task: int,
 ):
-    """From what corners show to normals and lights of vertices."""
+    """From what corners show to some vertices' normals and lights."""
     num_vertices = scene.vertices.shape[1]
     num_items = tables.surfaces.shape[0] * num_vertices
-    block, num_tasks = ti.static(task_block()), count_tasks(grad_tables, num_items)
-    for i in range(num_tasks * block):
-        if i % block == 0:
-            start, end = share_of(num_items, num_tasks, i // block)
-            for item in range(start, end):
-                coloring = item // num_vertices
-                vertex = item - coloring * num_vertices
-                pull_back_vertex_surface(scene, tables, grad_placed, grad_tables, coloring, vertex)
-            if ti.static(is_cpu() and scene.stages.lit == LIT_VERTICES):
-                sum_lights(scene, tables, grad_placed, grad_tables, i // block)
-
-
-@ti.func
-def pull_back_vertex_surface(
-    scene: ti.template(),
-    tables: ti.template(),
-    grad_placed: ti.template(),
-    grad_tables: ti.template(),
-    coloring: int,
-    vertex: int,
-):
-    """One vertex."""
-    grad = vec3(0.0)
-    if ti.static(scene.stages.normal_column >= 0):
-        grad += pull_back_normal_columns(scene, tables, grad_placed.varyings, coloring, vertex)
-    if ti.static(scene.stages.lit == LIT_VERTICES):
-        grad_light = pull_back_vertex_light(scene, tables, grad_placed, coloring, vertex)
-        grad += compute_light_vjp(scene, tables, coloring, vertex, grad_light)
-        store_light(grad_tables.surfaces, coloring, vertex, grad_light)
-    store_vector(grad_tables.surfaces, coloring, vertex, grad)
+    start, end = share_of(num_items, count_tasks(grad_tables, num_items), task)
+    for item in range(start, end):
+        coloring = item // num_vertices
+        vertex = item - coloring * num_vertices
+        compute_vertex_surface_vjp(scene, tables, grad_placed, grad_tables, coloring, vertex)
+    if ti.static(is_cpu() and scene.stages.lit == LIT_VERTICES):
+        sum_lights(scene, tables, grad_tables, task)
 
 
 @ti.func
@@ -316,41 +271,18 @@ def pull_back_face_surfaces(
     tables: ti.template(),
     grad_placed: ti.template(),
     grad_tables: ti.template(),
+    task: int,
 ):
-    """From what faces show, and from vertex normals, to normals and lights of faces."""
+    """From what corners and textures show to some faces' normals and lights."""
     num_faces = scene.faces.shape[0]
     num_items = tables.surfaces.shape[0] * num_faces
-    block, num_tasks = ti.static(task_block()), count_tasks(grad_tables, num_items)
-    for i in range(num_tasks * block):
-        if i % block == 0:
-            start, end = share_of(num_items, num_tasks, i // block)
-            for item in range(start, end):
-                coloring = item // num_faces
-                face = item - coloring * num_faces
-                pull_back_face_surface(scene, tables, grad_placed, grad_tables, coloring, face)
-            if ti.static(is_cpu() and scene.stages.lit == LIT_FACES):
-                sum_lights(scene, tables, grad_placed, grad_tables, i // block)
-
-
-@ti.func
-def pull_back_face_surface(
-    scene: ti.template(),
-    tables: ti.template(),
-    grad_placed: ti.template(),
-    grad_tables: ti.template(),
-    coloring: int,
-    face: int,
-):
-    """One face."""
-    row = face_row(scene, face)
-    grad = vec3(0.0)
-    if ti.static(scene.stages.has_vertex_normals):
-        grad += vertex_normal_vjp(scene, grad_tables.surfaces, coloring, face)
-    if ti.static(scene.stages.lit == LIT_FACES):
-        grad_light = pull_back_face_light(scene, tables, grad_placed, coloring, face)
-        grad += compute_light_vjp(scene, tables, coloring, row, grad_light)
-        store_light(grad_tables.surfaces, coloring, row, grad_light)
-    store_vector(grad_tables.surfaces, coloring, row, grad)
+    start, end = share_of(num_items, count_tasks(grad_tables, num_items), task)
+    for item in range(start, end):
+        coloring = item // num_faces
+        face = item - coloring * num_faces
+        compute_face_surface_vjp(scene, tables, grad_placed, grad_tables, coloring, face)
+    if ti.static(is_cpu() and scene.stages.lit == LIT_FACES):
+        sum_lights(scene, tables, grad_tables, task)
 
 
 @ti.func
@@ -358,29 +290,27 @@ def pull_back_vertices(
     scene: ti.template(),
     views: ti.template(),
     tables: ti.template(),
-    is_first: ti.template(),
+    is_first: int,
     grad_placed: ti.template(),
     grad_tables: ti.template(),
     grad_scene: ti.template(),
+    task: int,
 ):
-    """From all that is around a vertex to it and its colour.
+    """From all that is around some vertices to them and their colours.
 
     The first pass writes, the others add.
     """
     num_vertices = scene.vertices.shape[1]
-    block, num_tasks = ti.static(task_block()), count_tasks(grad_tables, num_vertices)
-    for i in range(num_tasks * block):
-        if i % block == 0:
-            start, end = share_of(num_vertices, num_tasks, i // block)
-            if is_first:
-                clear_vertices(scene, grad_scene, start, end)
-            for view in range(grad_placed.corners.shape[0]):
-                for vertex in range(start, end):
-                    pull_back_vertex(
-                        scene, views, tables, grad_placed, grad_tables, grad_scene, view, vertex
-                    )
-            if ti.static(is_cpu() and scene.stages.moves_cameras):
-                sum_matrices(scene, views, tables, grad_placed, grad_tables, i // block)
+    start, end = share_of(num_vertices, count_tasks(grad_tables, num_vertices), task)
+    if is_first:
+        clear_vertices(scene, grad_scene, start, end)
+    for view in range(grad_placed.corners.shape[0]):
+        for vertex in range(start, end):
+            pull_back_vertex(
+                scene, views, tables, grad_placed, grad_tables, grad_scene, view, vertex
+            )
+    if ti.static(is_cpu() and scene.stages.moves_cameras):
+        sum_matrices(scene, views, tables, grad_tables, task)
 
 
 @ti.func
@@ -438,145 +368,69 @@ def pull_back_vertex(
 
 
 @ti.func
-def pull_back_textures(
-    scene: ti.template(),
-    tables: ti.template(),
-    is_first: ti.template(),
-    grad_placed: ti.template(),
-    grad_albedo: ti.template(),
-):
-    """From textures to the scene's."""
-    num_entries = scene.albedo.shape[1]
-    for i in range(scene.albedo.shape[0] * num_entries):
-        face = i // num_entries
-        entry = i - face * num_entries
-        compute_texture_vjp(scene, tables, is_first, grad_placed, grad_albedo, face, entry)
-
-
-@ti.func
-def count_tasks(grad_tables: ti.template(), num_items: int) -> int:
-    """On a CPU the tasks of a loop over items also sum what their items give to uniforms."""
-    count = num_items
-    if ti.static(is_cpu()):
-        count = grad_tables.partials.shape[0]
-    return count
-
-
-@ti.func
-def sum_matrices(
-    scene: ti.template(),
-    views: ti.template(),
-    tables: ti.template(),
-    grad_placed: ti.template(),
-    grad_tables: ti.template(),
-    share: int,
-):
-    """One share of the gradients of all matrices."""
-    num_drawn = num_cameras_drawn(tables, grad_placed)
-    for drawn in range(num_drawn):
-        sum_matrix(scene, views, grad_tables, share, drawn, num_drawn)
-
-
-@ti.func
-def sum_lights(
-    scene: ti.template(),
-    tables: ti.template(),
-    grad_placed: ti.template(),
-    grad_tables: ti.template(),
-    share: int,
-):
-    """One share of the gradients of all lights."""
-    column = 16 * num_matrices(scene, tables, grad_placed)
-    for group in range(1 + scene.layout[NUM_LIGHTS]):
-        sum_light_group(scene, tables, grad_tables, share, group, column)
-
-
-@ti.func
 def sum_uniforms(
-    scene: ti.template(),
-    views: ti.template(),
-    tables: ti.template(),
-    grad_placed: ti.template(),
-    grad_tables: ti.template(),
+    scene: ti.template(), views: ti.template(), tables: ti.template(), grad_tables: ti.template()
 ):
     """A GPU's task sums one share of the gradient of a matrix or of a light."""
     num_shares, num_lights = grad_tables.partials.shape[0], scene.layout[NUM_LIGHTS]
     is_lit = ti.static(int(scene.stages.lit != NOTHING))
-    num_groups = num_matrices(scene, tables, grad_placed) + is_lit * (1 + num_lights)
+    num_groups = num_matrices(scene, tables, grad_tables) + is_lit * (1 + num_lights)
     for i in range(num_groups * num_shares):
-        group = i // num_shares
+        group, num_drawn = i // num_shares, num_matrices(scene, tables, grad_tables)
         share = i - group * num_shares
-        num_drawn = num_matrices(scene, tables, grad_placed)
-        if ti.static(scene.stages.moves_cameras):
-            if group < num_drawn:
+        if group < num_drawn:
+            if ti.static(scene.stages.moves_cameras):
                 sum_matrix(scene, views, grad_tables, share, group, num_drawn)
-        if ti.static(scene.stages.lit != NOTHING):
-            if group >= num_drawn:
+        else:
+            if ti.static(scene.stages.lit != NOTHING):
                 light = group - num_drawn
                 sum_light_group(scene, tables, grad_tables, share, light, 16 * num_drawn)
 
 
 @ti.func
-def num_matrices(scene: ti.template(), tables: ti.template(), grad_placed: ti.template()) -> int:
-    """Of how many matrices there are gradients in `partials`, in front of the lights'."""
-    count = 0
-    if ti.static(scene.stages.moves_cameras):
-        count = num_cameras_drawn(tables, grad_placed)
-    return count
-
-
-@ti.func
-def sum_shares(partials: ti.template()):
-    """Sums the shares of each column into row 0."""
-    if ti.static(is_cpu()):
-        ti.loop_config(serialize=True)
-    for column in range(partials.shape[1]):
-        total = 0.0
-        for share in range(partials.shape[0]):
-            total += partials[share, column]
-        partials[0, column] = total
-
-
-@ti.func
-def pull_back_cameras(
+def store_uniforms(
     scene: ti.template(),
     views: ti.template(),
     tables: ti.template(),
-    is_first: ti.template(),
-    grad_placed: ti.template(),
-    sums: ti.template(),
+    is_first: int,
+    grad_tables: ti.template(),
     grad_uniforms: ti.template(),
 ):
-    """From matrices to the numbers of cameras; the first pass writes, the others add."""
+    """From sums of shares to the numbers of cameras and lights; the first pass writes."""
     if ti.static(is_cpu()):
         ti.loop_config(serialize=True)
-    for camera in range(tables.matrices.shape[0]):
-        start = CAMERA_SIZE * camera
-        if is_first:
-            for k in range(CAMERA_SIZE):
-                grad_uniforms[start + k] = 0.0
-        num_cameras = tables.matrices.shape[0]
-        drawn = (camera + num_cameras - views.first % num_cameras) % num_cameras
-        if drawn < num_cameras_drawn(tables, grad_placed):
-            compute_matrix_vjp(scene, views, sums, 16 * drawn, start, grad_uniforms)
+    for column in range(grad_tables.partials.shape[1]):
+        sum_shares(grad_tables.partials, column)
+    num_cameras = tables.matrices.shape[0]
+    if ti.static(scene.stages.moves_cameras):
+        if ti.static(is_cpu()):
+            ti.loop_config(serialize=True)
+        for camera in range(num_cameras):
+            start = CAMERA_SIZE * camera
+            if is_first:
+                for k in range(CAMERA_SIZE):
+                    grad_uniforms[start + k] = 0.0
+            drawn = (camera + num_cameras - views.first % num_cameras) % num_cameras
+            if drawn < num_matrices(scene, tables, grad_tables):
+                sums = ti.static(grad_tables.partials)
+                compute_matrix_vjp(scene, views, sums, 16 * drawn, start, grad_uniforms)
+    if ti.static(scene.stages.lit != NOTHING):
+        if ti.static(is_cpu()):
+            ti.loop_config(serialize=True)
+        for number in range(scene.uniforms.shape[0] - CAMERA_SIZE * num_cameras):
+            at = CAMERA_SIZE * num_cameras + number
+            column = 16 * num_matrices(scene, tables, grad_tables) + number
+            before = ti.select(is_first, 0.0, grad_uniforms[at])
+            grad_uniforms[at] = before + grad_tables.partials[0, column]
 
 
 @ti.func
-def store_light_numbers(
-    scene: ti.template(),
-    tables: ti.template(),
-    is_first: ti.template(),
-    grad_placed: ti.template(),
-    sums: ti.template(),
-    grad_uniforms: ti.template(),
-):
-    """From sums to the numbers of lights; the first pass writes, the others add."""
-    if ti.static(is_cpu()):
-        ti.loop_config(serialize=True)
-    for number in range(scene.uniforms.shape[0] - CAMERA_SIZE * tables.matrices.shape[0]):
-        at = CAMERA_SIZE * tables.matrices.shape[0] + number
-        grad = sums[0, 16 * num_matrices(scene, tables, grad_placed) + number]
-        grad_uniforms[at] = grad + ti.select(is_first, 0.0, grad_uniforms[at])
+def sum_shares(partials: ti.template(), column: int):
+    """Sums the shares of one column into row 0."""
+    total = 0.0
+    for share in range(partials.shape[0]):
+        total += partials[share, column]
+    partials[0, column] = total
 
 
 @kernel
@@ -614,122 +468,77 @@ def place_scene_tangent(  # as `place_scene`
     moved_scene = ti.static(SceneNumbers(tangent_vertices, tangent_albedo, tangent_uniforms))
     moved_tables = ti.static(Tables(tangent_matrices, tangent_surfaces))
     moved_placed = ti.static(Placed(tangent_corners, tangent_varyings, tangent_textures))
-    move_cameras(scene, views, tangent_uniforms, moved_tables)
-    if ti.static(stages.has_vertex_normals):
-        move_vertex_surfaces(scene, views, tables, moved_scene, moved_tables)
-    move_faces(scene, views, tables, moved_scene, moved_tables, moved_placed, slot)
-    if ti.static(stages.has_textures):
-        move_textures(scene, tables, tangent_albedo, moved_tables, moved_placed, slot)
-
-
-@ti.func
-def move_cameras(
-    scene: ti.template(),
-    views: ti.template(),
-    tangent_uniforms: ti.template(),
-    tangent_tables: ti.template(),
-):
-    """The tangent of `place_cameras`."""
     if ti.static(is_cpu()):
         ti.loop_config(serialize=True)
-    for camera in range(tangent_tables.matrices.shape[0]):
-        compute_matrix_jvp(scene, views, tangent_uniforms, tangent_tables, camera)
-
-
-@ti.func
-def move_vertex_surfaces(
-    scene: ti.template(),
-    views: ti.template(),
-    tables: ti.template(),
-    tangent_scene: ti.template(),
-    tangent_tables: ti.template(),
-):
-    """The tangent of `place_vertex_surfaces`."""
-    num_vertices = scene.vertices.shape[1]
-    for i in range(tables.surfaces.shape[0] * num_vertices):
-        coloring = i // num_vertices
-        vertex = i - coloring * num_vertices
-        frame = frame_of(scene, views, coloring)
-        moved = vertex_normal_jvp(scene, tangent_scene.vertices, frame, vertex)
-        store_vector(tangent_tables.surfaces, coloring, vertex, moved)
-        if ti.static(scene.stages.lit == LIT_VERTICES):
-            compute_light_jvp(
-                scene, tables, tangent_scene.uniforms, tangent_tables, coloring, vertex
+    for camera in range(matrices.shape[0]):
+        compute_matrix_jvp(scene, views, tangent_uniforms, moved_tables, camera)
+    if ti.static(stages.has_vertex_normals):
+        for i in range(surfaces.shape[0] * vertices.shape[1]):
+            coloring = i // vertices.shape[1]
+            vertex = i - coloring * vertices.shape[1]
+            compute_vertex_surface_jvp(
+                scene, views, tables, moved_scene, moved_tables, coloring, vertex
+            )
+    for i in range(tangent_corners.shape[1] * faces.shape[0]):
+        view = i // faces.shape[0]
+        face = i - view * faces.shape[0]
+        move_face(scene, views, tables, moved_scene, moved_tables, moved_placed, slot, view, face)
+    if ti.static(stages.has_textures):
+        for i in range(tangent_textures.shape[1] * albedo.shape[0] * albedo.shape[1]):
+            row = i // albedo.shape[1]
+            compute_texture_jvp(
+                scene,
+                tables,
+                tangent_albedo,
+                moved_tables,
+                moved_placed,
+                slot,
+                row // albedo.shape[0],
+                row % albedo.shape[0],
+                i - row * albedo.shape[1],
             )
 
 
 @ti.func
-def move_faces(
+def move_face(
     scene: ti.template(),
     views: ti.template(),
     tables: ti.template(),
     tangent_scene: ti.template(),
     tangent_tables: ti.template(),
     tangent_placed: ti.template(),
-    slot: ti.template(),
+    slot: int,
+    view: int,
+    face: int,
 ):
-    """The tangent of `place_faces`."""
-    num_faces = scene.faces.shape[0]
-    for i in range(tangent_placed.corners.shape[1] * num_faces):
-        view = i // num_faces
-        face = i - view * num_faces
-        compute_corners_jvp(
-            scene,
-            views,
-            tables,
-            tangent_scene.vertices,
-            tangent_tables,
-            tangent_placed,
-            slot,
-            view,
-            face,
-        )
-        if ti.static(scene.stages.lit == LIT_FACES):
-            if view < ti.max(tables.surfaces.shape[0], tangent_placed.varyings.shape[1]):
-                coloring, row = coloring_of(tables, view), face_row(scene, face)
-                frame = frame_of(scene, views, view)
-                moved = face_normal_jvp(scene, tangent_scene.vertices, frame, face)
-                store_vector(tangent_tables.surfaces, coloring, row, moved)
-                compute_light_jvp(
-                    scene, tables, tangent_scene.uniforms, tangent_tables, coloring, row
-                )
-        if ti.static(scene.stages.num_varyings > 0):
-            if view < tangent_placed.varyings.shape[1]:
-                compute_varyings_jvp(
-                    scene,
-                    views,
-                    tables,
-                    tangent_scene,
-                    tangent_tables,
-                    tangent_placed,
-                    slot,
-                    view,
-                    face,
-                )
-
-
-@ti.func
-def move_textures(
-    scene: ti.template(),
-    tables: ti.template(),
-    tangent_albedo: ti.template(),
-    tangent_tables: ti.template(),
-    tangent_placed: ti.template(),
-    slot: ti.template(),
-):
-    """The tangent of `place_textures`."""
-    num_faces, num_entries = tangent_placed.textures.shape[2], tangent_placed.textures.shape[3]
-    for i in range(tangent_placed.textures.shape[1] * num_faces * num_entries):
-        face = i // num_entries % num_faces
-        coloring = i // num_entries // num_faces
-        compute_texture_jvp(
-            scene,
-            tables,
-            tangent_albedo,
-            tangent_tables,
-            tangent_placed,
-            slot,
-            coloring,
-            face,
-            i % num_entries,
-        )
+    """The tangent of `place_face`."""
+    compute_corners_jvp(
+        scene,
+        views,
+        tables,
+        tangent_scene.vertices,
+        tangent_tables,
+        tangent_placed,
+        slot,
+        view,
+        face,
+    )
+    num_varied = tangent_placed.varyings.shape[1]
+    if ti.static(scene.stages.lit == LIT_FACES):
+        if view < ti.max(tables.surfaces.shape[0], num_varied):
+            compute_face_surface_jvp(
+                scene, views, tables, tangent_scene, tangent_tables, view, face
+            )
+    if ti.static(scene.stages.num_varyings > 0):
+        if view < num_varied:
+            compute_varyings_jvp(
+                scene,
+                views,
+                tables,
+                tangent_scene,
+                tangent_tables,
+                tangent_placed,
+                slot,
+                view,
+                face,
+            )

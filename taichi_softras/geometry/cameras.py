@@ -98,9 +98,10 @@ def compute_matrix_jvp(
 ):
     """Fills the tangent of one camera's matrix."""
     start = CAMERA_SIZE * camera
-    x_view, y_view, z_view = view_rows(scene, start)
+    x_view, y_view, z_view, x_moved, y_moved, z_moved = view_rows_jvp(
+        scene, tangent_uniforms, start
+    )
     to_x, to_y, to_w = projection_rows(scene, views, start)
-    x_moved, y_moved, z_moved = view_rows_jvp(scene, tangent_uniforms, start)
     to_x_moved, to_y_moved, to_w_moved = projection_rows_jvp(scene, views, tangent_uniforms, start)
     x_row = compose(to_x_moved, x_view, y_view, z_view)
     x_row += compose(vec4(to_x.xyz, 0.0), x_moved, y_moved, z_moved)
@@ -184,10 +185,10 @@ def view_rows(scene: ti.template(), start: int):
 
 @ti.func
 def view_rows_jvp(scene: ti.template(), tangent_uniforms: ti.template(), start: int):
-    """The tangents of the rows x, y, z of view_from_world."""
-    x_row = load_vec4(tangent_uniforms, start)
-    y_row = load_vec4(tangent_uniforms, start + 4)
-    z_row = load_vec4(tangent_uniforms, start + 8)
+    """The rows x, y, z of view_from_world, and their tangents."""
+    x_row, x_moved = load_vec4(scene.uniforms, start), load_vec4(tangent_uniforms, start)
+    y_row, y_moved = load_vec4(scene.uniforms, start + 4), load_vec4(tangent_uniforms, start + 4)
+    z_row, z_moved = load_vec4(scene.uniforms, start + 8), load_vec4(tangent_uniforms, start + 8)
     if scene.layout[POSE] == LOOK_AT:
         eye, target, up, pole_right = load_pose(scene.uniforms, start)
         right, above, forward = look_at(eye, target, up, pole_right)
@@ -197,10 +198,13 @@ def view_rows_jvp(scene: ti.template(), tangent_uniforms: ti.template(), start: 
         moved_right, moved_above, moved_forward = look_at_jvp(
             eye, target, up, pole_right, moved_eye, moved_target, moved_up
         )
-        x_row = vec4(moved_right, -moved_right.dot(eye) - right.dot(moved_eye))
-        y_row = vec4(moved_above, -moved_above.dot(eye) - above.dot(moved_eye))
-        z_row = vec4(-moved_forward, moved_forward.dot(eye) + forward.dot(moved_eye))
-    return x_row, y_row, z_row
+        x_row = vec4(right, -right.dot(eye))
+        y_row = vec4(above, -above.dot(eye))
+        z_row = vec4(-forward, forward.dot(eye))
+        x_moved = vec4(moved_right, -moved_right.dot(eye) - right.dot(moved_eye))
+        y_moved = vec4(moved_above, -moved_above.dot(eye) - above.dot(moved_eye))
+        z_moved = vec4(-moved_forward, moved_forward.dot(eye) + forward.dot(moved_eye))
+    return x_row, y_row, z_row, x_moved, y_moved, z_moved
 
 
 @ti.func

@@ -8,7 +8,13 @@ import taichi as ti
 from taichi.math import vec3, vec4
 
 from taichi_softras.geometry.cameras import load_row
-from taichi_softras.geometry.scene_arrays import camera_of, frame_of, load_vector, share_of
+from taichi_softras.geometry.scene_arrays import (
+    camera_of,
+    frame_of,
+    load_vector,
+    num_matrices,
+    share_of,
+)
 
 
 @ti.func
@@ -65,6 +71,20 @@ def compute_corners_jvp(
             component = transform(load_row(tangent_tables.matrices, camera, k), vertex)
             component += load_axis(tables.matrices, camera, k).dot(moved)
             tangent_placed.corners[slot, view, face, corner, k] = component
+
+
+@ti.func
+def sum_matrices(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    grad_tables: ti.template(),
+    share: int,
+):
+    """One share of the gradients of all matrices."""
+    num_drawn = num_matrices(scene, tables, grad_tables)
+    for drawn in range(num_drawn):
+        sum_matrix(scene, views, grad_tables, share, drawn, num_drawn)
 
 
 @ti.func

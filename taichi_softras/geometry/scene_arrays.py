@@ -4,8 +4,8 @@ Named tuples of arrays group the arguments of kernels. A kernel puts its argumen
 `ti.static(SceneArrays(...))` and hands them to the functions of its stages; the same tuples hold
 the arrays in Python: `place_scene(*scene, *views, *tables, *placed)`.
 
-Which stages a scene needs is compiled in: `Stages`. What kinds of cameras and lights it has are
-numbers at run time, in the small array `layout`: one compiled kernel serves them all.
+Which stages a scene needs is compiled in: `Stages`. Which kinds of cameras it has, and how many
+lights, are numbers at run time, in the small array `layout`: one compiled kernel serves them all.
 
 Bounds of loops are lengths of arrays and numbers of `layout` alone: a comparison outside of loops,
 used for several bounds, is wrong on Vulkan (Taichi 1.7.4).
@@ -18,6 +18,7 @@ import taichi as ti
 
 from taichi_softras.funcs.lookups import Lookup
 from taichi_softras.funcs.values import value
+from taichi_softras.runtime import is_cpu
 
 # One row of `uniforms` a camera: numbers of its pose, then numbers of its projection.
 CAMERA_SIZE = 32
@@ -38,6 +39,7 @@ class Stages:
 
     Attributes:
         lit: NOTHING, or what has a light of its own: LIT_FACES or LIT_VERTICES.
+        light: DIRECTIONAL or HARMONICS.
         channels: C of the colours; 0 where nothing reads them.
         lookup: how face textures are read; None where vertices have the colours, which are the
             first varyings.
@@ -50,6 +52,7 @@ class Stages:
     """
 
     lit: int = NOTHING
+    light: int = DIRECTIONAL
     channels: int = 0
     lookup: Optional[Lookup] = None
     num_varyings: int = 0
@@ -84,7 +87,6 @@ class Layout(NamedTuple):
 
     pose: int
     projection: int
-    light: int = DIRECTIONAL
     num_lights: int = 0  # directional ones, beside the ambient one
     resolution: int = 1  # R of textures
 
@@ -95,7 +97,7 @@ class Layout(NamedTuple):
         return array
 
 
-POSE, PROJECTION, LIGHT, NUM_LIGHTS, RESOLUTION = range(len(Layout._fields))
+POSE, PROJECTION, NUM_LIGHTS, RESOLUTION = range(len(Layout._fields))
 
 
 class SceneArrays(NamedTuple):
@@ -176,9 +178,21 @@ def coloring_of(tables: ti.template(), view: int) -> int:
 
 
 @ti.func
-def num_cameras_drawn(tables: ti.template(), grad_placed: ti.template()) -> int:
-    """How many cameras a pass draws with: 1, or one for each view."""
-    return ti.min(tables.matrices.shape[0], grad_placed.corners.shape[0])
+def num_matrices(scene: ti.template(), tables: ti.template(), grad_tables: ti.template()) -> int:
+    """Of how many matrices, 1 or b, there are gradients in `partials`, in front of the lights'."""
+    count = 0
+    if ti.static(scene.stages.moves_cameras):
+        count = ti.min(tables.matrices.shape[0], grad_tables.vertices_clip.shape[0])
+    return count
+
+
+@ti.func
+def count_tasks(grad_tables: ti.template(), num_items: int) -> int:
+    """Of a loop over items. On a CPU its tasks also sum what their items give to uniforms."""
+    count = num_items
+    if ti.static(is_cpu()):
+        count = grad_tables.partials.shape[0]
+    return count
 
 
 @ti.func

@@ -15,11 +15,11 @@ from taichi_softras.funcs.vectors import load_vec3, unit_normal, unit_normal_vjp
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     HARMONICS,
-    LIGHT,
     LIT_VERTICES,
     NUM_LIGHTS,
     load_light,
     load_vector,
+    num_matrices,
     share_of,
     store_light,
 )
@@ -61,6 +61,14 @@ def compute_light_jvp(
 
 
 @ti.func
+def sum_lights(scene: ti.template(), tables: ti.template(), grad_tables: ti.template(), share: int):
+    """One share of the gradients of all lights."""
+    column = 16 * num_matrices(scene, tables, grad_tables)
+    for group in range(1 + scene.layout[NUM_LIGHTS]):
+        sum_light_group(scene, tables, grad_tables, share, group, column)
+
+
+@ti.func
 def sum_light_group(
     scene: ti.template(),
     tables: ti.template(),
@@ -70,7 +78,7 @@ def sum_light_group(
     column: int,  # of `partials`, where the numbers of the lights begin
 ):
     """One share of the gradient of some numbers of the lights: a part of the rows that are lit."""
-    if scene.layout[LIGHT] == HARMONICS:
+    if ti.static(scene.stages.light == HARMONICS):
         sum_harmonics(scene, tables, grad_tables, share, column)
     else:
         sum_light(scene, tables, grad_tables, share, group, column)
@@ -140,7 +148,7 @@ def sum_light(
 def reflect(scene: ti.template(), start: int, normal: vec3) -> vec3:
     """The light that a matt white surface sends back; the lights' numbers begin at `start`."""
     light = load_vec3(scene.uniforms, start)
-    if scene.layout[LIGHT] == HARMONICS:
+    if ti.static(scene.stages.light == HARMONICS):
         basis = harmonics(normal)
         light *= basis[0]
         for k in ti.static(range(1, 9)):
@@ -157,7 +165,7 @@ def reflect(scene: ti.template(), start: int, normal: vec3) -> vec3:
 def reflect_vjp(scene: ti.template(), start: int, normal: vec3, grad_light: vec3) -> vec3:
     """The gradient with respect to `normal`."""
     grad_normal = vec3(0.0)
-    if scene.layout[LIGHT] == HARMONICS:
+    if ti.static(scene.stages.light == HARMONICS):
         grad_basis = ti.Vector.zero(float, 9)
         for k in ti.static(range(1, 9)):
             grad_basis[k] = grad_light.dot(load_vec3(scene.uniforms, start + 3 * k))
@@ -176,7 +184,7 @@ def reflect_jvp(
 ) -> vec3:
     """The tangent of the light where the normal moves by `moved`, and the lights as well."""
     light = load_vec3(tangent_uniforms, start)
-    if scene.layout[LIGHT] == HARMONICS:
+    if ti.static(scene.stages.light == HARMONICS):
         basis, moved_basis = harmonics(normal), harmonics_jvp(normal, moved)
         light *= basis[0]
         for k in ti.static(range(1, 9)):

@@ -39,6 +39,7 @@ from taichi_softras.placement import (
     place_scene_backward,
     place_scene_tangent,
 )
+from taichi_softras.runtime import lean_compilation
 from taichi_softras.scene import primitives
 from taichi_softras.workspace import Workspace
 from tests import tolerances
@@ -61,43 +62,43 @@ class Case(NamedTuple):
 
 CASES = {
     "flat": Case(
-        Layout(LOOK_AT, PERSPECTIVE, DIRECTIONAL, 2),
-        Stages(LIT_FACES, 3, None, num_varyings=3, moves_cameras=False),
+        Layout(LOOK_AT, PERSPECTIVE, 2),
+        Stages(LIT_FACES, DIRECTIONAL, 3, num_varyings=3, moves_cameras=False),
         passes=((0, 2), (1, 2)),
         num_cameras=3,
         num_frames=3,
     ),
     "flat_attributes": Case(
-        Layout(LOOK_AT, PARALLEL, DIRECTIONAL, 1),
-        Stages(LIT_FACES, 3, None, 10, normal_column=3, position_column=6, depth_column=9),
+        Layout(LOOK_AT, PARALLEL, 1),
+        Stages(LIT_FACES, DIRECTIONAL, 3, None, 10, 3, 6, 9),
         passes=((0, 2), (1, 2)),
         num_cameras=3,
         num_frames=1,
     ),
     "gouraud_moving": Case(
-        Layout(LOOK_AT, PERSPECTIVE, HARMONICS),
-        Stages(LIT_VERTICES, 3, None, 10, normal_column=3, position_column=7, depth_column=6),
+        Layout(LOOK_AT, PERSPECTIVE),
+        Stages(LIT_VERTICES, HARMONICS, 3, None, 10, 3, 7, 6),
         passes=((0, 2), (1, 2)),
         num_cameras=1,
         num_frames=3,
     ),
     "gouraud_texels": Case(
-        Layout(LOOK_AT, PERSPECTIVE, DIRECTIONAL, 2, resolution=2),
-        Stages(LIT_VERTICES, 3, TEXELS, moves_cameras=False),
+        Layout(LOOK_AT, PERSPECTIVE, 2, 2),
+        Stages(LIT_VERTICES, DIRECTIONAL, 3, TEXELS, moves_cameras=False),
         passes=((0, 2), (2, 2)),
         num_cameras=4,
         num_frames=4,
     ),
     "gouraud_cubes": Case(
-        Layout(LOOK_AT, PARALLEL, HARMONICS, resolution=3),
-        Stages(LIT_VERTICES, 3, CUBES, 4, -1, 1, 0, moves_cameras=False),
+        Layout(LOOK_AT, PARALLEL, resolution=3),
+        Stages(LIT_VERTICES, HARMONICS, 3, CUBES, 4, -1, 1, 0, moves_cameras=False),
         passes=((0, 2),),
         num_cameras=2,
         num_frames=1,
     ),
     "flat_cubes": Case(
-        Layout(LOOK_AT, PERSPECTIVE, HARMONICS, resolution=2),
-        Stages(LIT_FACES, 3, CUBES, 3, normal_column=0, moves_cameras=False),
+        Layout(LOOK_AT, PERSPECTIVE, resolution=2),
+        Stages(LIT_FACES, HARMONICS, 3, CUBES, 3, normal_column=0, moves_cameras=False),
         passes=((1, 2), (0, 1)),
         num_cameras=3,
         num_frames=3,
@@ -184,7 +185,7 @@ def make_scene(case):
     vertices, faces = primitives.torus(major_segments=4, minor_segments=3)
     shape = (case.num_frames, *vertices.shape)
     cameras = [camera_numbers(generator, layout, k) for k in range(case.num_cameras)]
-    num_lights = {DIRECTIONAL: 3 + 6 * layout.num_lights, HARMONICS: 27}[layout.light]
+    num_lights = {DIRECTIONAL: 3 + 6 * layout.num_lights, HARMONICS: 27}[case.stages.light]
     lights = generator.normal(size=0 if case.stages.lit == NOTHING else num_lights)
     owners, entries = len(vertices), 1
     if case.stages.has_textures:
@@ -234,7 +235,8 @@ class Pass:
             workspace, arrays, case.num_cameras, num_views
         )
         self.shapes = [array.shape for array in self.placed]
-        place_scene(*arrays, *self.views, *self.tables, *self.placed)
+        with lean_compilation():
+            place_scene(*arrays, *self.views, *self.tables, *self.placed)
 
     def twin(self, scene, faces):
         """Of views that are alike the first; None for what the case does not have."""
@@ -249,15 +251,16 @@ class Pass:
     def pull_back(self, is_first, cotangents, grad_scene):
         grad_placed = Placed(*[to_array(values) for values in cotangents])
         grad_tables = allocate_grad_tables(self.workspace, self.arrays, self.tables, self.placed)
-        place_scene_backward(
-            *self.arrays,
-            *self.views,
-            is_first,
-            *self.tables,
-            *grad_placed,
-            *grad_tables,
-            *grad_scene,
-        )
+        with lean_compilation():
+            place_scene_backward(
+                *self.arrays,
+                *self.views,
+                is_first,
+                *self.tables,
+                *grad_placed,
+                *grad_tables,
+                *grad_scene,
+            )
 
     def push_forward(self, directions):
         """Arrays (P, ...) of the placed arrays' tangents, of scenes that move in P directions."""
@@ -265,15 +268,16 @@ class Pass:
         moved_tables = Tables(*[to_array(np.zeros(table.shape)) for table in self.tables])
         for slot, direction in enumerate(directions):
             moved_scene = SceneNumbers(*[to_array(direction[name]) for name in direction])
-            place_scene_tangent(
-                *self.arrays,
-                *self.views,
-                *self.tables,
-                *moved_scene,
-                *moved_tables,
-                slot,
-                *stacked,
-            )
+            with lean_compilation():
+                place_scene_tangent(
+                    *self.arrays,
+                    *self.views,
+                    *self.tables,
+                    *moved_scene,
+                    *moved_tables,
+                    slot,
+                    *stacked,
+                )
         return [array.to_numpy() for array in stacked]
 
 

@@ -120,7 +120,7 @@ def place(scene, faces, case, views, num_views):
         if stages.lit != NOTHING:
             of_faces = np.repeat(unit(face_normals)[:, None], 3, axis=1)
             lit = normals if stages.lit == LIT_VERTICES else of_faces
-            light = reflect(lit, uniforms[CAMERA_SIZE * num_cameras :], layout.light)
+            light = reflect(lit, uniforms[CAMERA_SIZE * num_cameras :], stages.light)
         varyings = np.zeros((len(faces), 3, stages.num_varyings))
         columns = {
             stages.normal_column: normals,
