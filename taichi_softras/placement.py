@@ -221,11 +221,11 @@ def place_scene_backward(  # as `place_scene`
     grad_scene = ti.static(SceneNumbers(grad_vertices, grad_albedo, grad_uniforms))
     block = ti.static(task_block())
     if ti.static(stages.has_vertex_normals):
-        for i in range(count_tasks(grad_tables, surfaces.shape[0] * vertices.shape[1]) * block):
+        for i in range(count_tasks(grad_tables, vertices.shape[1]) * block):
             if i % block == 0:
                 pull_back_vertex_surfaces(scene, tables, grad_placed, grad_tables, i // block)
     if ti.static(stages.has_normals):
-        for i in range(count_tasks(grad_tables, surfaces.shape[0] * faces.shape[0]) * block):
+        for i in range(count_tasks(grad_tables, faces.shape[0]) * block):
             if i % block == 0:
                 pull_back_face_surfaces(scene, tables, grad_placed, grad_tables, i // block)
     for i in range(count_tasks(grad_tables, vertices.shape[1]) * block):
@@ -255,12 +255,10 @@ def pull_back_vertex_surfaces(
 ):
     """From what corners show to some vertices' normals and lights."""
     num_vertices = scene.vertices.shape[1]
-    num_items = tables.surfaces.shape[0] * num_vertices
-    start, end = share_of(num_items, count_tasks(grad_tables, num_items), task)
-    for item in range(start, end):
-        coloring = item // num_vertices
-        vertex = item - coloring * num_vertices
-        compute_vertex_surface_vjp(scene, tables, grad_placed, grad_tables, coloring, vertex)
+    start, end = share_of(num_vertices, count_tasks(grad_tables, num_vertices), task)
+    for coloring in range(tables.surfaces.shape[0]):
+        for vertex in range(start, end):
+            compute_vertex_surface_vjp(scene, tables, grad_placed, grad_tables, coloring, vertex)
     if ti.static(is_cpu() and scene.stages.lit == LIT_VERTICES):
         sum_lights(scene, tables, grad_tables, task)
 
@@ -275,12 +273,10 @@ def pull_back_face_surfaces(
 ):
     """From what corners and textures show to some faces' normals and lights."""
     num_faces = scene.faces.shape[0]
-    num_items = tables.surfaces.shape[0] * num_faces
-    start, end = share_of(num_items, count_tasks(grad_tables, num_items), task)
-    for item in range(start, end):
-        coloring = item // num_faces
-        face = item - coloring * num_faces
-        compute_face_surface_vjp(scene, tables, grad_placed, grad_tables, coloring, face)
+    start, end = share_of(num_faces, count_tasks(grad_tables, num_faces), task)
+    for coloring in range(tables.surfaces.shape[0]):
+        for face in range(start, end):
+            compute_face_surface_vjp(scene, tables, grad_placed, grad_tables, coloring, face)
     if ti.static(is_cpu() and scene.stages.lit == LIT_FACES):
         sum_lights(scene, tables, grad_tables, task)
 

@@ -80,8 +80,10 @@ def sum_light_group(
     """One share of the gradient of some numbers of the lights: a part of the rows that are lit."""
     if ti.static(scene.stages.light == HARMONICS):
         sum_harmonics(scene, tables, grad_tables, share, column)
+    elif group == 0:
+        sum_ambient(scene, tables, grad_tables, share, column)
     else:
-        sum_light(scene, tables, grad_tables, share, group, column)
+        sum_light(scene, tables, grad_tables, share, group - 1, column + 6 * group - 3)
 
 
 @ti.func
@@ -94,17 +96,32 @@ def sum_harmonics(
 ):
     """One share of the coefficients' gradient."""
     sums = ti.Matrix.zero(float, 9, 3)
-    num_rows = num_lit_rows(scene)
-    num_items = tables.surfaces.shape[0] * num_rows
-    start_item, end_item = share_of(num_items, grad_tables.partials.shape[0], share)
-    for item in range(start_item, end_item):
-        coloring = item // num_rows
-        row = first_lit_row(scene) + item - coloring * num_rows
-        normal = unit_normal(load_vector(tables.surfaces, coloring, row))
-        grad_light = load_light(grad_tables.surfaces, coloring, row)
-        sums += harmonics(normal).outer_product(grad_light)
+    start, end = share_of_lit_rows(scene, grad_tables, share)
+    for coloring in range(tables.surfaces.shape[0]):
+        for row in range(start, end):
+            normal = unit_normal(load_vector(tables.surfaces, coloring, row))
+            grad_light = load_light(grad_tables.surfaces, coloring, row)
+            sums += harmonics(normal).outer_product(grad_light)
     for k, channel in ti.static(ti.ndrange(9, 3)):
         grad_tables.partials[share, column + 3 * k + channel] = sums[k, channel]
+
+
+@ti.func
+def sum_ambient(
+    scene: ti.template(),
+    tables: ti.template(),
+    grad_tables: ti.template(),
+    share: int,
+    column: int,
+):
+    """One share of the gradient of ambient light."""
+    grad_color = vec3(0.0)
+    start, end = share_of_lit_rows(scene, grad_tables, share)
+    for coloring in range(tables.surfaces.shape[0]):
+        for row in range(start, end):
+            grad_color += load_light(grad_tables.surfaces, coloring, row)
+    for k in ti.static(range(3)):
+        grad_tables.partials[share, column + k] = grad_color[k]
 
 
 @ti.func
@@ -113,35 +130,24 @@ def sum_light(
     tables: ti.template(),
     grad_tables: ti.template(),
     share: int,
-    group: int,
+    index: int,
     column: int,
 ):
-    """One share of the gradient of ambient light, group 0, or of a light's direction and colour."""
+    """One share of the gradient of a light's direction and colour."""
+    at = CAMERA_SIZE * tables.matrices.shape[0] + 3 + 6 * index
+    direction, color = load_vec3(scene.uniforms, at), load_vec3(scene.uniforms, at + 3)
     grad_direction, grad_color = vec3(0.0), vec3(0.0)
-    start = CAMERA_SIZE * tables.matrices.shape[0] + 3 + 6 * ti.max(group - 1, 0)
-    direction, color = vec3(0.0, 1.0, 0.0), vec3(0.0)
-    if group > 0:
-        direction, color = load_vec3(scene.uniforms, start), load_vec3(scene.uniforms, start + 3)
-    num_rows = num_lit_rows(scene)
-    num_items = tables.surfaces.shape[0] * num_rows
-    start_item, end_item = share_of(num_items, grad_tables.partials.shape[0], share)
-    for item in range(start_item, end_item):
-        coloring = item // num_rows
-        row = first_lit_row(scene) + item - coloring * num_rows
-        normal = unit_normal(load_vector(tables.surfaces, coloring, row))
-        grad_light = load_light(grad_tables.surfaces, coloring, row)
-        if group == 0:
-            grad_color += grad_light
-        else:
+    start, end = share_of_lit_rows(scene, grad_tables, share)
+    for coloring in range(tables.surfaces.shape[0]):
+        for row in range(start, end):
+            normal = unit_normal(load_vector(tables.surfaces, coloring, row))
+            grad_light = load_light(grad_tables.surfaces, coloring, row)
             grad = lambert_vjp(normal, direction, color, grad_light)
             grad_direction += grad.direction
             grad_color += grad.color
     for k in ti.static(range(3)):
-        if group == 0:
-            grad_tables.partials[share, column + k] = grad_color[k]
-        else:
-            grad_tables.partials[share, column + 6 * group - 3 + k] = grad_direction[k]
-            grad_tables.partials[share, column + 6 * group + k] = grad_color[k]
+        grad_tables.partials[share, column + k] = grad_direction[k]
+        grad_tables.partials[share, column + 3 + k] = grad_color[k]
 
 
 @ti.func
@@ -205,18 +211,10 @@ def reflect_jvp(
 
 
 @ti.func
-def num_lit_rows(scene: ti.template()) -> int:
-    """Faces or vertices."""
-    count = scene.faces.shape[0]
+def share_of_lit_rows(scene: ti.template(), grad_tables: ti.template(), share: int):
+    """First and end of a share of the rows of `surfaces` that are lit."""
+    first, count = scene.vertices.shape[1], scene.faces.shape[0]
     if ti.static(scene.stages.lit == LIT_VERTICES):
-        count = scene.vertices.shape[1]
-    return count
-
-
-@ti.func
-def first_lit_row(scene: ti.template()) -> int:
-    """Of `surfaces`: vertices come first."""
-    row = scene.vertices.shape[1]
-    if ti.static(scene.stages.lit == LIT_VERTICES):
-        row = 0
-    return row
+        first, count = 0, scene.vertices.shape[1]
+    start, end = share_of(count, grad_tables.partials.shape[0], share)
+    return first + start, first + end
