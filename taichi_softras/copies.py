@@ -157,7 +157,7 @@ def store_pixels(
 
 
 @kernel
-def load_grads(
+def load_grads(  # two loops that read fields, one launch
     start: int,  # the first view of the pass
     end: int,  # views from here on belong to a pass before: 0
     width: int,  # W
