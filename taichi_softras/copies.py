@@ -157,15 +157,23 @@ def store_pixels(
 
 
 @kernel
-def load_grads(
+def load_grads(  # two loops that read fields, one launch
     start: int,  # the first view of the pass
     end: int,  # views from here on belong to a pass before: 0
     width: int,  # W
     planes: array(float, 4),  # (views of the pass, C + 1, H, >= W), their gradient
+    num_compared: int,  # V, or 0 where vertices were compared before
+    frames: array(int, 1),  # (B,)
+    first_drawn: int,  # of the views whose vertices are compared
+    end_drawn: int,
+    drawn: array(float, 3),  # (1 or B, V, 3) vertices that were drawn
+    is_changed: array(int, 1),  # (1,) 1 if one is not what was drawn
     on_cpu: ti.template(),
     images: ti.template(),  # as in `store_images`; their gradients are read
+    vertices: ti.template(),  # (V,) or (T, V) vec3 world
 ):
-    """The adjoint of `store_images`."""
+    """The adjoint of `store_images`, and whether `vertices` are still those that were drawn."""
+    is_changed[0] = 0
     if ti.static(on_cpu):
         for view, row in ti.ndrange(planes.shape[0], planes.shape[2]):
             for column in range(width):
@@ -173,6 +181,12 @@ def load_grads(
     else:
         for view, row, column in ti.ndrange(planes.shape[0], planes.shape[2], width):
             load_grad(start, end, view, row, column, planes, images)
+    for index in range(num_compared):
+        for view in range(first_drawn, end_drawn):
+            now = vertices[vertex_element(vertices, frames[view], index)]
+            for k in ti.static(range(3)):
+                if now[k] != drawn[view, index, k]:
+                    is_changed[0] = 1  # threads write the same
 
 
 @ti.func
@@ -191,22 +205,3 @@ def load_grad(
     for image, channels in ti.static(images):
         for k, channel in ti.static(list(enumerate(channels))):
             planes[view, channel, row, column] = share * get_number(image.grad, pixel, k)
-
-
-@kernel
-def compare_vertices(
-    frames: array(int, 1),  # (B,)
-    first: int,
-    end: int,
-    kept: array(float, 3),  # (1 or B, V, 3)
-    is_changed: array(int, 1),  # (1,)
-    vertices: ti.template(),  # (V,) or (T, V) vec3 world
-):
-    """Whether any is not what was drawn. Threads write the same 1."""
-    is_changed[0] = 0
-    for index in range(kept.shape[1]):
-        for view in range(first, end):
-            now = vertices[vertex_element(vertices, frames[view], index)]
-            for k in ti.static(range(3)):
-                if now[k] != kept[view, index, k]:
-                    is_changed[0] = 1

@@ -13,7 +13,6 @@ import numpy as np
 import taichi as ti
 
 from taichi_softras.copies import (
-    compare_vertices,
     gather,
     load_grads,
     scatter,
@@ -89,7 +88,8 @@ class Renderer:
             image_size: (H, W) in pixels.
             rasterizer: how pixels are covered; `SoftAggregation()` when left out.
             shading: how colours come from light; `Flat()` when left out.
-            lights: `Lights` or `SphericalHarmonics`; `Lights()` when left out.
+            lights: `Lights` or `SphericalHarmonics`; `Lights()` when left out and the shading is
+                lit.
             frames: of a mesh that moves, those that are views; all when left out.
             views_per_pass: how many views are rasterized together, and so have memory for it at
                 a time; the gradient of a view that left this memory draws it once more. Left
@@ -107,7 +107,6 @@ class Renderer:
         self.image_size = check_image_size(image_size)
         self.rasterizer = SoftAggregation() if rasterizer is None else rasterizer
         self.shading = Flat() if shading is None else shading
-        self.lights = Lights() if lights is None else lights
 
         frames = _checked_frames(frames, mesh, cameras)
         self.num_views = len(frames)
@@ -123,6 +122,8 @@ class Renderer:
                 f"{type(self.shading).__name__} lights colours of 3 channels, the mesh has "
                 f"{self._colors.n}: use Unlit"
             )
+        needs_lights = lights is None and composition.light is not None
+        self.lights = Lights() if needs_lights else lights
         self._pipeline = self._make_pipeline(composition)
         self._uniform_fields, self._fragment_fields = self._collect_uniforms(composition)
 
@@ -314,12 +315,30 @@ class Renderer:
 
     def _pull_back(self, first: int, end: int) -> None:
         """From the gradients of the images to those of the scene's fields."""
-        self._refuse_changed_vertices(first, end)
         pipeline, todo = self._pipeline, end
+        is_changed = self._workspace.get("are_vertices_changed", (1,), int)
         for start, num_views in reversed(self._passes(first, end)):
             pipeline.draw(self._rasterizers[first, end], start, num_views)
-            planes = pipeline.rasterization.grad_image
-            load_grads(start, todo, self.image_size[1], planes, is_cpu(), self._images)
+            load_grads(
+                start,
+                todo,
+                self.image_size[1],
+                pipeline.rasterization.grad_image,
+                self.mesh.num_vertices if todo == end else 0,
+                self._frames,
+                *self._vertices_range(first, end),
+                pipeline.scene.vertices,
+                is_changed,
+                is_cpu(),
+                self._images,
+                body(self.mesh.vertices),
+            )
+            if todo == end and is_changed[0]:
+                raise ValueError(
+                    "mesh.vertices were overwritten after render() and before its gradient: the "
+                    "gradient would be wrong. Write each frame to vertices of its own, with a "
+                    "mesh whose vertices have shape (T, V), and change them outside of the tape"
+                )
             pipeline.backward(is_first=todo == end)
             todo = start
         self._run_copy(
@@ -390,7 +409,7 @@ class Renderer:
     def _make_pipeline(self, composition: Composition) -> Pipeline:
         mesh, lights = self.mesh, self.lights
         is_lit = composition.light is not None
-        numbers = sum(num_elements(f) * num_components(f) for f, *_ in lights.uniform_fields)
+        fields = [field for field, *_ in lights.uniform_fields] if is_lit else []
         albedo = (1, 1, 1)
         if composition.reads_color:
             shape = self._colors.shape
@@ -398,12 +417,12 @@ class Renderer:
         return Pipeline(
             self._workspace,
             Topology(mesh.faces, mesh.corner_starts, mesh.corners_of_vertex),
-            Kinds(*self.cameras.kinds, lights.kind, lights.num_lights if is_lit else 0),
+            Kinds(*self.cameras.kinds, *((lights.kind, lights.num_lights) if is_lit else (0, 0))),
             composition,
             self.image_size,
             self.num_views,
             self.cameras.num_views,
-            numbers if is_lit else 0,
+            sum(num_elements(field) * num_components(field) for field in fields),
             albedo,
             mesh.is_moving,
             self.cameras.needs_grad,
@@ -463,23 +482,6 @@ class Renderer:
     def _vertices_range(self, first: int, end: int) -> tuple:
         """Which vertices views have: a still mesh has one set for all of them."""
         return (first, end) if self.mesh.is_moving else (0, 1)
-
-    def _refuse_changed_vertices(self, first: int, end: int) -> None:
-        is_changed = self._workspace.get("are_vertices_changed", (1,), int)
-        with quick_compilation():
-            compare_vertices(
-                self._frames,
-                *self._vertices_range(first, end),
-                self._pipeline.scene.vertices,
-                is_changed,
-                body(self.mesh.vertices),
-            )
-        if is_changed[0]:
-            raise ValueError(
-                "mesh.vertices were overwritten after render() and before its gradient: the "
-                "gradient would be wrong. Write each frame to vertices of its own, with a mesh "
-                "whose vertices have shape (T, V), and change them outside of the tape"
-            )
 
 
 def _checked_frames(frames: Optional[Sequence[int]], mesh: Mesh, cameras: Camera) -> np.ndarray:

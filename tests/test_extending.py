@@ -299,7 +299,7 @@ def test_a_step_launches_what_the_page_says(backend):
     cells = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
     which = 0 if backend.arch == "cpu" else -1  # the name on a GPU comes last
     expected = [re.findall(r"`(\w+)`", cell)[which] for cell in cells]
-    assert len(expected) == 16
+    assert len(expected) == 15
     renderer = make_renderer()
     tree = FieldTree()
     loss = tree.add(())
