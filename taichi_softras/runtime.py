@@ -204,8 +204,8 @@ def _name_position(context, node) -> str:
     return f"{where}, in {context.func.func.__name__}:\n{context.src[node.lineno - 1]}\n"
 
 
-# For each node of each kernel Taichi breaks the lines of its source to pages of 80 columns and marks
-# it below, whether there is a message or not: half of its time before the compiler proper
+# For each node of each kernel Taichi breaks the lines of its source to pages of 80 columns and
+# marks it below, whether there is a message or not: half of its time before the compiler proper
 ASTTransformerContext.get_pos_info = _name_position
 
 
