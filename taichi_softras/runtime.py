@@ -10,7 +10,7 @@ import functools
 import sys
 import weakref
 from collections.abc import Iterator
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 import taichi as ti
@@ -112,7 +112,7 @@ def kernel(function: Callable) -> Callable:
     return launched_directly(ti.kernel(function))
 
 
-def launched_directly(slow: Callable) -> Callable:
+def launched_directly(slow: Any) -> Callable:
     """See `kernel`; of a kernel that Taichi has made."""
     primal = slow._primal
     is_template = [isinstance(one.annotation, template) for one in primal.arguments]
@@ -202,7 +202,7 @@ def _clear_all_gradients(kind: SNodeGradType = SNodeGradType.ADJOINT) -> None:
                 _clear(fields)
 
 
-def _find_gradients(node: object, kind: SNodeGradType) -> list:
+def _find_gradients(node: Any, kind: SNodeGradType) -> list:
     """For each node below that has gradients of this kind, those."""
     children = [node.get_ch(k) for k in range(node.get_num_ch())]
     places = [child for child in children if child.is_place()]
