@@ -5,6 +5,7 @@ Same algorithm: binned, euclidean distance, softmax colour, product alpha, gathe
 """
 
 import ctypes
+import os
 import pathlib
 import shutil
 import subprocess
@@ -13,6 +14,9 @@ import time
 from typing import Optional
 
 import numpy as np
+
+# its idle threads must not spin on the cores of the contestant whose turn is next
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 floats = np.ctypeslib.ndpointer(np.float32, flags="C_CONTIGUOUS")
 ints = np.ctypeslib.ndpointer(np.int32, flags="C_CONTIGUOUS")

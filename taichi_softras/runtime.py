@@ -7,15 +7,17 @@ versions that these were tried with.
 import atexit
 import contextlib
 import functools
+import sys
 import weakref
 from collections.abc import Iterator
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 import taichi as ti
-from taichi._snode.fields_builder import FieldsBuilder
-from taichi.ad._ad import clear_all_gradients
-from taichi.lang import impl, snode
+from taichi import _kernels
+from taichi.ad import _ad
+from taichi.lang import impl
+from taichi.lang.ast.ast_transformer_utils import ASTTransformerContext
 from taichi.lang.enums import AutodiffMode, SNodeGradType
 from taichi.types import primitive_types
 from taichi.types.annotations import template
@@ -107,7 +109,11 @@ def kernel(function: Callable) -> Callable:
 
     Nothing is recorded on a tape: adjoints of these kernels are kernels like them.
     """
-    slow = ti.kernel(function)
+    return launched_directly(ti.kernel(function))
+
+
+def launched_directly(slow: Any) -> Callable:
+    """See `kernel`; of a kernel that Taichi has made."""
     primal = slow._primal
     is_template = [isinstance(one.annotation, template) for one in primal.arguments]
     setters = [_setter(one.annotation) for one in primal.arguments]
@@ -166,6 +172,7 @@ def _setter(annotation: object) -> object:
 # Field trees -------------------------------------------------------------------------------------
 
 _hidden_trees = weakref.WeakKeyDictionary()  # of each program: ids of trees that nobody holds
+_gradients = weakref.WeakKeyDictionary()  # of each program: by tree and kind, the nodes to clear
 
 
 def num_trees() -> int:
@@ -178,15 +185,53 @@ def hidden_trees() -> set:
     return _hidden_trees.setdefault(impl.get_runtime().prog, set())
 
 
-def _visible_roots(_cls) -> list:
+_clear = launched_directly(_kernels.clear_gradients)
+
+
+def _clear_all_gradients(kind: SNodeGradType = SNodeGradType.ADJOINT) -> None:
+    """Sets the gradients of all fields to zero, but for those of hidden trees."""
+    impl.get_runtime().materialize()
+    program = impl.get_runtime().prog
+    nodes_of = _gradients.setdefault(program, {})
     hidden = hidden_trees()
-    prog = impl.get_runtime().prog
-    return [snode.SNode(prog.get_snode_root(i)) for i in range(num_trees()) if i not in hidden]
+    for tree in range(num_trees()):
+        if tree not in hidden:
+            if (tree, kind) not in nodes_of:
+                nodes_of[tree, kind] = _find_gradients(program.get_snode_root(tree), kind)
+            for fields in nodes_of[tree, kind]:
+                _clear(fields)
 
 
-# A tape clears the gradients of what this returns. Taichi frees no field: without this every mesh
-# that was dropped would slow every later tape
-FieldsBuilder._finalized_roots = classmethod(_visible_roots)
+def _find_gradients(node: Any, kind: SNodeGradType) -> list:
+    """For each node below that has gradients of this kind, those."""
+    children = [node.get_ch(k) for k in range(node.get_num_ch())]
+    places = [child for child in children if child.is_place()]
+    own = tuple(child.get_expr() for child in places if child.get_snode_grad_type() == kind)
+    below = [found for c in children if not c.is_place() for found in _find_gradients(c, kind)]
+    return [own] * bool(own) + below
+
+
+# A tape begins with this. Taichi's own visits every node of every tree that there ever was, and
+# frees none: each mesh that was dropped would slow every later tape
+_ad.clear_all_gradients = _clear_all_gradients
+
+
+# Compilation --------------------------------------------------------------------------------------
+
+_draw_position = ASTTransformerContext.get_pos_info
+
+
+def _name_position(context, node) -> str:
+    """Where a node of a kernel's source stands, for messages; in one that is raised, drawn too."""
+    if sys.exc_info()[1] is not None:
+        return _draw_position(context, node)
+    where = f'File "{context.file}", line {node.lineno + context.lineno_offset}'
+    return f"{where}, in {context.func.func.__name__}:\n{context.src[node.lineno - 1]}\n"
+
+
+# For each node of each kernel Taichi breaks the lines of its source to pages of 80 columns and
+# marks it below, whether there is a message or not: half of its time before the compiler proper
+ASTTransformerContext.get_pos_info = _name_position
 
 
 class quick_compilation:  # noqa: N801, a context manager
@@ -251,9 +296,9 @@ class ForwardMode:
 
 def clear_gradients() -> None:
     """Sets `grad` of all fields to zero, as a tape does when it opens."""
-    clear_all_gradients(SNodeGradType.ADJOINT)
+    _clear_all_gradients(SNodeGradType.ADJOINT)
 
 
 def clear_duals() -> None:
     """Sets `dual` of all fields to zero."""
-    clear_all_gradients(SNodeGradType.DUAL)
+    _clear_all_gradients(SNodeGradType.DUAL)
