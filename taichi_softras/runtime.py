@@ -235,7 +235,7 @@ ASTTransformerContext.get_pos_info = _name_position
 
 
 class quick_compilation:  # noqa: N801, a context manager
-    """Within it kernels compile in half the time, and run their loops on one thread (TAICHI: CPU).
+    """Within it kernels compile in half the time, and on a CPU their loops run on one thread.
 
     For the small kernels of one scene. What is compiled already stays as it is.
     """

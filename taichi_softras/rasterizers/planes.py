@@ -43,18 +43,6 @@ def jacobian_from_planes(
 
 
 @kernel
-def stack(
-    part: array(float, 4),
-    index: int,
-    stacked: array(float, 5),  # (P, *part.shape)
-):
-    """stacked[index] = part."""
-    for i, j in ti.ndrange(part.shape[0], part.shape[1]):
-        for k, m in ti.ndrange(part.shape[2], part.shape[3]):
-            stacked[index, i, j, k, m] = part[i, j, k, m]
-
-
-@kernel
 def average_blocks(
     fine: array(float, 4),  # (B, C, factor * H, factor * W)
     factor: int,
