@@ -10,30 +10,20 @@ from typing import Union
 import taichi as ti
 from taichi.math import vec2, vec3
 
-from taichi_softras.funcs.interpolation import PERSPECTIVE
-from taichi_softras.funcs.triangle import barycentric_vjp
 from taichi_softras.rasterizers.base import Rasterizer, check_color, check_range
 from taichi_softras.rasterizers.binning import FaceArrays
 from taichi_softras.rasterizers.edge_pulls import Lines, pull_edges, transpose
 from taichi_softras.rasterizers.faces import (
-    SOURCE_FACE,
     clip_corner_vjp,
-    load_triangle,
 )
 from taichi_softras.rasterizers.fragments import (
     SILHOUETTE,
     Shader,
     Surface,
-    interpolate,
-    load_corner_varyings,
-    load_uniforms,
-    look_up,
-    look_up_slopes,
-    shade_vjp,
 )
 from taichi_softras.rasterizers.planes import average_blocks, average_blocks_backward
-from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, load_color
-from taichi_softras.rasterizers.z_buffer import Seen, load_weights
+from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, pull_within
+from taichi_softras.rasterizers.z_buffer import Seen
 from taichi_softras.runtime import is_cpu, kernel
 from taichi_softras.workspace import Workspace, array
 
@@ -212,54 +202,3 @@ def gather_corners(  # groups of arrays make more than 12 parameters: faces, wha
             for k in ti.static(range(4)):
                 if k < grad_corners.shape[3]:
                     grad_corners[view, face, corner, k] = of_corner[k]
-
-
-@ti.func
-def pull_within(
-    still: ti.template(),
-    of_faces: ti.template(),  # `FaceArrays`
-    seen: ti.template(),  # `Seen`
-    surface: ti.template(),  # `Surface`
-    resolution: int,
-    grad_image: ti.template(),  # (B, C + 1, H, W)
-    view: int,
-    face: int,
-):
-    """The exact gradient of a face's pixels, as long as it is these that show it.
-
-    Returns:
-        A struct of the gradients at the corners: `position` (3, 2) in NDC, `inverse_w` (3,).
-    """
-    i = view * (of_faces.records.shape[0] // seen.faces.shape[0]) + face
-    source = of_faces.boxes[i, SOURCE_FACE]
-    triangle = load_triangle(of_faces.records, i)
-    at_corners = load_corner_varyings(still, surface.varyings, view, source)
-    of_view = load_uniforms(still, surface.uniforms, view)
-    by_position = ti.Matrix.zero(float, 3, 2)
-    by_inverse_w = vec3(0.0)
-    for row in range(of_faces.boxes[i, 2], of_faces.boxes[i, 3] + 1):
-        for column in range(of_faces.boxes[i, 0], of_faces.boxes[i, 1] + 1):
-            if seen.faces[view, row, column] == face:
-                on_screen = load_weights(seen.weights, view, row, column)
-                point = PERSPECTIVE.place(on_screen, triangle)
-                samples = look_up(still, surface.textures, view, source, point.used, resolution)
-                slopes = look_up_slopes(
-                    still, surface.textures, view, source, point.used, resolution
-                )
-                grad_color = load_color(grad_image, view, row, column, still.num_channels)
-                varyings = interpolate(still, point.used, at_corners)
-                grads = shade_vjp(still, varyings, samples, of_view, grad_color)
-                grad_used = vec3(0.0)
-                for corner in ti.static(range(3)):
-                    for k in ti.static(range(still.num_varyings)):
-                        grad_used[corner] += grads.varyings[k] * at_corners[corner, k]
-                    for k in ti.static(range(still.num_samples)):
-                        grad_used[corner] += grads.samples[k] * slopes[k, corner]
-                by_weights, by_planes, _ = PERSPECTIVE.place_vjp(
-                    on_screen, triangle, point, grad_used, 0.0
-                )
-                slope = barycentric_vjp(triangle, by_weights)
-                for corner, axis in ti.static(ti.ndrange(3, 2)):
-                    by_position[corner, axis] -= on_screen[corner] * slope[axis]
-                by_inverse_w += by_planes
-    return ti.Struct(position=by_position, inverse_w=by_inverse_w)

@@ -9,9 +9,10 @@ import taichi as ti
 from taichi.math import vec3
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE
+from taichi_softras.funcs.triangle import barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE, Rasterization
 from taichi_softras.rasterizers.binning import FaceArrays
-from taichi_softras.rasterizers.faces import SOURCE_FACE, load_planes
+from taichi_softras.rasterizers.faces import SOURCE_FACE, load_planes, load_triangle
 from taichi_softras.rasterizers.fragments import (
     Shader,
     Surface,
@@ -20,11 +21,12 @@ from taichi_softras.rasterizers.fragments import (
     load_corner_varyings,
     load_uniforms,
     look_up,
+    look_up_slopes,
     shade,
     shade_vjp,
     texture_resolution,
 )
-from taichi_softras.rasterizers.z_buffer import Seen, ZBuffer, load_weights
+from taichi_softras.rasterizers.z_buffer import PADDING_PIXELS, Seen, ZBuffer, load_weights
 from taichi_softras.runtime import kernel
 from taichi_softras.workspace import Workspace, array
 
@@ -47,11 +49,18 @@ class ZBufferRasterization(Rasterization):
         shader: Shader,
         surface: Surface,
         image_size: tuple,
+        reach_pixels: float = PADDING_PIXELS,
     ):
-        """Finds what is seen; `paint` draws it. See `Rasterizer.forward`."""
+        """Finds what is seen; `paint` draws it. See `Rasterizer.forward` and `ZBuffer`."""
         super().__init__(workspace, corners, shader, surface)
         self.z_buffer = ZBuffer(
-            workspace, corners, image_size, method.near, method.far, method.double_sided
+            workspace,
+            corners,
+            image_size,
+            method.near,
+            method.far,
+            method.double_sided,
+            reach_pixels,
         )
         self.drawn = workspace.get(
             "drawn", (corners.shape[0], shader.num_channels + 1, *image_size)
@@ -73,16 +82,21 @@ class ZBufferRasterization(Rasterization):
             self.shader,
         )
 
+    @property
+    def owners(self) -> int:
+        """How many threads may add to the surface at once: 1 if views share it, else B."""
+        shader, surface, views = self.shader, self.surface, self.corners_shape[0]
+        return min(
+            surface.varyings.shape[0] if shader.num_varyings else views,
+            surface.textures.shape[0] if shader.has_textures else views,
+        )
+
     def pull_back_surface(self, grad_drawn: ti.Ndarray) -> None:
         """Fills `grad_surface` from the gradient at `drawn`."""
         shader, surface = self.shader, self.surface
         if not shader.num_channels:
             return
-        views, num_faces = self.corners_shape[:2]
-        owners = min(
-            surface.varyings.shape[0] if shader.num_varyings else views,
-            surface.textures.shape[0] if shader.has_textures else views,
-        )
+        num_faces, owners = self.corners_shape[1], self.owners
         by_face = max(owners, surface.uniforms.shape[0]), num_faces, shader.num_uniforms
         paint_backward(
             *self.z_buffer.bins.of_faces,
@@ -95,6 +109,109 @@ class ZBufferRasterization(Rasterization):
             *self.grad_surface,
             shader,
         )
+
+
+@ti.func
+def color_at(
+    shader: ti.template(),
+    of_faces: ti.template(),  # `FaceArrays`
+    surface: ti.template(),  # `Surface`
+    resolution: int,
+    view: int,
+    i: int,  # of the faces of all views
+    on_screen: vec3,
+):
+    """(C,) of a face at the point with these weights on the screen, up to a factor."""
+    used = PERSPECTIVE.place(on_screen, load_planes(of_faces.records, i)).used
+    source = of_faces.boxes[i, SOURCE_FACE]
+    at_corners = load_corner_varyings(shader, surface.varyings, view, source)
+    samples = look_up(shader, surface.textures, view, source, used, resolution)
+    of_view = load_uniforms(shader, surface.uniforms, view)
+    return shade(shader, interpolate(shader, used, at_corners), samples, of_view)
+
+
+@ti.func
+def color_at_vjp(
+    shader: ti.template(),
+    of_faces: ti.template(),  # `FaceArrays`
+    surface: ti.template(),  # `Surface`
+    resolution: int,
+    view: int,
+    i: int,  # of the faces of all views
+    on_screen: vec3,
+    grad_color: ti.template(),
+):
+    """The adjoint of `color_at`.
+
+    Returns:
+        A struct: the weights `used`, and the gradients of `weights` on the screen, `inverse_w` of
+        the corners, interpolated `varyings`, `samples` and `uniforms`.
+    """
+    planes = load_planes(of_faces.records, i)
+    point = PERSPECTIVE.place(on_screen, planes)
+    source = of_faces.boxes[i, SOURCE_FACE]
+    at_corners = load_corner_varyings(shader, surface.varyings, view, source)
+    samples = look_up(shader, surface.textures, view, source, point.used, resolution)
+    slopes = look_up_slopes(shader, surface.textures, view, source, point.used, resolution)
+    of_view = load_uniforms(shader, surface.uniforms, view)
+    varyings = interpolate(shader, point.used, at_corners)
+    grads = shade_vjp(shader, varyings, samples, of_view, grad_color)
+    grad_used = vec3(0.0)
+    for corner in ti.static(range(3)):
+        for k in ti.static(range(shader.num_varyings)):
+            grad_used[corner] += grads.varyings[k] * at_corners[corner, k]
+        for k in ti.static(range(shader.num_samples)):
+            grad_used[corner] += grads.samples[k] * slopes[k, corner]
+    by_weights, by_planes, _ = PERSPECTIVE.place_vjp(on_screen, planes, point, grad_used, 0.0)
+    return ti.Struct(
+        used=point.used,
+        weights=by_weights,
+        inverse_w=by_planes,
+        varyings=grads.varyings,
+        samples=grads.samples,
+        uniforms=grads.uniforms,
+    )
+
+
+@ti.func
+def pull_within(
+    shader: ti.template(),
+    of_faces: ti.template(),  # `FaceArrays`
+    seen: ti.template(),  # `Seen`
+    surface: ti.template(),  # `Surface`
+    resolution: int,
+    grad_image: ti.template(),  # (B, C + 1, H, W)
+    view: int,
+    face: int,
+):
+    """The exact gradient of a face's pixels, as long as it is these that show it.
+
+    Returns:
+        A struct of the gradients at the corners: `position` (3, 2) in NDC, `inverse_w` (3,).
+    """
+    i = view * (of_faces.records.shape[0] // seen.faces.shape[0]) + face
+    triangle = load_triangle(of_faces.records, i)
+    by_position = ti.Matrix.zero(float, 3, 2)
+    by_inverse_w = vec3(0.0)
+    for row in range(of_faces.boxes[i, 2], of_faces.boxes[i, 3] + 1):
+        for column in range(of_faces.boxes[i, 0], of_faces.boxes[i, 1] + 1):
+            if seen.faces[view, row, column] == face:
+                on_screen = load_weights(seen.weights, view, row, column)
+                grads = color_at_vjp(
+                    shader,
+                    of_faces,
+                    surface,
+                    resolution,
+                    view,
+                    i,
+                    on_screen,
+                    load_color(grad_image, view, row, column, shader.num_channels),
+                )
+                slope = barycentric_vjp(triangle, grads.weights)
+                for corner, axis in ti.static(ti.ndrange(3, 2)):
+                    by_position[corner, axis] -= on_screen[corner] * slope[axis]
+                by_inverse_w += grads.inverse_w
+    return ti.Struct(position=by_position, inverse_w=by_inverse_w)
 
 
 @kernel
@@ -121,14 +238,15 @@ def paint(  # groups of arrays make more than 12 parameters: faces, what is seen
         if ti.static(shader.num_channels > 0):
             color = ti.Vector([background[c] for c in ti.static(range(shader.num_channels))])
             if face != NO_FACE:
-                i = view * num_faces + face
-                on_screen = load_weights(weights, view, row, column)
-                used = PERSPECTIVE.place(on_screen, load_planes(records, i)).used
-                source = boxes[i, SOURCE_FACE]
-                at_corners = load_corner_varyings(shader, varyings, view, source)
-                samples = look_up(shader, textures, view, source, used, resolution)
-                of_view = load_uniforms(shader, uniforms, view)
-                color = shade(shader, interpolate(shader, used, at_corners), samples, of_view)
+                color = color_at(
+                    shader,
+                    ti.static(FaceArrays(records, boxes)),
+                    ti.static(Surface(varyings, textures, uniforms)),
+                    resolution,
+                    view,
+                    view * num_faces + face,
+                    load_weights(weights, view, row, column),
+                )
             for channel in ti.static(range(shader.num_channels)):
                 image[view, channel, row, column] = color[channel]
 

@@ -34,6 +34,7 @@ class ZBuffer:
     Attributes:
         bins: the faces, and those of each tile.
         seen: what is seen.
+        limits: (3,) near and far depth; not 0 if clockwise faces are drawn.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class ZBuffer:
         near: float,
         far: float,
         double_sided: bool,
+        reach_pixels: float = PADDING_PIXELS,
     ):
         """Finds the nearest faces.
 
@@ -54,20 +56,21 @@ class ZBuffer:
             near: depth that is too near; what is drawn lies behind it.
             far: depth that is too far; what is drawn lies before it.
             double_sided: whether faces that are clockwise on the image are drawn.
+            reach_pixels: how far beyond its edges a face is in the list of a tile.
 
         Raises:
             ValueError: for a corner that is NaN or infinite.
         """
         shape = (corners.shape[0], *image_size)
-        self.bins = Bins(workspace, corners, image_size, PADDING_PIXELS * 2.0 / min(image_size))
+        self.bins = Bins(workspace, corners, image_size, reach_pixels * 2.0 / min(image_size))
         self.seen = Seen(
             workspace.get("seen_faces", shape, int),
             workspace.get("seen_weights", (shape[0], 3, *image_size)),
             workspace.get("seen_depths", shape),
         )
-        limits = workspace.constants("z_buffer_limits", (near, far, float(double_sided)))
+        self.limits = workspace.constants("z_buffer_limits", (near, far, float(double_sided)))
         side = TILE if is_cpu() else 1
-        find_nearest_faces(*self.bins.of_faces, *self.bins.of_tiles, limits, *self.seen, side)
+        find_nearest_faces(*self.bins.of_faces, *self.bins.of_tiles, self.limits, *self.seen, side)
 
 
 @ti.func

@@ -1,0 +1,529 @@
+"""Pieces of edges that end a surface on the image: where colours jump, from what to what.
+
+Edges of faces are cut to pieces of at most a pixel, and where they cross each other; a piece is in
+sight as a whole or not at all. A list of cut edges comes in two steps, so that it has the length
+that it needs: count, prefix sum, cut.
+"""
+
+from typing import Any, NamedTuple
+
+import taichi as ti
+from taichi.math import vec2, vec3
+
+from taichi_softras.funcs.interpolation import PERSPECTIVE, clip_below
+from taichi_softras.funcs.triangle import barycentric, cross
+from taichi_softras.rasterizers.base import NO_FACE
+from taichi_softras.rasterizers.binning import SCAN_CHUNK, TILE, FaceArrays, TileArrays, scan
+from taichi_softras.rasterizers.faces import (
+    INVERSE_AREA,
+    load_corner,
+    load_planes,
+    load_triangle,
+)
+from taichi_softras.rasterizers.fragments import Shader, Surface
+from taichi_softras.rasterizers.outlines import connect_faces
+from taichi_softras.rasterizers.visible_colors import color_at
+from taichi_softras.rasterizers.z_buffer import ZBuffer, contains
+from taichi_softras.runtime import kernel
+from taichi_softras.workspace import Workspace, array
+
+MOST_PARTS = 8  # of a piece that other edges cross; more crossings within a pixel are left out
+SAME_DEPTH = 1e-5  # relative: a face that touches an edge does not hide it
+
+
+class EdgePieces(NamedTuple):
+    """The pieces of edge e = 3 i + k, from corner k of face i on, are starts[e]:starts[e + 1]."""
+
+    starts: ti.Ndarray  # (3 B F + 1,) int
+    edges: ti.Ndarray  # (P,) int: e, the edge of each piece
+    num_parts: ti.Ndarray  # (P,) int: how many parts of a piece are in sight
+    places: ti.Ndarray  # (P, MOST_PARTS, 2): start and end along the edge, in [0, 1], face left
+    links: ti.Ndarray  # (P, MOST_PARTS, 3) int: face behind, or NO_FACE; edges that cut the ends
+    colors: ti.Ndarray  # (P, MOST_PARTS, 2, 2, C): at start and end, in front and behind
+
+
+def cut_edges(
+    workspace: Workspace,
+    corners: ti.Ndarray,
+    z_buffer: ZBuffer,
+    surface: Surface,
+    resolution: int,
+    background: ti.Ndarray,
+    method: Any,
+    radius: float,
+    shader: Shader,
+) -> EdgePieces:
+    """Finds the pieces that are in sight, and the jumps of colour there.
+
+    Args:
+        workspace: keeps the arrays.
+        corners: as for `Rasterizer.forward`.
+        z_buffer: of these; its faces reach `radius` + 1/2 pixels beyond their edges.
+        surface: how faces look.
+        resolution: of textures.
+        background: (C,) colour behind all faces.
+        method: has `double_sided`, and `inner_edges`: whether edges between faces that face the
+            same way are cut, too.
+        radius: pixels: pieces that are farther from the image are left out.
+        shader: what is drawn.
+    """
+    get, bins = workspace.get, z_buffer.bins
+    size = tuple(z_buffer.seen.faces.shape[1:])
+    num_edges = 3 * bins.of_faces.records.shape[0]
+    neighbours = connect_faces(workspace, corners)
+    starts = get("piece_starts", (num_edges + 1,), int)
+    status = get("piece_status", (2,), int)
+    status[1] = 0
+    count_pieces(
+        *bins.of_faces,
+        neighbours,
+        *size,
+        radius,
+        int(method.double_sided),
+        int(method.inner_edges),
+        num_edges,
+        starts,
+        get("piece_chunks", (-(-num_edges // SCAN_CHUNK) + 1,), int),
+        get("piece_cursors", (num_edges,), int),
+        status,
+    )
+    count = status[0]
+    channels = max(shader.num_channels, 1)
+    pieces = EdgePieces(
+        starts,
+        workspace.get_list("piece_edges", count),
+        workspace.get_list("piece_num_parts", count),
+        *(
+            get(name, (workspace.get_list("piece_edges", count).shape[0], MOST_PARTS, *shape), kind)
+            for name, shape, kind in (
+                ("piece_places", (2,), float),
+                ("piece_links", (3,), int),
+                ("piece_colors", (2, 2, channels), float),
+            )
+        ),
+    )
+    cut_pieces(
+        *bins.of_faces,
+        *bins.of_tiles,
+        neighbours,
+        z_buffer.limits,
+        *size,
+        radius,
+        *surface,
+        resolution,
+        background,
+        count,
+        *pieces,
+        shader,
+    )
+    return pieces
+
+
+@ti.func
+def load_edge(records: ti.template(), i: int, k: int):
+    """Edge k of face i, turned so that the face is on its left.
+
+    Returns:
+        A struct: its ends `a` and `b` in NDC; `of_a` and `of_b`, the weights of the face's
+        corners there.
+    """
+    is_turned = records[i, INVERSE_AREA] < 0.0
+    other = (k + 1) % 3
+    first = ti.select(is_turned, other, k)
+    second = ti.select(is_turned, k, other)
+    return ti.Struct(
+        a=load_corner(records, i, first),
+        b=load_corner(records, i, second),
+        of_a=vec3(first == 0, first == 1, first == 2),
+        of_b=vec3(second == 0, second == 1, second == 2),
+    )
+
+
+@ti.func
+def clip_to_box(a: vec2, b: vec2, low: vec2, high: vec2) -> vec2:
+    """The part of a -> b that lies in a box: first and last place in [0, 1], or first > last."""
+    first, last = 0.0, 1.0
+    offset = b - a
+    for axis in ti.static(range(2)):
+        if ti.abs(offset[axis]) > 1e-30:
+            to_low = (low[axis] - a[axis]) / offset[axis]
+            to_high = (high[axis] - a[axis]) / offset[axis]
+            first = ti.max(first, ti.min(to_low, to_high))
+            last = ti.min(last, ti.max(to_low, to_high))
+        elif (a[axis] < low[axis]) | (a[axis] > high[axis]):
+            first, last = 1.0, 0.0
+    return vec2(first, last)
+
+
+@ti.func
+def clip_to_image(a: vec2, b: vec2, height: int, width: int, radius: float) -> vec2:
+    """The part of an edge that pixels can see: see `clip_to_box`."""
+    shorter = ti.cast(ti.min(height, width), float)
+    half = vec2(ti.cast(width, float), ti.cast(height, float)) / shorter + radius * 2.0 / shorter
+    return clip_to_box(a, b, -half, half)
+
+
+@ti.func
+def count_along(a: vec2, b: vec2, range_: vec2, height: int, width: int) -> int:
+    """Pieces of at most a pixel that the part of an edge is cut to."""
+    pixels = ti.cast(ti.min(height, width), float) * 0.5 * (b - a).norm()
+    return ti.cast(ti.max(ti.ceil(pixels * (range_.y - range_.x)), 1.0), ti.i32)
+
+
+@ti.func
+def is_drawn(of_faces: ti.template(), i: int, is_double_sided: int) -> int:
+    """Whether face i is before the camera, has an area and faces the right way."""
+    is_counted = of_faces.boxes[i, 0] <= of_faces.boxes[i, 1]
+    return is_counted & ((is_double_sided != 0) | (of_faces.records[i, INVERSE_AREA] > 0.0))
+
+
+@ti.func
+def owns_edge(
+    of_faces: ti.template(),  # `FaceArrays`
+    neighbours: ti.template(),  # (F, 3)
+    i: int,
+    k: int,
+    is_double_sided: int,
+    has_inner_edges: int,
+) -> int:
+    """Whether edge k ends a surface on the image, of which face i is in front.
+
+    It does if it has one face that is drawn, or two that face opposite ways. With inner edges,
+    also between two that face the same way; the first of them owns it.
+    """
+    records = ti.static(of_faces.records)
+    result = is_drawn(of_faces, i, is_double_sided)
+    num_faces = neighbours.shape[0]
+    neighbour = neighbours[i % num_faces, k]
+    if result & (neighbour != NO_FACE):
+        j = i - i % num_faces + neighbour
+        if is_drawn(of_faces, j, is_double_sided):
+            if records[i, INVERSE_AREA] * records[j, INVERSE_AREA] > 0.0:
+                result = (has_inner_edges != 0) & (i < j)
+            else:
+                result = is_in_front(records, i, j, k)
+    return result
+
+
+@ti.func
+def is_in_front(records: ti.template(), i: int, j: int, k: int) -> int:
+    """Whether face i is the nearer one beside its edge k, of two that lie on the same side.
+
+    The thinner face knows best: at its third corner, on its own plane and the other's.
+    """
+    # |1 / area| is the larger the thinner
+    size_i, size_j = ti.abs(records[i, INVERSE_AREA]), ti.abs(records[j, INVERSE_AREA])
+    is_thin = (size_i > size_j) | ((size_i == size_j) & (i < j))
+    thin, wide = ti.select(is_thin, i, j), ti.select(is_thin, j, i)
+    edge = load_edge(records, i, k)
+    triangle = load_triangle(records, thin)
+    # the corner of the thin face that is farthest from the edge
+    point, farthest = triangle.a, -1.0
+    weights = vec3(1.0, 0.0, 0.0)
+    for corner in ti.static(range(3)):
+        at = load_corner(records, thin, corner)
+        distance = ti.abs(cross(edge.b - edge.a, at - edge.a))
+        if distance > farthest:
+            farthest = distance
+            point = at
+            weights = vec3(corner == 0, corner == 1, corner == 2)
+    other = load_triangle(records, wide)
+    own_depth = PERSPECTIVE.place(weights, triangle).depth
+    depth = PERSPECTIVE.place(barycentric(point, other), other).depth
+    is_thin_nearer = (own_depth < depth) | ((own_depth == depth) & (thin < wide))
+    return is_thin_nearer == is_thin
+
+
+@kernel
+def count_pieces(
+    records: array(float, 2),  # (B * F, RECORD_SIZE)
+    boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
+    neighbours: array(int, 2),  # (F, 3)
+    height: int,
+    width: int,
+    radius: float,  # pixels
+    is_double_sided: int,
+    has_inner_edges: int,
+    num_edges: int,  # 3 B F, an argument: see `scan`
+    starts: array(int, 1),  # (3 B F + 1,)
+    chunks: array(int, 1),  # (chunks + 1,) scratch
+    cursors: array(int, 1),  # (3 B F,) scratch
+    status: array(int, 1),  # (2,) their number
+):
+    """How many pieces each edge has, and where its begin."""
+    for edge in range(num_edges):
+        i, k = edge // 3, edge % 3
+        count = 0
+        of_faces = ti.static(FaceArrays(records, boxes))
+        if owns_edge(of_faces, neighbours, i, k, is_double_sided, has_inner_edges):
+            line = load_edge(records, i, k)
+            part = clip_to_image(line.a, line.b, height, width, radius)
+            if part.x < part.y:
+                count = count_along(line.a, line.b, part, height, width)
+        starts[edge + 1] = count
+    scan(num_edges, starts, chunks, cursors, status)
+
+
+@kernel
+def cut_pieces(  # more than 12 parameters: groups of arrays
+    records: array(float, 2),  # (B * F, RECORD_SIZE)
+    boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
+    tile_starts: array(int, 1),  # (T + 1,)
+    tile_faces: array(int, 1),  # (>= pairs,)
+    neighbours: array(int, 2),  # (F, 3)
+    limits: array(float, 1),  # of the z-buffer
+    height: int,
+    width: int,
+    radius: float,  # pixels
+    varyings: array(float, 4),  # (B or 1, F, 3, K)
+    textures: array(float, 4),  # (B or 1, F, entries, samples)
+    uniforms: array(float, 2),  # (B or 1, N)
+    resolution: int,  # of textures
+    background: array(float, 1),  # (C,)
+    num_pieces: int,
+    starts: array(int, 1),  # (3 B F + 1,)
+    edges: array(int, 1),  # (P,) and the following: written, see `EdgePieces`
+    num_parts: array(int, 1),
+    places: array(float, 3),
+    links: array(int, 3),
+    colors: array(float, 5),
+    shader: ti.template(),
+):
+    """A thread owns an edge, then a piece."""
+    for edge in range(starts.shape[0] - 1):
+        for piece in range(starts[edge], starts[edge + 1]):
+            edges[piece] = edge
+    for piece in range(num_pieces):
+        of_faces = ti.static(FaceArrays(records, boxes))
+        of_tiles = ti.static(TileArrays(tile_starts, tile_faces))
+        surface = ti.static(Surface(varyings, textures, uniforms))
+        pieces = ti.static(EdgePieces(starts, edges, num_parts, places, links, colors))
+        edge = edges[piece]
+        i = edge // 3
+        num_faces = neighbours.shape[0]
+        view = i // num_faces
+        line = load_edge(records, i, edge % 3)
+        part = clip_to_image(line.a, line.b, height, width, radius)
+        step = (part.y - part.x) / ti.cast(starts[edge + 1] - starts[edge], float)
+        first = part.x + step * ti.cast(piece - starts[edge], float)
+        last = first + step
+        if piece + 1 == starts[edge + 1]:
+            last = part.y
+        middle = line.a + (line.b - line.a) * (0.5 * (first + last))
+        tile = tile_of(middle, view, height, width)
+        num_cuts = find_cuts(of_faces, of_tiles, pieces, piece, tile, view, num_faces, first, last)
+        keep_visible(
+            of_faces, of_tiles, neighbours, limits, pieces, piece, tile, num_cuts, first, last
+        )
+        if ti.static(shader.num_channels > 0):
+            for k in range(num_parts[piece]):
+                for end in ti.static(range(2)):
+                    color_end(
+                        shader,
+                        of_faces,
+                        surface,
+                        resolution,
+                        background,
+                        view,
+                        pieces,
+                        piece,
+                        k,
+                        end,
+                    )
+
+
+@ti.func
+def color_end(
+    shader: ti.template(),
+    of_faces: ti.template(),
+    surface: ti.template(),
+    resolution: int,
+    background: ti.template(),
+    view: int,
+    pieces: ti.template(),
+    piece: int,
+    k: int,
+    end: ti.template(),
+):
+    """Writes the colours at an end of part k of a piece."""
+    edge = pieces.edges[piece]
+    place = pieces.places[piece, k, end]
+    behind = pieces.links[piece, k, 0]
+    line = load_edge(of_faces.records, edge // 3, edge % 3)
+    on_front = line.of_a * (1.0 - place) + line.of_b * place
+    front = color_at(shader, of_faces, surface, resolution, view, edge // 3, on_front)
+    color = ti.Vector([background[c] for c in ti.static(range(shader.num_channels))])
+    if behind != NO_FACE:
+        at = line.a + (line.b - line.a) * place
+        on_behind = clip_below(barycentric(at, load_triangle(of_faces.records, behind)))
+        color = color_at(shader, of_faces, surface, resolution, view, behind, on_behind)
+    for c in ti.static(range(shader.num_channels)):
+        pieces.colors[piece, k, end, 0, c] = front[c]
+        pieces.colors[piece, k, end, 1, c] = color[c]
+
+
+@ti.func
+def tile_of(point: vec2, view: int, height: int, width: int) -> int:
+    """The tile that holds a point of the image, or is nearest to it."""
+    shorter = ti.cast(ti.min(height, width), float)
+    x = (point.x * shorter + ti.cast(width, float)) * 0.5
+    y = (ti.cast(height, float) - point.y * shorter) * 0.5
+    column = ti.cast(ti.min(ti.max(x, 0.0), ti.cast(width - 1, float)), ti.i32)
+    row = ti.cast(ti.min(ti.max(y, 0.0), ti.cast(height - 1, float)), ti.i32)
+    tile_rows = (height + TILE - 1) // TILE
+    tile_columns = (width + TILE - 1) // TILE
+    return (view * tile_rows + row // TILE) * tile_columns + column // TILE
+
+
+@ti.func
+def find_cuts(
+    of_faces: ti.template(),
+    of_tiles: ti.template(),
+    pieces: ti.template(),
+    piece: int,
+    tile: int,
+    view: int,
+    num_faces: int,
+    first: float,
+    last: float,
+) -> int:
+    """Where other pieces' edges cross a piece, in order, in `places` [., ., 1] and `links`."""
+    records = ti.static(of_faces.records)
+    edge = pieces.edges[piece]
+    line = load_edge(records, edge // 3, edge % 3)
+    count = 0
+    for slot in range(of_tiles.starts[tile], of_tiles.starts[tile + 1]):
+        j = view * num_faces + of_tiles.faces[slot]
+        for k in range(ti.select(pieces.starts[3 * j] < pieces.starts[3 * j + 3], 3, 0)):
+            other = 3 * j + k
+            is_cut = (pieces.starts[other] < pieces.starts[other + 1]) & (other != edge)
+            crossing = cross_edges(line, load_edge(records, j, k))
+            if is_cut & crossing.is_met & (crossing.place > first) & (crossing.place < last):
+                if count < MOST_PARTS - 1:
+                    slot_of = count
+                    while slot_of > 0 and pieces.places[piece, slot_of - 1, 1] > crossing.place:
+                        pieces.places[piece, slot_of, 1] = pieces.places[piece, slot_of - 1, 1]
+                        pieces.links[piece, slot_of, 2] = pieces.links[piece, slot_of - 1, 2]
+                        slot_of -= 1
+                    pieces.places[piece, slot_of, 1] = crossing.place
+                    pieces.links[piece, slot_of, 2] = other
+                    count += 1
+    return count
+
+
+@ti.func
+def cross_edges(line: ti.template(), other: ti.template()):
+    """Where an edge crosses another, apart from its ends.
+
+    Returns:
+        A struct: whether they cross (`is_met`), `place` and `place_of_other` in [0, 1], and the
+        `area` of the parallelogram of the two.
+    """
+    along, across = line.b - line.a, other.b - other.a
+    area = cross(along, across)
+    to_other = other.a - line.a
+    divisor = ti.select(area == 0.0, 1.0, area)
+    place = cross(to_other, across) / divisor
+    place_of_other = cross(to_other, along) / divisor
+    is_met = (area != 0.0) & (place > 0.0) & (place < 1.0)
+    is_met &= (place_of_other > 0.0) & (place_of_other < 1.0)
+    is_joined = is_same(line.a, other.a) | is_same(line.a, other.b)
+    is_joined |= is_same(line.b, other.a) | is_same(line.b, other.b)
+    return ti.Struct(
+        is_met=is_met & (not is_joined),
+        place=place,
+        place_of_other=place_of_other,
+        area=area,
+    )
+
+
+@ti.func
+def is_same(a: vec2, b: vec2) -> int:
+    """Whether two corners are at one place."""
+    return (a.x == b.x) & (a.y == b.y)
+
+
+@ti.func
+def keep_visible(
+    of_faces: ti.template(),
+    of_tiles: ti.template(),
+    neighbours: ti.template(),
+    limits: ti.template(),
+    pieces: ti.template(),
+    piece: int,
+    tile: int,
+    num_cuts: int,
+    first: float,
+    last: float,
+):
+    """Parts between cuts that no face hides, and what is behind each, in place of the cuts."""
+    count = 0
+    start, cut_by = first, -1
+    for k in range(num_cuts + 1):
+        end, next_cut_by = last, -1
+        if k < num_cuts:
+            end, next_cut_by = pieces.places[piece, k, 1], pieces.links[piece, k, 2]
+        middle = 0.5 * (start + end)
+        seen = look_behind(
+            of_faces, of_tiles, neighbours, limits, pieces.edges[piece], tile, middle
+        )
+        if (not seen.is_hidden) & (end > start):
+            pieces.places[piece, count, 0] = start
+            pieces.places[piece, count, 1] = end
+            pieces.links[piece, count, 0] = seen.behind
+            pieces.links[piece, count, 1] = cut_by
+            pieces.links[piece, count, 2] = next_cut_by
+            count += 1
+        start, cut_by = end, next_cut_by
+    pieces.num_parts[piece] = count
+
+
+@ti.func
+def look_behind(
+    of_faces: ti.template(),
+    of_tiles: ti.template(),
+    neighbours: ti.template(),
+    limits: ti.template(),
+    edge: int,
+    tile: int,
+    place: float,
+):
+    """What is at a point of an edge, apart from its own faces.
+
+    Returns:
+        A struct: whether a face `is_hidden` by another there; the nearest face `behind` it, as
+        index of all views' faces, or NO_FACE.
+    """
+    records = ti.static(of_faces.records)
+    is_double_sided = ti.cast(limits[2], ti.i32)
+    num_faces = neighbours.shape[0]
+    i = edge // 3
+    first_face = i - i % num_faces
+    line = load_edge(records, i, edge % 3)
+    point = line.a + (line.b - line.a) * place
+    weights = line.of_a * (1.0 - place) + line.of_b * place
+    depth = PERSPECTIVE.place(weights, load_planes(records, i)).depth
+    across = neighbours[i % num_faces, edge % 3]
+    is_inner = False
+    if across != NO_FACE:
+        j = first_face + across
+        is_inner = is_drawn(of_faces, j, is_double_sided) & (
+            records[i, INVERSE_AREA] * records[j, INVERSE_AREA] > 0.0
+        )
+    is_hidden = (depth <= limits[0]) | (depth >= limits[1])
+    behind, nearest = NO_FACE, 0.0
+    for slot in range(of_tiles.starts[tile], of_tiles.starts[tile + 1]):
+        face = of_tiles.faces[slot]
+        j = first_face + face
+        if (j != i) & (face != across):
+            triangle = load_triangle(records, j)
+            if contains(triangle, point, is_double_sided):
+                there = PERSPECTIVE.place(barycentric(point, triangle), triangle).depth
+                if (there > limits[0]) & (there < limits[1]):
+                    is_hidden |= there < depth * (1.0 - SAME_DEPTH)
+                    is_nearer = (behind == NO_FACE) | (there < nearest)
+                    if is_nearer | ((there == nearest) & (j < behind)):
+                        behind, nearest = j, there
+    if is_inner:
+        behind = first_face + across
+    return ti.Struct(is_hidden=is_hidden, behind=behind)
