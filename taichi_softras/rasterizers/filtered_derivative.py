@@ -24,7 +24,7 @@ from taichi_softras.rasterizers.fragments import (
     shade_vjp,
 )
 from taichi_softras.rasterizers.outlines import draw_outlines
-from taichi_softras.rasterizers.visible_colors import ZBufferRasterization
+from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, move_fragment, unit
 from taichi_softras.rasterizers.z_buffer import load_weights
 from taichi_softras.runtime import kernel
 from taichi_softras.workspace import Workspace, array
@@ -379,40 +379,3 @@ def corner_grads(
         for k in ti.static(range(4)):
             grads[corner, k] = of_corner[k]
     return grads
-
-
-@ti.func
-def unit(count: ti.template(), index: int):
-    """(count,) 1 at the index, else 0."""
-    return ti.Vector([ti.select(index == k, 1.0, 0.0) for k in ti.static(range(max(count, 1)))])
-
-
-@ti.func
-def move_fragment(
-    shader: ti.template(),
-    tangents: ti.template(),  # `Surface`, with a first axis of parameters
-    where: ti.math.ivec3,  # parameter, view, face
-    used: vec3,
-    resolution: int,
-    grads: ti.template(),  # of `shade_vjp`
-) -> float:
-    """The change of a channel with the surface, from its gradients at the fragment's inputs."""
-    parameter, view, face = where[0], where[1], where[2]
-    change = 0.0
-    if ti.static(shader.num_varyings > 0):
-        shared = view % tangents.varyings.shape[1]
-        for corner in ti.static(range(3)):
-            for k in ti.static(range(shader.num_varyings)):
-                moved = tangents.varyings[parameter, shared, face, corner, k]
-                change += used[corner] * grads.varyings[k] * moved
-    if ti.static(shader.has_textures):
-        shared = view % tangents.textures.shape[1]
-        entries, shares = shader.lookup.entries(used, resolution)
-        for k in ti.static(range(shader.lookup.count)):
-            for channel in ti.static(range(shader.num_samples)):
-                moved = tangents.textures[parameter, shared, face, entries[k], channel]
-                change += shares[k] * grads.samples[channel] * moved
-    for k in ti.static(range(shader.num_uniforms)):
-        shared = view % tangents.uniforms.shape[1]
-        change += grads.uniforms[k] * tangents.uniforms[parameter, shared, k]
-    return change

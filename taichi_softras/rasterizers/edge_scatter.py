@@ -1,0 +1,205 @@
+"""From pieces of edges to faces: gradients of ends and colours in, of corners and surface out."""
+
+import taichi as ti
+from taichi.math import vec2, vec3
+
+from taichi_softras.funcs.interpolation import clip_below, clip_below_vjp
+from taichi_softras.funcs.triangle import barycentric, barycentric_vjp
+from taichi_softras.rasterizers.base import NO_FACE
+from taichi_softras.rasterizers.binning import FaceArrays
+from taichi_softras.rasterizers.edge_pieces import EdgePieces, cross_edges, load_edge
+from taichi_softras.rasterizers.faces import SOURCE_FACE, clip_corner_vjp, load_triangle
+from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.rasterizers.visible_colors import color_at_vjp
+from taichi_softras.runtime import kernel
+from taichi_softras.workspace import array
+
+
+@kernel
+def scatter_pieces(  # groups of arrays make more than 12 parameters: faces, surface, pieces
+    records: array(float, 2),  # (B * F, RECORD_SIZE)
+    boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
+    varyings: array(float, 4),  # (B or 1, F, 3, K)
+    textures: array(float, 4),  # (B or 1, F, entries, samples)
+    uniforms: array(float, 2),  # (B or 1, N)
+    resolution: int,  # of textures
+    starts: array(int, 1),  # see `EdgePieces`
+    edges: array(int, 1),
+    num_parts: array(int, 1),
+    places: array(float, 3),
+    links: array(int, 3),
+    colors: array(float, 5),
+    grad_places: array(float, 4),  # of `pull_pieces`
+    grad_colors: array(float, 5),
+    pixels: float,  # in one NDC
+    owners: int,  # on a CPU 1 if views share anything, else B; 0 on a GPU
+    grad_corners: array(float, 4),  # (B, F, 3, 3 or 4) and the following: added to
+    grad_varyings: array(float, 4),
+    grad_textures: array(float, 4),
+    grad_uniforms: array(float, 2),
+    shader: ti.template(),
+):
+    """From pieces to faces: on a CPU a thread owns views and adds in order, on a GPU a piece."""
+    count = starts[starts.shape[0] - 1]
+    for task in range(ti.select(owners > 0, owners, count)):
+        pieces = ti.static(EdgePieces(starts, edges, num_parts, places, links, colors))
+        grads = ti.static((grad_places, grad_colors, grad_corners))
+        first, end = task, task + 1
+        if owners > 0:
+            per_task = (starts.shape[0] - 1) // owners
+            first, end = starts[task * per_task], starts[(task + 1) * per_task]
+        for piece in range(first, end):
+            for part in range(num_parts[piece]):
+                scatter_part(
+                    shader,
+                    ti.static(FaceArrays(records, boxes)),
+                    ti.static(Surface(varyings, textures, uniforms)),
+                    resolution,
+                    pixels,
+                    pieces,
+                    piece,
+                    part,
+                    grads,
+                    ti.static(Surface(grad_varyings, grad_textures, grad_uniforms)),
+                )
+
+
+@ti.func
+def scatter_part(
+    shader: ti.template(),
+    of_faces: ti.template(),
+    surface: ti.template(),
+    resolution: int,
+    pixels: float,  # in one NDC
+    pieces: ti.template(),
+    piece: int,
+    part: int,
+    grads: ti.template(),  # of places, of colours, of corners
+    grad_surface: ti.template(),
+):
+    """Positions and colours of the faces in front and behind, and of edges that cut the part."""
+    grad_places, grad_colors, grad_corners = ti.static(grads)
+    records = ti.static(of_faces.records)
+    edge = pieces.edges[piece]
+    i = edge // 3
+    view = i // grad_corners.shape[1]
+    line = load_edge(records, i, edge % 3)
+    behind = pieces.links[piece, part, 0]
+    by_a, by_b, by_inverse_w = vec2(0.0), vec2(0.0), vec3(0.0)
+    for end in ti.static(range(2)):
+        place = pieces.places[piece, part, end]
+        by_point = vec2(grad_places[piece, part, end, 0], grad_places[piece, part, end, 1])
+        by_point *= pixels
+        by_place = 0.0
+        if ti.static(shader.num_channels > 0):
+            on_front = line.of_a * (1.0 - place) + line.of_b * place
+            channels = ti.static(range(shader.num_channels))
+            grad = ti.Vector([grad_colors[piece, part, end, 0, c] for c in channels])
+            front = color_at_vjp(shader, of_faces, surface, resolution, view, i, on_front, grad)
+            add_to_surface(shader, of_faces, resolution, view, i, front, grad_surface)
+            by_inverse_w += front.inverse_w
+            by_place += front.weights.dot(line.of_b - line.of_a)
+            if behind != NO_FACE:
+                triangle = load_triangle(records, behind)
+                at = line.a + (line.b - line.a) * place
+                weights = barycentric(at, triangle)
+                of_behind = color_at_vjp(
+                    shader, of_faces, surface, resolution, view, behind, clip_below(weights), -grad
+                )
+                add_to_surface(shader, of_faces, resolution, view, behind, of_behind, grad_surface)
+                slope = barycentric_vjp(triangle, clip_below_vjp(weights, of_behind.weights))
+                by_point += slope
+                for corner in ti.static(range(3)):
+                    add_to_corner(
+                        records,
+                        behind,
+                        corner,
+                        -weights[corner] * slope,
+                        of_behind.inverse_w[corner],
+                        grad_corners,
+                    )
+        by_a += by_point * (1.0 - place)
+        by_b += by_point * place
+        other = pieces.links[piece, part, 1 + end]
+        if other >= 0:
+            by_place += by_point.dot(line.b - line.a)
+            cutting = load_edge(records, other // 3, other % 3)
+            crossing = cross_edges(line, cutting)
+            along = cutting.b - cutting.a
+            pull = vec2(along.y, -along.x) * (by_place / crossing.area)
+            by_a -= pull * (1.0 - place)
+            by_b -= pull * place
+            add_to_edge(
+                records,
+                other // 3,
+                cutting,
+                pull * (1.0 - crossing.place_of_other),
+                pull * crossing.place_of_other,
+                vec3(0.0),
+                grad_corners,
+            )
+    add_to_edge(records, i, line, by_a, by_b, by_inverse_w, grad_corners)
+
+
+@ti.func
+def add_to_edge(
+    records: ti.template(),
+    i: int,
+    line: ti.template(),
+    by_a: vec2,
+    by_b: vec2,
+    by_inverse_w: vec3,
+    grad_corners: ti.template(),
+):
+    """At the corners of face i, from gradients at the ends of one of its edges."""
+    for corner in ti.static(range(3)):
+        position = line.of_a[corner] * by_a + line.of_b[corner] * by_b
+        add_to_corner(records, i, corner, position, by_inverse_w[corner], grad_corners)
+
+
+@ti.func
+def add_to_corner(
+    records: ti.template(),
+    i: int,
+    corner: ti.template(),
+    by_position: vec2,
+    by_inverse_w: float,
+    grad_corners: ti.template(),
+):
+    """From NDC and 1 / w to the components that corners are given in."""
+    grad = clip_corner_vjp(
+        records, i, corner, grad_corners.shape[3], by_position, by_inverse_w, 0.0
+    )
+    view = i // grad_corners.shape[1]
+    for k in ti.static(range(4)):
+        if k < grad_corners.shape[3]:
+            ti.atomic_add(grad_corners[view, i - view * grad_corners.shape[1], corner, k], grad[k])
+
+
+@ti.func
+def add_to_surface(
+    shader: ti.template(),
+    of_faces: ti.template(),
+    resolution: int,
+    view: int,
+    i: int,
+    grads: ti.template(),  # of `color_at_vjp`
+    grad_surface: ti.template(),
+):
+    """At the varyings, texture and uniforms that a point's colour came from."""
+    source = of_faces.boxes[i, SOURCE_FACE]
+    for corner in ti.static(range(3)):
+        for k in ti.static(range(shader.num_varyings)):
+            table = ti.static(grad_surface.varyings)
+            grad = grads.used[corner] * grads.varyings[k]
+            ti.atomic_add(table[view % table.shape[0], source, corner, k], grad)
+    if ti.static(shader.has_textures):
+        table = ti.static(grad_surface.textures)
+        entries, shares = shader.lookup.entries(grads.used, resolution)
+        for k in ti.static(range(shader.lookup.count)):
+            for channel in ti.static(range(shader.num_samples)):
+                grad = shares[k] * grads.samples[channel]
+                ti.atomic_add(table[view % table.shape[0], source, entries[k], channel], grad)
+    for k in ti.static(range(shader.num_uniforms)):
+        table = ti.static(grad_surface.uniforms)
+        ti.atomic_add(table[view % table.shape[0], k], grads.uniforms[k])
