@@ -15,6 +15,7 @@ from taichi_softras.rasterizers.filtered_derivative import (
     FilteredDerivative as FilteredDerivative,
 )
 from taichi_softras.rasterizers.k_nearest import KNearest as KNearest
+from taichi_softras.rasterizers.prefiltered import Prefiltered as Prefiltered
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation as SoftAggregation
 from taichi_softras.renderer import Renderer as Renderer
 from taichi_softras.scene import camera_conventions as camera_conventions
@@ -50,6 +51,7 @@ __all__ = [
     "Mesh",
     "Orthographic",
     "Perspective",
+    "Prefiltered",
     "Renderer",
     "Shading",
     "Silhouette",

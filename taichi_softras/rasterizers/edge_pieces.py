@@ -189,7 +189,7 @@ def owns_edge(
     """Whether edge k ends a surface on the image, of which face i is in front.
 
     It does if it has one face that is drawn, or two that face opposite ways. With inner edges,
-    also between two that face the same way; the first of them owns it.
+    also between two that face the same way; the wider of them owns it.
     """
     records = ti.static(of_faces.records)
     result = is_drawn(of_faces, i, is_double_sided)
@@ -199,10 +199,17 @@ def owns_edge(
         j = i - i % num_faces + neighbour
         if is_drawn(of_faces, j, is_double_sided):
             if records[i, INVERSE_AREA] * records[j, INVERSE_AREA] > 0.0:
-                result = (has_inner_edges != 0) & (i < j)
+                result = (has_inner_edges != 0) & (not is_thinner(records, i, j))
             else:
                 result = is_in_front(records, i, j, k)
     return result
+
+
+@ti.func
+def is_thinner(records: ti.template(), i: int, j: int) -> int:
+    """Whether face i is smaller on the image than face j, or comes first of two alike."""
+    size_i, size_j = ti.abs(records[i, INVERSE_AREA]), ti.abs(records[j, INVERSE_AREA])
+    return (size_i > size_j) | ((size_i == size_j) & (i < j))
 
 
 @ti.func
@@ -211,9 +218,7 @@ def is_in_front(records: ti.template(), i: int, j: int, k: int) -> int:
 
     The thinner face knows best: at its third corner, on its own plane and the other's.
     """
-    # |1 / area| is the larger the thinner
-    size_i, size_j = ti.abs(records[i, INVERSE_AREA]), ti.abs(records[j, INVERSE_AREA])
-    is_thin = (size_i > size_j) | ((size_i == size_j) & (i < j))
+    is_thin = is_thinner(records, i, j)
     thin, wide = ti.select(is_thin, i, j), ti.select(is_thin, j, i)
     edge = load_edge(records, i, k)
     triangle = load_triangle(records, thin)

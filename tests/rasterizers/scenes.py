@@ -15,6 +15,7 @@ from tests.gradcheck import relative_error
 from tests.reference.approximate_gradient import approximate_gradient
 from tests.reference.filtered_derivative import filtered_derivative
 from tests.reference.k_nearest import k_nearest
+from tests.reference.prefiltered import prefiltered
 from tests.reference.soft_aggregation import soft_aggregation
 
 NUMBERS = {
@@ -56,6 +57,9 @@ ALL_RASTERIZERS = [
     tsr.FilteredDerivative(background=(0.1, 0.2, 0.3), overdraw=False),
     tsr.FilteredDerivative(background=(0.1, 0.2, 0.3)),
     tsr.ApproximateGradient(background=(0.1, 0.2, 0.3), double_sided=False, anti_aliasing=True),
+    # the background is below all colours, so that no pixel is clamped, where gradients are 0
+    tsr.Prefiltered(background=(-1.0, -2.0, -3.0)),
+    tsr.Prefiltered(1.0, background=(-1.0, -2.0, -3.0), double_sided=False, inner_edges=True),
     nearest("softmax"),
     nearest("softmax", clip_barycentric_coords=False, perspective_correct=False),
     # The one nearest face gives the colour: without a blur radius, as where a pixel looks at a
@@ -69,11 +73,15 @@ ALL_SHADINGS = [tsr.Unlit(), tsr.Flat(), tsr.Gouraud(), tsr.Silhouette(), tsr.De
 # types of rasterizers whose gradient is no derivative of the image
 APPROXIMATE_IN_VERTICES = (tsr.ApproximateGradient, tsr.FilteredDerivative)
 
+# types that ask which edges faces share
+SHARE_EDGES = (tsr.Prefiltered,)
+
 TWINS = {
     tsr.SoftAggregation: soft_aggregation,
     tsr.KNearest: k_nearest,
     tsr.ApproximateGradient: approximate_gradient,
     tsr.FilteredDerivative: filtered_derivative,
+    tsr.Prefiltered: prefiltered,
 }
 
 
@@ -88,7 +96,8 @@ def describe(value) -> str:
 def draw_twin(corners, colors, image_size, rasterizer) -> np.ndarray:
     """The image by the NumPy twin, which tries every face at every pixel."""
     settings = dataclasses.asdict(rasterizer)
-    assert settings.pop("sigma_pixels", None) is None
+    if not isinstance(rasterizer, tsr.Prefiltered):
+        assert settings.pop("sigma_pixels", None) is None
     if isinstance(colors, tsr.Depth):
         colors, settings["background"] = corners[..., 2:], (rasterizer.far,)
     if colors is None and "color" in settings:
@@ -163,8 +172,24 @@ def corner_colors(renderer):
     return renderer._without_tape(renderer._pipeline.place, 0, 1).varyings.to_numpy()
 
 
+def moves_of(values, by, rasterizer):
+    """(N, F, ...) the directions in which derivatives are taken: an entry each.
+
+    Where edges matter that faces share, corners at one place move together: they are one edge no
+    longer if one of them moves alone.
+    """
+    shape = values.shape[1:]
+    entries = np.eye(values[0].size).reshape(-1, *shape)
+    if by == "colors" or not isinstance(rasterizer, SHARE_EDGES):
+        return entries
+    _, vertices = np.unique(values[0].reshape(-1, shape[-1]), axis=0, return_inverse=True)
+    of_vertex = np.eye(vertices.max() + 1)[vertices.ravel()].T  # (V, 3 F)
+    axes = np.eye(shape[-1])
+    return (of_vertex[:, None, :, None] * axes[:, None]).reshape(-1, *shape)
+
+
 def central_differences(corners, colors, by, image_size, rasterizer, cotangent, step):
-    """Derivative of sum(cotangent * image) of one view by every entry of `corners` or `colors`.
+    """Derivative of sum(cotangent * image) of one view in the directions of `moves_of`.
 
     Every moved scene is a view of its own, and all are drawn in one call. Zeros where all of it
     is no more than the rounding of such a sum, over the step.
@@ -179,8 +204,8 @@ def central_differences(corners, colors, by, image_size, rasterizer, cotangent, 
         step: what is added and subtracted.
     """
     values = {"corners": corners, "colors": colors}
-    number = values[by].size
-    moves = step * np.eye(number).reshape(number, *values[by].shape[1:])
+    moves = step * moves_of(values[by], by, rasterizer)
+    number = len(moves)
     values[by] = np.concatenate([values[by] + moves, values[by] - moves])
     values["corners"] = np.broadcast_to(values["corners"], (2 * number, *corners.shape[1:]))
     image, _ = tsr.rasterize(**values, image_size=image_size, rasterizer=rasterizer)
@@ -188,7 +213,7 @@ def central_differences(corners, colors, by, image_size, rasterizer, cotangent, 
     gradient = (sums[:number] - sums[number:]) / (2 * step)
     rounding = np.finfo(image.dtype).eps * np.abs(image * cotangent).sum(axis=(1, 2, 3)).max()
     gradient *= np.abs(gradient).max() > rounding / step
-    return gradient.reshape(1, *values[by].shape[1:])
+    return gradient
 
 
 def gradient_error(corners, colors, by, image_size, rasterizer) -> float:
@@ -201,6 +226,8 @@ def gradient_error(corners, colors, by, image_size, rasterizer) -> float:
     image, vjp = tsr.rasterize(corners, colors, **inputs)
     cotangent = np.random.default_rng(0).normal(size=image.shape)
     gradient = dict(zip(("corners", "colors"), vjp(cotangent)))[by]
+    moves = moves_of({"corners": corners, "colors": colors}[by], by, rasterizer)
+    gradient = moves.reshape(len(moves), -1) @ gradient.ravel()
     expected = central_differences(corners, colors, by, **inputs, cotangent=cotangent, step=step)
     error = relative_error(gradient, expected)
     print(f"gradient of {by}: largest relative error {error:.1e}")
