@@ -169,3 +169,17 @@ AREA_OF_SOFT_TRIANGLE = 2e-3
 # A point of a ball of 5,120 faces against its interpolated unit normal: faces lie up to 2e-3 below
 # the sphere, and normals between vertices are as much too short.
 FACETED_SPHERE = 5e-3
+
+# A filtered image against 16 x 16 samples a pixel, averaged: colours are not filtered within faces.
+FILTERED_MEAN = 5e-4
+FILTERED_LARGEST = 0.05
+
+# The radius of a ball's area on the image, against that of 16 x 16 samples a pixel.
+FILTERED_WIDTH_PIXELS = 0.01
+
+# A derivative of the exact filter against a difference over a pixel of the sampled one, relative.
+FILTERED_DERIVATIVE = 0.02
+
+# The most that a pixel may change while things move by .005 pixels: pieces of edges keep to a
+# straight line of colours, faces turn over.
+FILTERED_JUMP = 0.03

@@ -24,9 +24,10 @@ from taichi_softras.rasterizers.fragments import Shader, Surface
 from taichi_softras.rasterizers.outlines import connect_faces
 from taichi_softras.rasterizers.visible_colors import color_at
 from taichi_softras.rasterizers.z_buffer import ZBuffer, contains
-from taichi_softras.runtime import kernel
+from taichi_softras.runtime import is_double, kernel
 from taichi_softras.workspace import Workspace, array
 
+BESIDE = {False: 1e-6, True: 1e-13}  # how far beside an edge is, of 1 + its place in NDC
 MOST_PARTS = 8  # of a piece that other edges cross; more crossings within a pixel are left out
 SAME_DEPTH = 1e-5  # relative: a face that touches an edge does not hide it
 
@@ -62,7 +63,7 @@ def cut_edges(
         surface: how faces look.
         resolution: of textures.
         background: (C,) colour behind all faces.
-        method: has `double_sided`, and `inner_edges`: whether edges between faces that face the
+        method: has `near`, `far`, `double_sided`, and `inner_edges`: whether edges between faces that face the
             same way are cut, too.
         radius: pixels: pieces that are farther from the image are left out.
         shader: what is drawn.
@@ -106,7 +107,15 @@ def cut_edges(
         *bins.of_faces,
         *bins.of_tiles,
         neighbours,
-        z_buffer.limits,
+        workspace.constants(
+            "piece_limits",
+            (
+                method.near,
+                method.far,
+                float(method.double_sided),
+                BESIDE[is_double()],
+            ),
+        ),
         *size,
         radius,
         *surface,
@@ -276,7 +285,7 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
     tile_starts: array(int, 1),  # (T + 1,)
     tile_faces: array(int, 1),  # (>= pairs,)
     neighbours: array(int, 2),  # (F, 3)
-    limits: array(float, 1),  # of the z-buffer
+    limits: array(float, 1),  # near, far, whether double-sided, and BESIDE
     height: int,
     width: int,
     radius: float,  # pixels
@@ -493,11 +502,14 @@ def look_behind(
     tile: int,
     place: float,
 ):
-    """What is at a point of an edge, apart from its own faces.
+    """What is at a point of an edge, apart from its own faces, a few roundings beside it.
+
+    On the edge's line itself rounding would decide whether faces that end there are met: those
+    that touch it, or lie below it with the same outline.
 
     Returns:
-        A struct: whether a face `is_hidden` by another there; the nearest face `behind` it, as
-        index of all views' faces, or NO_FACE.
+        A struct: whether a face, on either side, lies before the edge (`is_hidden`); the nearest
+        face `behind`, beyond the edge, as index of all views' faces, or NO_FACE.
     """
     records = ti.static(of_faces.records)
     is_double_sided = ti.cast(limits[2], ti.i32)
@@ -508,6 +520,8 @@ def look_behind(
     point = line.a + (line.b - line.a) * place
     weights = line.of_a * (1.0 - place) + line.of_b * place
     depth = PERSPECTIVE.place(weights, load_planes(records, i)).depth
+    direction = (line.b - line.a).normalized()
+    step = vec2(direction.y, -direction.x) * (limits[3] * (1.0 + ti.abs(point).sum()))
     across = neighbours[i % num_faces, edge % 3]
     is_inner = False
     if across != NO_FACE:
@@ -522,13 +536,16 @@ def look_behind(
         j = first_face + face
         if (j != i) & (face != across):
             triangle = load_triangle(records, j)
-            if contains(triangle, point, is_double_sided):
-                there = PERSPECTIVE.place(barycentric(point, triangle), triangle).depth
-                if (there > limits[0]) & (there < limits[1]):
-                    is_hidden |= there < depth * (1.0 - SAME_DEPTH)
-                    is_nearer = (behind == NO_FACE) | (there < nearest)
-                    if is_nearer | ((there == nearest) & (j < behind)):
-                        behind, nearest = j, there
+            for beyond in ti.static(range(2)):
+                beside = point + ti.static(2.0 * beyond - 1.0) * step
+                if contains(triangle, beside, is_double_sided):
+                    there = PERSPECTIVE.place(barycentric(beside, triangle), triangle).depth
+                    if (there > limits[0]) & (there < limits[1]):
+                        is_hidden |= there < depth * (1.0 - SAME_DEPTH)
+                        is_nearer = (behind == NO_FACE) | (there < nearest)
+                        is_nearer |= (there == nearest) & (j < behind)
+                        if ti.static(beyond == 1) & is_nearer:
+                            behind, nearest = j, there
     if is_inner:
         behind = first_face + across
     return ti.Struct(is_hidden=is_hidden, behind=behind)

@@ -34,7 +34,6 @@ class ZBuffer:
     Attributes:
         bins: the faces, and those of each tile.
         seen: what is seen.
-        limits: (3,) near and far depth; not 0 if clockwise faces are drawn.
     """
 
     def __init__(
@@ -68,9 +67,9 @@ class ZBuffer:
             workspace.get("seen_weights", (shape[0], 3, *image_size)),
             workspace.get("seen_depths", shape),
         )
-        self.limits = workspace.constants("z_buffer_limits", (near, far, float(double_sided)))
+        limits = workspace.constants("z_buffer_limits", (near, far, float(double_sided)))
         side = TILE if is_cpu() else 1
-        find_nearest_faces(*self.bins.of_faces, *self.bins.of_tiles, self.limits, *self.seen, side)
+        find_nearest_faces(*self.bins.of_faces, *self.bins.of_tiles, limits, *self.seen, side)
 
 
 @ti.func

@@ -171,14 +171,19 @@ class View:
         depth = 1 / (one + (other - one) * place)
         if not self.limits["near"] < depth < self.limits["far"]:
             return None
+        x, y = (b - a) / np.linalg.norm(b - a) * 1e-10
         nearest, behind = np.inf, -1
-        for f in np.flatnonzero(self.is_drawn):
-            if f not in (face, across) and (self.barycentric(f, point) >= 0).all():
-                there = self.depth(f, point)
-                if self.limits["near"] < there < min(self.limits["far"], nearest):
-                    nearest, behind = there, f
-        if nearest < depth * (1 - 1e-5):
-            return None
+        for f, side in itertools.product(np.flatnonzero(self.is_drawn), (-1, 1)):
+            beside = point + side * np.array([y, -x])  # 1 is beyond the edge
+            if f in (face, across) or (self.barycentric(f, beside) < 0).any():
+                continue
+            there = self.depth(f, beside)
+            if not self.limits["near"] < there < self.limits["far"]:
+                continue
+            if there < depth * (1 - 1e-5):
+                return None
+            if side == 1 and there < nearest:
+                nearest, behind = there, f
         if across is not None and self.is_drawn[across]:
             if self.areas[face] * self.areas[across] > 0:
                 return across
