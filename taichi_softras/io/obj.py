@@ -6,6 +6,9 @@ drops.
 
 import contextlib
 import functools
+import io
+import itertools
+import operator
 import pathlib
 import re
 from typing import NamedTuple, Optional
@@ -27,22 +30,13 @@ class Material(NamedTuple):
     picture: Optional[str] = None
 
 
-class Run(NamedTuple):
-    """Face lines that follow each other: what stands before them holds for all."""
-
-    first_face: int
-    num_vertices: int
-    num_uvs: int
-    material: str
-
-
 class Lines(NamedTuple):
     """The lines of a file by their keyword, without it."""
 
     vertices: list
     uvs: list
     faces: list
-    runs: list
+    runs: list  # of faces that follow each other: how many faces, v, vt were before, the material
     libraries: list
     not_read: dict  # keyword: how many
 
@@ -63,11 +57,11 @@ def read_obj(path: pathlib.Path) -> Contents:
     uvs = np.pad(uvs, ((0, 1), (0, 2 - uvs.shape[1])))  # v may be left out
     uvs[-1] = np.nan  # for corners without
 
-    counts = np.fromiter(map(len, map(str.split, lines.faces)), int, len(lines.faces))
+    text, counts = _words(lines.faces, "f")
     if (counts < 3).any():
         problems.append(f"{(counts < 3).sum()} faces of less than three corners are not read")
     corners, face_lines = _fans(counts)
-    indices = _indices(lines, counts, len(vertices), len(uvs) - 1)[corners]
+    indices = _indices(text, counts, lines.runs, len(vertices), len(uvs) - 1)[corners]
 
     folder = Folder(path)
     used, material_of_line = _materials(lines, folder, problems)
@@ -102,43 +96,60 @@ def decode(data: bytes) -> str:
 
 
 def _sorted_lines(text: str) -> Lines:
-    """One walk through the file."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\\\n", " ")
+    """One walk through the file, in groups of lines that begin alike."""
+    text = "\n" + text.replace("\r\n", "\n").replace("\r", "\n").replace("\\\n", " ")
+    if "\n " in text or "\n\t" in text:
+        text = re.sub(r"\n[ \t]+", "\n", text)
     lines = Lines([], [], [], [], [], {})
-    material, in_run = "", False
-    for line in text.split("\n"):
-        words = line.split(None, 1)
-        key, value = words if len(words) == 2 else (line.strip(), "")
-        if key == "f":
-            if not in_run:
-                counts = len(lines.faces), len(lines.vertices), len(lines.uvs)
-                lines.runs.append(Run(*counts, material))
-                in_run = True
-            lines.faces.append(value)
-            continue
+    material = ""
+    for start, group in itertools.groupby(text.split("\n"), operator.itemgetter(slice(2))):
+        key = start.strip()
         if key == "v":
-            lines.vertices.append(value)
+            lines.vertices.extend(group)
         elif key == "vt":
-            lines.uvs.append(value)
-        elif key == "usemtl":
-            material = value.strip()
-        elif key == "mtllib":
-            lines.libraries.append(value.strip())
-        elif key in NOT_READ:
-            lines.not_read[key] = lines.not_read.get(key, 0) + 1
-        else:
-            continue  # a normal, a comment, a name: the run goes on
-        in_run = False
+            lines.uvs.extend(group)
+        elif key == "f":
+            run = (len(lines.faces), len(lines.vertices), len(lines.uvs), material)
+            lines.runs.append(run)
+            lines.faces.extend(group)
+        elif key in ("us", "mt", "l", "p", "cu", "su"):
+            for line in group:
+                word, _, value = line.replace("\t", " ").partition(" ")
+                if word == "usemtl":
+                    material = value.strip()
+                elif word == "mtllib":
+                    lines.libraries.append(value.strip())
+                elif word in NOT_READ:
+                    lines.not_read[word] = lines.not_read.get(word, 0) + 1
     return lines
+
+
+def _words(rows: list, key: str) -> tuple:
+    """The words of lines without their keyword: all in one text, and how many each line has."""
+    split = "\n".join(rows).replace(key, " ").split("\n") if rows else []
+    counts = np.fromiter(map(len, map(str.split, split)), int, len(split))
+    return " ".join(split), counts
+
+
+def _numbers(text: str, count: int, dtype: type, key: str) -> np.ndarray:
+    """A text of so many words as numbers; raises a MeshFileError that names one that is none."""
+    with contextlib.suppress(ValueError):
+        numbers = np.fromstring(text, dtype, sep=" ")  # four times as fast as word by word
+        if len(numbers) == count:
+            return numbers
+    numbers = []
+    for word in text.split():
+        try:
+            numbers.append(dtype(word))
+        except (OverflowError, ValueError) as error:
+            raise MeshFileError(f"a line of {key} has {word!r} for a number") from error
+    return np.array(numbers, dtype)
 
 
 def _table(rows: list, key: str) -> np.ndarray:
     """(N, C) numbers of lines, NaN where a line has less than the longest."""
-    widths = np.fromiter(map(len, map(str.split, rows)), int, len(rows))
-    try:
-        numbers = np.fromiter(map(float, " ".join(rows).split()), float, widths.sum())
-    except ValueError as error:
-        raise MeshFileError(f"a line of {key} is not of numbers: {error}") from error
+    text, widths = _words(rows, key)
+    numbers = _numbers(text, widths.sum(), float, key)
     columns = widths.max(initial=0)
     if (widths == columns).all():
         return numbers.reshape(len(rows), columns)
@@ -154,10 +165,10 @@ def _vertices(table: np.ndarray) -> tuple:
         table = np.pad(table, ((0, 0), (0, 3 - columns)), constant_values=np.nan)
     if columns < 6:
         return table[:, :3], None
-    colors = np.nan_to_num(table[:, 3:6] if columns == 6 else table[:, 4:7], nan=1.0)
-    if colors.max() > 1:  # some programs write 0 to 255
-        colors = colors / 255
-    return table[:, :3], np.rint(np.clip(colors, 0, 1) * 255) / 255  # in 8 bits, as they were
+    colors = table[:, 3:6] if columns == 6 else table[:, 4:7]
+    scale = 255 if np.fmax.reduce(colors, axis=None) > 1 else 1  # some programs write 0 to 255
+    colors = np.clip(np.nan_to_num(colors / scale, nan=1.0), 0, 1)
+    return table[:, :3], np.rint(colors * 255) / 255  # in 8 bits, as they were
 
 
 def _fans(counts: np.ndarray) -> tuple:
@@ -169,43 +180,42 @@ def _fans(counts: np.ndarray) -> tuple:
     return np.stack([first_corners, first_corners + nth + 1, first_corners + nth + 2], 1), polygons
 
 
-def _indices(lines: Lines, counts: np.ndarray, num_vertices: int, num_uvs: int) -> np.ndarray:
+def _indices(text: str, counts: np.ndarray, runs: list, num_vertices: int, num_uvs: int):
     """(C, 2) of all corners: vertex, from 0, and UV, which is num_uvs where there is none.
 
     A relative index, below 0, counts back from where it stands in the file.
     """
-    words = " ".join(lines.faces).split()
-    try:
-        written = _written_indices(words)
-    except ValueError as error:
-        raise MeshFileError(f"a face is not of indices: {error}") from error
+    written = _written_indices(text, counts.sum())
     indices = written - 1
     if (written < 0).any():
-        run_of_line = np.zeros(len(counts), int)
-        run_of_line[[run.first_face for run in lines.runs[1:]]] = 1
-        before = np.array([(run.num_vertices, run.num_uvs) for run in lines.runs])
-        before = np.repeat(before[np.cumsum(run_of_line)], counts, axis=0)
+        lengths = np.diff([run[0] for run in runs] + [len(counts)])
+        before = np.array([run[1:3] for run in runs])
+        before = np.repeat(np.repeat(before, lengths, axis=0), counts, axis=0)
         indices = np.where(written < 0, written + before, indices)
     wrong = (indices[:, 0] < 0) | (indices[:, 0] >= num_vertices)
     if wrong.any():
         raise MeshFileError(
-            f"a face has the corner {words[wrong.argmax()]!r}, "
+            f"a face has the corner {text.split()[wrong.argmax()]!r}, "
             f"but its {num_vertices} vertices count from 1"
         )
     indices[(indices[:, 1] < 0) | (indices[:, 1] > num_uvs), 1] = num_uvs
     return indices
 
 
-def _written_indices(words: list) -> np.ndarray:
+def _written_indices(text: str, count: int) -> np.ndarray:
     """(C, 2), vertex and UV of `7`, `7/8`, `7//9` or `7/8/9`; 0 for a UV that is left out."""
-    if len({word.count("/") for word in words}) == 1:  # all alike: the quick way
-        text = " ".join(words).replace("//", "/0/").replace("/", " ")
-        numbers = np.fromiter(map(int, text.split()), np.int64)
-        if len(numbers) % len(words) == 0:
-            table = numbers.reshape(len(words), -1)[:, :2]
-            return np.pad(table, ((0, 0), (0, 2 - table.shape[1])))
-    pairs = [[int(index or 0) for index in (word + "/").split("/")[:2]] for word in words]
-    return np.array(pairs, np.int64).reshape(-1, 2)
+    if "/" not in text:
+        return np.pad(_numbers(text, count, np.int64, "f")[:, None], ((0, 0), (0, 1)))
+    words = (text + " ").replace("//", "/0/").replace("/ ", "/0 ").split()
+    slashes = np.fromiter(map(str.count, words, itertools.repeat("/")), int, count)
+    indices = np.zeros((count, 2), np.int64)
+    for number in np.unique(slashes):
+        alike = slashes == number
+        joined = " ".join(itertools.compress(words, alike)).replace("/", " ")
+        columns = number + 1
+        numbers = _numbers(joined, alike.sum() * columns, np.int64, "f").reshape(-1, columns)
+        indices[alike, :columns] = numbers[:, :2]
+    return indices
 
 
 def _materials(lines: Lines, folder: Folder, problems: list) -> tuple:
@@ -213,14 +223,15 @@ def _materials(lines: Lines, folder: Folder, problems: list) -> tuple:
     materials: dict = {}
     for library in lines.libraries:
         _read_library(library, folder, materials, problems)
-    names = list(dict.fromkeys(run.material for run in lines.runs))
+    material_of_run = [run[3] for run in lines.runs]
+    names = list(dict.fromkeys(material_of_run))
     if not folder.missing:
         unknown = [name for name in names if name and name not in materials]
         problems += [f"the material {name} is in no material file" for name in unknown]
-    lengths = np.diff([run.first_face for run in lines.runs] + [len(lines.faces)])
-    material_of_run = np.array([names.index(run.material) for run in lines.runs], int)
-    used = [materials.get(name, Material()) for name in names]
-    return used, np.repeat(material_of_run, lengths[: len(material_of_run)])
+    numbers = {name: number for number, name in enumerate(names)}
+    lengths = np.diff([run[0] for run in lines.runs] + [len(lines.faces)]) if names else 0
+    of_line = np.repeat(np.array([numbers[name] for name in material_of_run], int), lengths)
+    return [materials.get(name, Material()) for name in names], of_line
 
 
 def _read_library(library: str, folder: Folder, materials: dict, problems: list) -> None:
@@ -246,12 +257,14 @@ def _parsed_materials(text: str) -> dict:
             materials[name] = materials[name]._replace(picture=OPTIONS.sub("", value).strip())
         elif key.lower() == "kd" and name:
             with contextlib.suppress(ValueError):  # a spectrum
-                red, green, blue = (min(max(float(word), 0.0), 1.0) for word in value.split()[:3])
-                materials[name] = materials[name]._replace(color=(red, green, blue))
+                numbers = [float(word) for word in value.split()[:3]]
+                red, green, blue = numbers * 3 if len(numbers) == 1 else numbers
+                color = np.clip(np.nan_to_num([red, green, blue], nan=1.0), 0.0, 1.0)
+                materials[name] = materials[name]._replace(color=tuple(color))
     return materials
 
 
 def _open_picture(folder: Folder, name: str):
     import PIL.Image
 
-    return PIL.Image.open(folder.find(name))
+    return PIL.Image.open(io.BytesIO(folder.get(name)))

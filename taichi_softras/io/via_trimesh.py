@@ -4,6 +4,7 @@ trimesh takes longer to import than all else, so it waits until a file is touche
 """
 
 import io
+import logging
 import pathlib
 import xml.etree.ElementTree
 import zipfile
@@ -14,6 +15,9 @@ import numpy as np
 from taichi_softras.io.contents import Contents, Picture
 from taichi_softras.io.folder import Folder
 from taichi_softras.io.gltf import prepare
+
+# warnings of ours say what is missing; trimesh would print its own to a program without logging
+logging.getLogger("trimesh").addHandler(logging.NullHandler())
 
 IDENTITY = np.eye(3)
 # COLLADA 1.5, up_axis: the columns are its x, y and z axes, ours are x right and y up
@@ -58,10 +62,12 @@ def read_via_trimesh(path: pathlib.Path) -> Contents:
 
 def _part(mesh, matrix: np.ndarray, textures: dict, pictures: dict, problems: list) -> Contents:
     """One mesh of a scene, moved by a (3, 4) matrix."""
-    vertices = mesh.vertices @ matrix[:, :3].T + matrix[:, 3]
+    vertices = np.asarray(mesh.vertices, float)
+    if not np.array_equal(matrix, np.eye(3, 4)):
+        vertices = vertices @ matrix[:, :3].T + matrix[:, 3]
     is_mirrored = np.linalg.det(matrix[:, :3]) < 0
-    faces = mesh.faces[:, ::-1] if is_mirrored else mesh.faces
-    part = Contents(np.asarray(vertices, float), np.asarray(faces, np.int64))
+    faces = np.asarray(mesh.faces[:, ::-1] if is_mirrored else mesh.faces, np.int64)
+    part = Contents(vertices, faces)
     visual = mesh.visual
     if visual.kind == "vertex":
         return part._replace(vertex_colors=visual.vertex_colors[:, :3] / 255)
@@ -88,6 +94,8 @@ def _part(mesh, matrix: np.ndarray, textures: dict, pictures: dict, problems: li
 
 def _joined(parts: list) -> Contents:
     """Parts one after another; what only some of them have is filled."""
+    if len(parts) == 1:
+        return parts[0]._replace(picture_of_face=np.zeros(len(parts[0].faces), int))
     counts = [len(part.vertices) for part in parts]
     starts = np.cumsum([0, *counts[:-1]])
     faces = [part.faces + start for part, start in zip(parts, starts)]

@@ -19,7 +19,7 @@ def finite_array(name: str, value, shape: tuple) -> np.ndarray:
     """
     given = np.asarray(value, np.float64)
     check_shape(name, given, shape)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         array = np.ascontiguousarray(given, default_numpy_float())
     if not np.isfinite(array).all():
         count = np.count_nonzero(~np.isfinite(array))
