@@ -5,6 +5,8 @@ import pathlib
 import urllib.parse
 from typing import Union
 
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tga", ".tif", ".tiff", ".gif", ".webp")
+
 
 class Folder:
     """Files that a mesh file names; none outside of its own folder is read.
@@ -19,6 +21,7 @@ class Folder:
         self.root = pathlib.Path(path).resolve().parent
         self.file_name = os.path.basename(path)
         self.missing: dict = {}
+        self._read: list = []
 
     def find(self, name: str) -> pathlib.Path:
         """The path of a file; of a name from elsewhere the file of this name beside the mesh.
@@ -42,6 +45,20 @@ class Folder:
 
     def get(self, name: str) -> bytes:
         """The bytes of a file; raises as `find` does."""
+        self._read.append(name)
         return self.find(name).read_bytes()
 
     __getitem__ = get
+
+    def broken_pictures(self) -> list:
+        """The names that were read and look like pictures, but are none."""
+        import PIL.Image
+
+        broken = []
+        for name in self._read:
+            if name not in self.missing and name.lower().endswith(PICTURES):
+                try:
+                    PIL.Image.open(self.find(name)).close()  # its head alone
+                except Exception:  # whatever Pillow throws
+                    broken.append(name)
+        return broken

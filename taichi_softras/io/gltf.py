@@ -17,6 +17,7 @@ class Prepared(NamedTuple):
     """A file without what trimesh does not read."""
 
     data: bytes
+    file_type: str  # what trimesh calls it
     textures: dict  # name of a material: of its colour texture. Materials are named by number
     problems: list  # sentences
 
@@ -24,13 +25,16 @@ class Prepared(NamedTuple):
 def prepare(data: bytes) -> Prepared:
     """Takes primitives and attributes that cannot be read out of a glTF or GLB file."""
     is_binary = data[:4] == struct.pack("<I", GLB_MAGIC)
+    text, rest = data, b""
     if is_binary:
         _, version, _, length, kind = struct.unpack_from("<5I", data)
         if version != 2 or kind != JSON_CHUNK:
             raise ValueError(f"it is GLB of version {version}, only 2 is read")
-        tree, rest = json.loads(data[20 : 20 + length]), data[20 + length :]
-    else:
-        tree, rest = json.loads(data.decode("utf-8-sig")), b""
+        text, rest = data[20 : 20 + length], data[20 + length :]
+    try:
+        tree = json.loads(text.decode("utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"its JSON cannot be read: {error}") from error
     problems: list = []
     for number, mesh in enumerate(tree.get("meshes", [])):
         name = mesh.get("name", f"mesh {number}")
@@ -39,20 +43,28 @@ def prepare(data: bytes) -> Prepared:
             for primitive in mesh["primitives"]
             if _is_readable(primitive, tree, name, problems)
         ]
-    textures = {}
-    for number, material in enumerate(tree.get("materials", [])):
-        material["name"] = str(number)
-        texture = material.get("pbrMetallicRoughness", {}).get("baseColorTexture")
-        if texture is not None:
-            textures[str(number)] = _picture_name(tree, texture["index"])
-            if "KHR_texture_transform" in texture.get("extensions", {}):
-                problems.append(f"the texture {textures[str(number)]} is not moved or turned")
+    textures = _textures(tree, problems)
     text = json.dumps(tree).encode()
     if is_binary:
         text += b" " * (-len(text) % 4)
         head = (GLB_MAGIC, 2, 20 + len(text) + len(rest), len(text), JSON_CHUNK)
         text = struct.pack("<5I", *head) + text + rest
-    return Prepared(text, textures, problems)
+    return Prepared(text, "glb" if is_binary else "gltf", textures, problems)
+
+
+def _textures(tree: dict, problems: list) -> dict:
+    """Names the materials by their number, and finds the colour textures of those in use."""
+    primitives = [primitive for mesh in tree.get("meshes", []) for primitive in mesh["primitives"]]
+    used = {primitive.get("material") for primitive in primitives}
+    textures = {}
+    for number, material in enumerate(tree.get("materials", [])):
+        material["name"] = str(number)
+        texture = material.get("pbrMetallicRoughness", {}).get("baseColorTexture")
+        if texture is not None and number in used:
+            textures[material["name"]] = name = _picture_name(tree, texture["index"])
+            if "KHR_texture_transform" in texture.get("extensions", {}):
+                problems.append(f"the texture {name} is not moved, scaled or turned")
+    return textures
 
 
 def _is_readable(primitive: dict, tree: dict, name: str, problems: list) -> bool:
@@ -112,7 +124,9 @@ def _choose_coordinates(primitive: dict, tree: dict) -> None:
 
 def _picture_name(tree: dict, texture: int) -> str:
     """What the file calls the picture of a texture."""
-    source = tree["textures"][texture].get("source")
-    image = tree["images"][source] if source is not None else {}
+    entry = tree["textures"][texture]
+    extensions = entry.get("extensions", {}).values()  # pictures of other formats
+    source = next((e["source"] for e in (*extensions, entry) if "source" in e), None)
+    image = {} if source is None else tree["images"][source]
     uri = image.get("uri", "data:")
     return image.get("name", f"of image {source}") if uri.startswith("data:") else uri

@@ -99,12 +99,13 @@ def _read(path: pathlib.Path) -> Contents:
             contents = read(path)
     except ImportError as error:
         raise MeshFileError(
-            f"{path} cannot be read: {error}; `pip install 'taichi_softras[formats]'` brings it"
+            f"{path} needs a package: {error}; "
+            "`pip install 'taichi_softras[formats]'` brings lxml, networkx and pycollada"
         ) from error
-    except Exception as error:
-        detail = str(error) or "no reason is known"
-        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        raise MeshFileError(f"{path} cannot be read: {kind}{detail}") from error
+    except Exception as error:  # whatever a reader throws
+        says_why = isinstance(error, (ValueError, OSError, NotImplementedError)) and str(error)
+        text = " ".join(str(error if says_why else repr(error)).split())
+        raise MeshFileError(f"{path} cannot be read: {text}") from error
     reason = _why_no_mesh(contents)
     if reason:
         raise MeshFileError("; ".join([f"{path} {reason}", *contents.problems]))

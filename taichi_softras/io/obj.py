@@ -17,6 +17,7 @@ import numpy as np
 
 from taichi_softras.io.contents import Contents, MeshFileError, Picture
 from taichi_softras.io.folder import Folder
+from taichi_softras.io.text import decode
 
 NOT_READ = {"l": "lines", "p": "points", "curv": "curves", "curv2": "curves", "surf": "surfaces"}
 OPTIONS = re.compile(r"-[a-zA-Z]\w*(\s+(-?[\d.]+|on|off))*\s+")  # of `map_Kd`
@@ -79,20 +80,6 @@ def read_obj(path: pathlib.Path) -> Contents:
         np.array(picture_of_material, int)[material_of_face],
         problems=tuple(problems),
     )
-
-
-def decode(data: bytes) -> str:
-    """Text of any encoding: UTF-8, UTF-16 with its mark, or what charset-normalizer guesses."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", errors="replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        import charset_normalizer
-
-        beyond_ascii = b"\n".join(re.findall(rb"[^\n]*[\x80-\xff][^\n]*", data)[:1000])
-        guess = charset_normalizer.from_bytes(beyond_ascii).best()
-        return data.decode(guess.encoding if guess else "latin-1", errors="replace")
 
 
 def _sorted_lines(text: str) -> Lines:

@@ -6,8 +6,6 @@ trimesh takes longer to import than all else, so it waits until a file is touche
 import io
 import logging
 import pathlib
-import xml.etree.ElementTree
-import zipfile
 from typing import Optional
 
 import numpy as np
@@ -15,10 +13,12 @@ import numpy as np
 from taichi_softras.io.contents import Contents, Picture
 from taichi_softras.io.folder import Folder
 from taichi_softras.io.gltf import prepare
+from taichi_softras.io.text import decode
 
 # warnings of ours say what is missing; trimesh would print its own to a program without logging
 logging.getLogger("trimesh").addHandler(logging.NullHandler())
 
+GLTF = (".gltf", ".glb")
 IDENTITY = np.eye(3)
 # COLLADA 1.5, up_axis: the columns are its x, y and z axes, ours are x right and y up
 TURNS = {
@@ -38,14 +38,18 @@ def read_via_trimesh(path: pathlib.Path) -> Contents:
     folder, suffix = Folder(path), path.suffix.lower()
     source, file_type, textures, problems, turn = str(path), None, {}, [], IDENTITY
     pictures: dict = {}  # by the number of the image: meshes share them
-    if suffix in (".gltf", ".glb"):
-        data, textures, problems = prepare(path.read_bytes())
-        source, file_type = io.BytesIO(data), suffix[1:]
+    if suffix in GLTF:
+        data, file_type, textures, problems = prepare(path.read_bytes())
+        source = io.BytesIO(data)
     elif suffix in (".dae", ".zae"):
-        turn = _collada_turn(path)
-    scene = trimesh.load_scene(
-        source, file_type=file_type, resolver=folder, process=suffix == ".stl"
-    )
+        turn, problems = _scan_collada(path)
+    elif suffix == ".ply":  # whose comments may be in any encoding
+        head, end, rest = path.read_bytes().partition(b"end_header")
+        source, file_type = io.BytesIO(decode(head).encode() + end + rest), "ply"
+    elif suffix == ".off" and b"COFF" in path.read_bytes()[:100]:
+        problems = ["its colours are not read"]
+    is_soup = suffix == ".stl"
+    scene = trimesh.load_scene(source, file_type=file_type, resolver=folder, process=is_soup)
     parts = []
     for node in scene.graph.nodes_geometry:
         matrix, name = scene.graph[node]
@@ -55,9 +59,9 @@ def read_via_trimesh(path: pathlib.Path) -> Contents:
         elif len(part.faces):
             parts.append(_part(part, turn @ matrix[:3], textures, pictures, problems))
     problems += [f"the file {name} {reason}" for name, reason in folder.missing.items()]
+    problems += [f"the texture {name} could not be read" for name in folder.broken_pictures()]
     joined = _joined(parts) if parts else Contents(np.empty((0, 3)), np.empty((0, 3), int))
-    tinted = suffix in (".gltf", ".glb")
-    return joined._replace(tinted=tinted, problems=tuple(dict.fromkeys(problems)))
+    return joined._replace(tinted=suffix in GLTF, problems=tuple(dict.fromkeys(problems)))
 
 
 def _part(mesh, matrix: np.ndarray, textures: dict, pictures: dict, problems: list) -> Contents:
@@ -82,12 +86,12 @@ def _part(mesh, matrix: np.ndarray, textures: dict, pictures: dict, problems: li
     image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
     if image is None and material.name in textures:
         problems.append(f"the texture {textures[material.name]} could not be read")
-    # where there is no picture trimesh makes one, which has no format
-    if image is None or image.format is None or visual.uv is None:
+    if image is None or image.format is None:  # trimesh makes one where there is none
         return part
+    uvs = np.full((len(vertices), 2), np.nan) if visual.uv is None else visual.uv
     name = textures.get(material.name) or image.info.get("file_path") or "of the file"
     return part._replace(
-        corner_uvs=visual.uv[faces],
+        corner_uvs=uvs[faces],
         pictures=(pictures.setdefault(id(image), Picture(name, lambda: image)),),
     )
 
@@ -142,21 +146,27 @@ def _unit(colors: np.ndarray) -> np.ndarray:
     return colors / np.iinfo(colors.dtype).max if is_integer else np.clip(colors, 0.0, 1.0)
 
 
-def _collada_turn(path: pathlib.Path) -> np.ndarray:
-    """Metres with y up from the unit and the axes of a COLLADA file, (3, 3)."""
+def _scan_collada(path: pathlib.Path) -> tuple:
+    """What trimesh does not look at: (3, 3) to metres with y up, and lines, as sentences."""
+    import xml.etree.ElementTree
+    import zipfile
+
+    data = path.read_bytes()
     if path.suffix.lower() == ".zae":
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = [name for name in archive.namelist() if name.lower().endswith(".dae")]
             data = archive.read(names[0])
-    else:
-        data = path.read_bytes()
-    meters, axis = 1.0, "Y_UP"
+    # the first asset is the file's own, others are of its parts
+    meters, axis, is_own, num_lines = 1.0, "Y_UP", True, 0
     for _, element in xml.etree.ElementTree.iterparse(io.BytesIO(data)):
         tag = element.tag.rpartition("}")[2]
-        if tag == "unit":
+        if tag == "unit" and is_own:
             meters = float(element.get("meter", 1.0))
-        elif tag == "up_axis":
+        elif tag == "up_axis" and is_own:
             axis = element.text.strip()
-        elif tag == "asset":  # the first is the file's own
-            break
-    return meters * TURNS[axis]
+        elif tag == "asset":
+            is_own = False
+        elif tag in ("lines", "linestrips"):
+            num_lines += 1
+    problems = [f"{num_lines} primitives are not read: they are lines"] if num_lines else []
+    return meters * TURNS[axis], problems

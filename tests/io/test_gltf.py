@@ -115,6 +115,18 @@ def test_a_texture_that_is_missing_is_named(tmp_path):
             np.testing.assert_array_equal(load_mesh(path, 1).texels, 1)
 
 
+def test_a_texture_without_coordinates_or_out_of_place_is_named(tmp_path):
+    file = File()
+    file.add_primitive(material=0)
+    transform = {"KHR_texture_transform": {"offset": [0.5, 0]}}
+    moved = {"baseColorTexture": {"index": 0, "extensions": transform}}
+    materials = [{"pbrMetallicRoughness": moved}]
+    path = file.write(tmp_path, materials=materials, **texture_entries(tmp_path))
+    with pytest.warns(UserWarning, match="shape.gltf: the texture red.png is not moved"):
+        with pytest.warns(UserWarning, match="1 faces have no coordinates in the texture red.png"):
+            np.testing.assert_array_equal(load_mesh(path, 1).texels, 1)
+
+
 def test_a_texture_that_nothing_shows_is_not_converted(tmp_path):
     """Nor missed: the material's normals, and a material that no face has."""
     file = File()

@@ -43,6 +43,15 @@ def test_collada_comes_in_metres_with_y_up(tmp_path, axis, turned, meters):
     np.testing.assert_allclose(load_mesh(tmp_path / "mesh.dae").vertices, expected)
 
 
+def test_lines_of_collada_are_counted(tmp_path):
+    pytest.importorskip("collada")
+    lines = '<lines count="1"><input semantic="VERTEX" source="#v" offset="0"/><p>0 1</p></lines>'
+    text = COLLADA.format(unit="", axis="").replace("</mesh>", lines + "</mesh>")
+    (tmp_path / "mesh.dae").write_text(text)
+    with pytest.warns(UserWarning, match="mesh.dae: 1 primitives are not read: they are lines"):
+        np.testing.assert_array_equal(load_mesh(tmp_path / "mesh.dae").vertices, POINTS)
+
+
 def test_a_format_without_its_package_says_what_to_install(tmp_path, monkeypatch):
     import trimesh
 
@@ -92,8 +101,26 @@ def test_the_texture_of_a_ply_file(tmp_path):
     path.write_text(TEXTURED_PLY)
     with pytest.warns(UserWarning, match="mesh.ply: the file red.png is not there"):
         np.testing.assert_array_equal(load_mesh(path, 1).texels, 1)
+    (tmp_path / "red.png").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match="mesh.ply: the texture red.png could not be read"):
+        np.testing.assert_array_equal(load_mesh(path, 1).texels, 1)
     Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / "red.png")
     np.testing.assert_array_equal(load_mesh(path, 1).texels, [[[[1, 0, 0]]]])
+
+
+def test_colors_of_an_off_file_are_missed(tmp_path):
+    (tmp_path / "mesh.off").write_text(
+        "COFF\n3 1 0\n0 0 0 9 9 9 1\n1 0 0 9 9 9 1\n0 1 0 9 9 9 1\n3 0 1 2\n"
+    )
+    with pytest.warns(UserWarning, match="mesh.off: its colours are not read"):
+        np.testing.assert_array_equal(load_mesh(tmp_path / "mesh.off").faces, [[0, 1, 2]])
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_a_comment_in_any_encoding_is_no_matter(tmp_path, encoding):
+    path = tmp_path / "mesh.ply"
+    path.write_bytes(TEXTURED_PLY.replace("TextureFile red.png", "für").encode(encoding))
+    np.testing.assert_array_equal(load_mesh(path).faces, [[0, 1, 2]])
 
 
 def test_a_cloud_of_points_is_no_mesh(tmp_path):
