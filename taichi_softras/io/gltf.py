@@ -30,7 +30,7 @@ def prepare(data: bytes) -> Prepared:
         _, version, _, length, kind = struct.unpack_from("<5I", data)
         if version != 2 or kind != JSON_CHUNK:
             raise ValueError(f"it is GLB of version {version}, only 2 is read")
-        text, rest = data[20 : 20 + length], data[20 + length :]
+        text, rest = data[20 : 20 + length], memoryview(data)[20 + length :]
     try:
         tree = json.loads(text.decode("utf-8-sig"))
     except ValueError as error:
@@ -48,7 +48,7 @@ def prepare(data: bytes) -> Prepared:
     if is_binary:
         text += b" " * (-len(text) % 4)
         head = (GLB_MAGIC, 2, 20 + len(text) + len(rest), len(text), JSON_CHUNK)
-        text = struct.pack("<5I", *head) + text + rest
+        text = b"".join([struct.pack("<5I", *head), text, rest])
     return Prepared(text, "glb" if is_binary else "gltf", textures, problems)
 
 

@@ -32,7 +32,7 @@ class Material(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """The lines of a file by their keyword, without it."""
+    """The lines of a file by their keyword."""
 
     vertices: list
     uvs: list
@@ -113,7 +113,10 @@ def _sorted_lines(text: str) -> Lines:
 
 def _words(rows: list, key: str) -> tuple:
     """The words of lines without their keyword: all in one text, and how many each line has."""
-    split = "\n".join(rows).replace(key, " ").split("\n") if rows else []
+    text = "\n".join(rows).replace(key, " ")
+    if "#" in text:
+        text = re.sub("#[^\n]*", "", text)
+    split = text.split("\n") if rows else []
     counts = np.fromiter(map(len, map(str.split, split)), int, len(split))
     return " ".join(split), counts
 

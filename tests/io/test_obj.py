@@ -59,6 +59,11 @@ def test_ends_of_lines_tabs_and_lines_that_go_on(tmp_path, end):
     np.testing.assert_array_equal(mesh.faces, [[0, 1, 2]])
 
 
+def test_comments_end_lines(tmp_path):
+    text = "# v f\n" + TRIANGLE.replace("\n", " # of 3\n") + "f 1 2 3 # a face\n"
+    np.testing.assert_array_equal(load(tmp_path, text).faces, [[0, 1, 2]])
+
+
 def test_vertices_that_no_face_has_stay(tmp_path):
     assert len(load(tmp_path, SQUARE + "f 1 2 3\n").vertices) == 4
 
