@@ -4,17 +4,32 @@ imageio is imported when a file is touched: rendering should start without it.
 """
 
 import os
+import pathlib
+import warnings
 from typing import Union
 
 import numpy as np
 
 
 def load_image(path: Union[str, os.PathLike]) -> np.ndarray:
-    """Reads an image as float64 in [0, 1]: (H, W) grey, or (H, W, C); row 0 on top."""
+    """Reads an image as float64 in [0, 1]: (H, W) grey, or (H, W, C); row 0 on top.
+
+    Of floating-point formats the numbers are taken as they are.
+
+    Raises:
+        ValueError: names the file and the reason why there is no image.
+    """
     import imageio.v3 as imageio
 
-    image = imageio.imread(path)
-    return image / np.iinfo(image.dtype).max
+    try:
+        with warnings.catch_warnings():  # of the readers
+            warnings.simplefilter("ignore")
+            path = pathlib.Path(path)
+            image = imageio.imread(path.read_bytes(), extension=path.suffix or None)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    is_integer = np.issubdtype(image.dtype, np.integer)
+    return image / np.iinfo(image.dtype).max if is_integer else image.astype(np.float64)
 
 
 def save_image(path: Union[str, os.PathLike], image: np.ndarray) -> None:

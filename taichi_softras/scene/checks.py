@@ -17,9 +17,9 @@ def finite_array(name: str, value, shape: tuple) -> np.ndarray:
     Raises:
         ValueError: another shape, nothing in it, or entries that are NaN or infinite.
     """
-    given = np.asarray(value, np.float64)
-    check_shape(name, given, shape)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # of a signalling NaN
+        given = np.asarray(value, np.float64)
+        check_shape(name, given, shape)
         array = np.ascontiguousarray(given, default_numpy_float())
     if not np.isfinite(array).all():
         count = np.count_nonzero(~np.isfinite(array))

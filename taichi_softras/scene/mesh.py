@@ -117,17 +117,19 @@ class Mesh:
 
     @classmethod
     def load(cls, path: Union[str, os.PathLike], texel_resolution: int = 0) -> "Mesh":
-        """Reads OBJ, PLY, OFF, STL, GLB and whatever else trimesh reads.
+        """Reads OBJ, PLY, OFF, STL, GLB, glTF and, with the extra `formats`, what trimesh reads.
 
         Vertices and faces keep the order of the file; a vertex with several UV coordinates
-        stays one vertex.
+        stays one vertex. A UserWarning names the file and what of it is missing or not drawn:
+        textures are drawn with a `texel_resolution`.
 
         Args:
             path: the file.
             texel_resolution: with R > 0 the colours of the file are baked to R x R texels a face.
 
         Raises:
-            ValueError: the file holds no triangles.
+            MeshFileError: a ValueError of `taichi_softras.io`; no such file, no triangles in it,
+                or it cannot be read.
         """
         return cls(*load_mesh(path, texel_resolution))
 

@@ -5,6 +5,7 @@ import gc
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+from PIL import Image
 
 from taichi_softras.io.images import (
     gaussian_pyramid,
@@ -82,3 +83,21 @@ def test_a_pyramid_blurs_by_binomial_weights():
     np.testing.assert_array_equal(levels[:64], image.ravel() / 64)
     weights = np.array([0, 1, 6, 1]) / 16
     np.testing.assert_allclose(levels[64:].reshape(4, 4) * 16, np.outer(weights, weights))
+
+
+@pytest.mark.parametrize("name", ["broken.png", "missing.png"])
+def test_what_is_no_image_is_named(tmp_path, name):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    with pytest.raises(ValueError, match=f"{name} cannot be read as an image"):
+        load_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("mode, white", [("1", 1), ("L", 255), ("I;16", 65535), ("F", 1)])
+def test_every_kind_of_number_is_read_in_0_to_1(tmp_path, mode, white):
+    image = Image.new(mode, (3, 2), 0)
+    image.putpixel((2, 0), white)
+    path = tmp_path / ("image.tiff" if mode == "F" else "image.png")
+    image.save(path)
+    read = load_image(path)
+    assert read.dtype == np.float64
+    np.testing.assert_array_equal(read, [[0, 0, 1], [0, 0, 0]])
