@@ -130,7 +130,7 @@ def fragments(
     return rasterizer.fragments(Workspace(), corners_array, image_size)
 
 
-_warned: set = set()  # ranges and shapes of corners: a loop hears of its faces once
+_warned: set = set()  # methods, ranges and shapes of corners: a loop hears of its faces once
 
 
 def _fitted(
@@ -141,10 +141,11 @@ def _fitted(
         depths = measure(corners, image_size)
         rasterizer = complete(rasterizer, fit(depths, depths.farthest - depths.nearest))
     drawn = rasterizer.drawn_depths(has_color)
-    if drawn != ALL_DEPTHS and (drawn, corners.shape) not in _warned:
+    case = type(rasterizer), drawn, corners.shape
+    if drawn != ALL_DEPTHS and case not in _warned:
         depths = measure(corners, image_size, drawn)
         if depths.share_cut > 0:
-            _warned.add((drawn, corners.shape))
+            _warned.add(case)
             warn_of_cut(depths, drawn, is_fitted=False)
     return rasterizer
 

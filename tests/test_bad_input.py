@@ -254,6 +254,7 @@ def test_slivers_have_finite_gradients(backend, height):
     assert all(np.isfinite(array).all() for array in (image, *vjp(image)))
 
 
+@pytest.mark.filterwarnings("ignore:near = ")
 @pytest.mark.parametrize("depth", [0.0, -1.0, 1e-42, 1e-30, 1e-20, 1e-10])
 def test_a_corner_at_or_behind_the_camera(backend, depth):
     """The face is not drawn; one that is next to nothing in front makes nothing overflow."""
@@ -264,6 +265,7 @@ def test_a_corner_at_or_behind_the_camera(backend, depth):
         check_odd([[face, FACE]])
 
 
+@pytest.mark.filterwarnings("ignore:near = ")
 @pytest.mark.parametrize("move", [(40, 0, 0), (0, -40, 0), (0, 0, -10), (1e6, 1e6, 0), (0, 0, 1e6)])
 def test_faces_outside_of_the_view(backend, move):
     """Beside it, behind the camera, far beside it, and behind `far`, where alpha remains."""

@@ -69,6 +69,7 @@ def save_video(
         ValueError: another shape.
         ImportError: a format other than GIF without imageio-ffmpeg.
     """
+    _check_path(path)
     if str(path).endswith(".gif"):
         save_gif(path, images, frames_per_second)
         return

@@ -66,7 +66,7 @@ class KeptRange:
         depths = measure(look()[0], image_size, drawn)
         if depths.share_cut > 0:
             self._has_warned = True
-            warn_of_cut(depths, drawn, needs_fit(rasterizer))
+            warn_of_cut(depths, drawn, _given(rasterizer) == (None, None))
 
 
 class FaceDepths(NamedTuple):
@@ -137,7 +137,12 @@ def checked_depth_range(depth_range: Any) -> tuple:
 
 def needs_fit(rasterizer: Any) -> bool:
     """Whether near or far of a rasterizer are left to the scene."""
-    return any(getattr(rasterizer, name, math.inf) is None for name in ("near", "far"))
+    return None in _given(rasterizer)
+
+
+def _given(rasterizer: Any) -> tuple:
+    """near and far, each a number or None; 0 for near if the rasterizer has none."""
+    return getattr(rasterizer, "near", 0.0), rasterizer.far
 
 
 def complete(rasterizer: Any, fitted: Optional[tuple]) -> Any:
@@ -165,11 +170,11 @@ def warn_of_cut(depths: FaceDepths, drawn: tuple, is_fitted: bool) -> None:
     Args:
         depths: of the scene.
         drawn: the least and the largest depth that has a colour.
-        is_fitted: whether one was fitted, to the scene as it was.
+        is_fitted: whether both were fitted, to the scene as it was.
     """
     advice = "leave out near and far, which are then fitted to the scene, or give others"
     if is_fitted:
-        advice = "renderer.depth_range = None fits them anew, or give both to the rasterizer"
+        advice = "renderer.depth_range = None fits them anew"
     warnings.warn(
         f"near = {drawn[0]:.4g} and far = {drawn[1]:.4g} cut away all or a part of "
         f"{depths.share_cut:.2%} of the faces in the image: depths of the scene are "
