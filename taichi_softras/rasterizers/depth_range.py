@@ -108,7 +108,7 @@ def measure(
             num_cut += np.count_nonzero(is_seen & is_cut)
         else:
             num_seen += np.count_nonzero(is_in_front)
-    return FaceDepths(float(nearest), float(farthest), num_cut / max(num_seen, 1))
+    return FaceDepths(float(nearest), float(farthest), float(num_cut / max(num_seen, 1)))
 
 
 def fit(depths: FaceDepths, size: float) -> Optional[tuple]:

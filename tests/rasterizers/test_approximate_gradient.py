@@ -100,6 +100,7 @@ def random_scene(layout):
 
 
 @pytest.mark.f64
+@pytest.mark.filterwarnings("ignore:near = ")
 @pytest.mark.parametrize("layout", ["corners", "texels", "cubes", "none"])
 @pytest.mark.parametrize("settings", [{}, {"double_sided": False, "anti_aliasing": True}])
 def test_image_and_gradients_are_those_of_the_twin(backend, layout, settings):
@@ -120,6 +121,7 @@ def test_image_and_gradients_are_those_of_the_twin(backend, layout, settings):
 
 
 @pytest.mark.f64
+@pytest.mark.filterwarnings("ignore:near = ")
 @pytest.mark.parametrize("settings", [{}, {"double_sided": False, "anti_aliasing": True}])
 def test_depth_and_its_gradient_are_those_of_the_twin(backend, settings):
     """Alpha pulls at outlines, depth within faces."""

@@ -129,6 +129,7 @@ def test_the_image_is_that_of_opendr(backend, name):
 
 
 @pytest.mark.f64
+@pytest.mark.filterwarnings("ignore:near = ")
 @pytest.mark.parametrize("overdraw", [False, True])
 @pytest.mark.parametrize("layout", ["corners", "depths"])
 def test_image_and_gradient_are_those_of_the_twin(backend, layout, overdraw):
