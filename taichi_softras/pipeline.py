@@ -167,7 +167,8 @@ class Pipeline:
 
         Args:
             faces: (F, 3) those of the scene.
-            first, end: of the views.
+            first: view.
+            end: behind the last view.
 
         Returns:
             An iterator of the corners (F, 3, 4) in each view; and the diagonal of the box around

@@ -13,6 +13,7 @@ from tests import tolerances
 from tests.rasterizers.scenes import bumpy_torus
 
 SIZE = (24, 32)
+PERSPECTIVE, UNLIT = tsr.Perspective(50.0), tsr.Unlit()
 METHODS = [
     tsr.SoftAggregation(background=(0.0, 0.0, 1.0)),
     tsr.KNearest(8, background=(0.0, 0.0, 1.0)),
@@ -92,14 +93,14 @@ def place(torus):
     """Makes a camera that looks at the mesh, both `scale` times as large."""
     rest, _ = bumpy_torus(np.random.default_rng(8))
 
-    def place(scale=1.0, projection=tsr.Perspective(50.0), eye=(1.0, 1.5, 2.5)):
+    def place(scale=1.0, projection=PERSPECTIVE, eye=(1.0, 1.5, 2.5)):
         torus.vertices = scale * rest
         return tsr.Camera.look_at(np.multiply(scale, eye), projection=projection, needs_grad=False)
 
     return place
 
 
-def make_renderer(torus, camera, rasterizer=METHODS[0], shading=tsr.Unlit()):
+def make_renderer(torus, camera, rasterizer=METHODS[0], shading=UNLIT):
     return tsr.Renderer(torus, camera, SIZE, rasterizer, shading)
 
 
@@ -107,7 +108,7 @@ def make_renderer(torus, camera, rasterizer=METHODS[0], shading=tsr.Unlit()):
 @pytest.mark.parametrize("is_parallel", [False, True], ids=["perspective", "orthographic"])
 def test_a_mesh_of_any_size_is_the_same_picture(backend, torus, place, rasterizer, is_parallel):
     def draw(scale):
-        projection = tsr.Orthographic(3.0 * scale) if is_parallel else tsr.Perspective(50.0)
+        projection = tsr.Orthographic(3.0 * scale) if is_parallel else PERSPECTIVE
         return make_renderer(torus, place(scale, projection), rasterizer).render().to_numpy()
 
     expected = draw(1.0)

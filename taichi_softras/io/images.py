@@ -34,9 +34,7 @@ def save_image(path: Union[str, os.PathLike], image: Any) -> None:
     imageio.imwrite(path, _bytes(_only_view(image)))
 
 
-def save_gif(
-    path: Union[str, os.PathLike], images: Any, frames_per_second: float = 20.0
-) -> None:
+def save_gif(path: Union[str, os.PathLike], images: Any, frames_per_second: float = 20.0) -> None:
     """Writes an endless animation.
 
     Args:
@@ -54,9 +52,7 @@ def save_gif(
     imageio.imwrite(path, _frames(images), duration=1000 / frames_per_second, loop=0)
 
 
-def save_video(
-    path: Union[str, os.PathLike], images: Any, frames_per_second: float = 30.0
-) -> None:
+def save_video(path: Union[str, os.PathLike], images: Any, frames_per_second: float = 30.0) -> None:
     """Writes an animation: `.gif` as `save_gif` does, `.mp4` and others with imageio-ffmpeg.
 
     Args:
@@ -86,9 +82,10 @@ def save_video(
 
 
 def over_background(images: Any, background: tuple = (1.0, 1.0, 1.0)) -> np.ndarray:
-    """Rendered images, (..., 4) or (..., 1), or the field `renderer.image`, over a colour: (..., 3).
+    """Rendered images, (..., 4) or (..., 1), over a colour: (..., 3).
 
-    Colours count by their alpha; what has alpha alone is black.
+    They may be the field `renderer.image`. Colours count by their alpha; what has alpha alone is
+    black.
 
     Raises:
         ValueError: another number of components.

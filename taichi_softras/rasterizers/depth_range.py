@@ -141,7 +141,7 @@ def needs_fit(rasterizer: Any) -> bool:
 
 
 def _given(rasterizer: Any) -> tuple:
-    """near and far, each a number or None; 0 for near if the rasterizer has none."""
+    """(near, far), each a number or None; 0 for near if the rasterizer has none."""
     return getattr(rasterizer, "near", 0.0), rasterizer.far
 
 

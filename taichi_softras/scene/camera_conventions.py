@@ -53,9 +53,7 @@ def colmap(quaternion, t, K, image_size: tuple, needs_grad: bool = True) -> Came
     )
 
 
-def pytorch3d(
-    R, T, fov, image_size: Optional[tuple] = None, needs_grad: bool = True
-) -> Camera:
+def pytorch3d(R, T, fov, image_size: Optional[tuple] = None, needs_grad: bool = True) -> Camera:
     """PyTorch3D's FoVPerspectiveCameras: x left, y up, z forward; x_view = x_world R + T.
 
     Args:

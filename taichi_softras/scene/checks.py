@@ -7,7 +7,6 @@ import numpy as np
 
 from taichi_softras.runtime import default_numpy_float
 
-
 MOST_OF_INTEGERS = 1
 MOST_OF_COLORS = 32.0
 

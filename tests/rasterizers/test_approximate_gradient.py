@@ -186,7 +186,9 @@ def test_the_gradient_is_the_same_on_every_run(backend):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("bad", [{"near": 0.0}, {"far": 0.0}, {"near": 1.0, "far": 1.0}, {"eps": 0.0}])
+@pytest.mark.parametrize(
+    "bad", [{"near": 0.0}, {"far": 0.0}, {"near": 1.0, "far": 1.0}, {"eps": 0.0}]
+)
 def test_bad_numbers(bad):
     with pytest.raises(ValueError, match=list(bad)[-1]):
         tsr.ApproximateGradient(**bad)

@@ -224,7 +224,9 @@ def test_gradient_within_faces(backend):
 @pytest.mark.parametrize("rows", [(1, 1, 1), (2, 2, 2)])
 @pytest.mark.parametrize("overdraw", [False, True])
 def test_push_forward_is_the_transpose_of_backward(backend, overdraw, rows):
-    scene = make_scene(tsr.FilteredDerivative(**DEPTHS, overdraw=overdraw), [Glow(), StillGlow()], rows)
+    scene = make_scene(
+        tsr.FilteredDerivative(**DEPTHS, overdraw=overdraw), [Glow(), StillGlow()], rows
+    )
     drawn = scene.draw()
     generator = np.random.default_rng(0)
     cotangent = generator.normal(size=drawn.image.shape)

@@ -140,7 +140,9 @@ def test_an_array_is_written_into_the_field(backend):
 @pytest.mark.parametrize("largest", [255, 255.0, 200.5, np.uint8(7)])
 @pytest.mark.parametrize("kind", ["vertex_colors", "texels"])
 def test_colours_of_0_to_255(backend, largest, kind):
-    colors = np.zeros((3, 3) if kind == "vertex_colors" else (1, 2, 2, 3), np.asarray(largest).dtype)
+    colors = np.zeros(
+        (3, 3) if kind == "vertex_colors" else (1, 2, 2, 3), np.asarray(largest).dtype
+    )
     colors.flat[4] = largest
     with pytest.warns(UserWarning, match=rf"{kind} are up to {largest:g}: .* divide by 255.0"):
         Mesh(*primitives.triangle(), **{kind: colors})
