@@ -299,7 +299,7 @@ class Renderer:
 
         What the rasterizer leaves out is fitted to the scene at the first draw, to all views and
         frames of it, and is kept: for other rasterizers, too, and for a scene that has moved or
-        turned, by up to three times its size. Gradients take it as constant. Write a pair to have
+        turned, by up to ten times its size. Gradients take it as constant. Write a pair to have
         another, and None to have it fitted anew at the next draw.
         """
         if self._kept_range.fitted is None and needs_fit(self.rasterizer):

@@ -55,9 +55,9 @@ def test_depths_are_those_of_faces_in_front(drawn, share):
 
 
 def test_a_range_has_room_on_both_sides():
-    """Three sizes of the scene, and a twentieth of its depth; never the camera's own place."""
+    """Ten sizes of the scene, and a twentieth of its depth; never the camera's own place."""
     depths = depth_range.FaceDepths(50.0, 52.0, 0.0)
-    margin = 3 * 4.0 + 0.05 * 52.0
+    margin = 10 * 4.0 + 0.05 * 52.0
     assert depth_range.fit(depths, 4.0) == (50.0 - margin, 52.0 + margin)
     assert depth_range.fit(depths, 400.0)[0] == 0.5
     assert depth_range.fit(depth_range.measure([], SIZE), 4.0) is None
