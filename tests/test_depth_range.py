@@ -41,9 +41,9 @@ CORNERS = np.stack(
         ((-math.inf, math.inf), 0.0),
         ((2.0, 7.0), 0.0),
         ((1.0, 5.0), 0.0),  # what is cut is not on the image
-        ((2.5, 5.0), 0.5),
-        ((1.0, 3.2), 0.5),
-        ((8.0, 9.0), 1.0),
+        ((2.5, 5.0), 1 / 3),
+        ((1.0, 3.2), 1 / 3),
+        ((8.0, 9.0), 2 / 3),
     ],
 )
 def test_depths_are_those_of_faces_in_front(drawn, share):
@@ -253,7 +253,7 @@ def test_given_ones_that_cut_say_so_once(backend, torus, place, rasterizer):
 
 def test_a_mesh_in_front_of_near(backend, torus, place):
     renderer = make_renderer(torus, place(), tsr.SoftAggregation(near=50.0))
-    with pytest.warns(UserWarning, match="near = 50 .* 100.00% .* depths of the scene are 1.94"):
+    with pytest.warns(UserWarning, match="near = 50 .* 100.00% .* their depths are 1.94"):
         renderer.render()
     renderer.rasterizer = tsr.KNearest(8, near=50.0, far=100.0)  # cuts nothing there
     renderer.render()

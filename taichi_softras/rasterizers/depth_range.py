@@ -76,7 +76,8 @@ class FaceDepths(NamedTuple):
 
     Attributes:
         nearest, farthest: of all their corners; infinity and -infinity if there is no such face.
-        share_cut: of those on the image, how many reach beyond the depths that are drawn, 0 to 1.
+        share_cut: how many of these, 0 to 1, reach beyond the depths that are drawn, where the
+            image would show them.
     """
 
     nearest: float
@@ -95,7 +96,7 @@ def measure(
         image_size: (H, W) in pixels.
         drawn: the least and the largest depth that has a colour.
     """
-    nearest, farthest, num_seen, num_cut = math.inf, -math.inf, 0, 0
+    nearest, farthest, num_faces, num_cut = math.inf, -math.inf, 0, 0
     for corners in views:
         first, last = _extremes(corners[..., 2])
         is_in_front = (first > 0) & np.isfinite(last)  # no face with a NaN is
@@ -104,13 +105,9 @@ def measure(
         nearest = min(nearest, first.min(where=is_in_front, initial=math.inf))
         farthest = max(farthest, last.max(where=is_in_front, initial=-math.inf))
         is_cut = is_in_front & ((first < drawn[0]) | (last > drawn[1]))
-        if is_cut.any():
-            is_seen = is_in_front & _is_on_image(corners, image_size)
-            num_seen += np.count_nonzero(is_seen)
-            num_cut += np.count_nonzero(is_seen & is_cut)
-        else:
-            num_seen += np.count_nonzero(is_in_front)
-    return FaceDepths(float(nearest), float(farthest), float(num_cut / max(num_seen, 1)))
+        num_faces += np.count_nonzero(is_in_front)
+        num_cut += np.count_nonzero(_is_on_image(corners[is_cut], image_size))
+    return FaceDepths(float(nearest), float(farthest), float(num_cut / max(num_faces, 1)))
 
 
 def fit(depths: FaceDepths, size: float) -> Optional[tuple]:
@@ -179,7 +176,7 @@ def warn_of_cut(depths: FaceDepths, drawn: tuple, is_fitted: bool) -> None:
         advice = "renderer.depth_range = None fits them anew"
     warnings.warn(
         f"near = {drawn[0]:.4g} and far = {drawn[1]:.4g} cut away all or a part of "
-        f"{depths.share_cut:.2%} of the faces in the image: depths of the scene are "
+        f"{depths.share_cut:.2%} of the faces in front of the camera: their depths are "
         f"{depths.nearest:.4g} to {depths.farthest:.4g}; {advice}",
         stacklevel=2,
     )

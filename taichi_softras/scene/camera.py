@@ -154,7 +154,7 @@ class Camera:
         aspect: float = 1.0,
         needs_grad: bool = True,
     ) -> "Camera":
-        """Cameras that a mesh of any size, at any place, fills nine tenths of the picture of.
+        """Cameras from which a mesh of any size, at any place, fills nine tenths of the picture.
 
         They look at the middle of the box around the vertices that faces have, of all frames as
         they are now, from where the mesh just fits; y is up.
