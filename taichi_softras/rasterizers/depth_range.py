@@ -13,7 +13,7 @@ import numpy as np
 
 from taichi_softras.rasterizers.base import check_depth_range
 
-# Sizes of the scene by which a fitted range is longer at both ends. A camera that is fitted may begin
+# Sizes of the scene by which a fitted range is longer at both ends. A camera that moves may begin
 # at several times its distance; a scene takes a twentieth of the range, or more
 MARGIN = 10.0
 LEAST_MARGIN = 0.05  # of the largest depth: single precision tells depths apart in such a range
