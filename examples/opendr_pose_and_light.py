@@ -12,9 +12,7 @@ import taichi as ti
 
 import taichi_softras as tsr
 
-DEPTHS = {"near": 1.0, "far": 100.0}
-SOFT = tsr.SoftAggregation(sigma_pixels=0.5, **DEPTHS)
-NEAREST = tsr.KNearest(sigma=1e-5, background=0.0, **DEPTHS)
+SOFT, NEAREST = tsr.SoftAggregation(sigma_pixels=0.5), tsr.KNearest(sigma=1e-5, background=0.0)
 RASTERIZERS = {"filtered": tsr.FilteredDerivative(), "soft": SOFT, "k_nearest": NEAREST}
 TRUTH = np.float32([0, 0, 0, 0, 0, -8, 3, 2, 0, 0, 0, 0, 0, 0, 0])  # rotation, position, light
 

@@ -78,7 +78,7 @@ def main(steps=40, output="out/sim_cloth"):
     def film(velocity):
         cloth.initial_velocity.from_numpy(np.array(velocity))
         cloth.simulate()
-        renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=0.2, near=1, far=10)
+        renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=0.2, far=10)
         return renderer.render().to_numpy()
 
     def differentiate(simulate=cloth.simulate):
@@ -93,8 +93,7 @@ def main(steps=40, output="out/sim_cloth"):
     optimizer = tsr.SGD([cloth.initial_velocity], learning_rate=30.0, momentum=0.8)
     velocities, seconds = [np.zeros(3)], []
     for step in range(steps):
-        sigma_pixels = 5 * 0.06 ** (step / steps)
-        renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=sigma_pixels, near=1, far=10)
+        renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=5 * 0.06 ** (step / steps), far=10)
         optimizer.learning_rate = 30.0 * 0.2 ** (step / steps)
         seconds.append(differentiate())
         optimizer.step()
