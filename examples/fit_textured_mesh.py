@@ -13,8 +13,10 @@ import taichi as ti
 import taichi_softras as tsr
 
 RASTERIZERS = {
-    "KNearest": tsr.KNearest(faces_per_pixel=50, sigma=1e-4, gamma=1e-4),
-    "SoftAggregation": tsr.SoftAggregation(sigma=1e-4, gamma=1e-4, background=1.0),
+    "KNearest": tsr.KNearest(faces_per_pixel=50, sigma=1e-4, gamma=1e-4, near=1.0, far=100.0),
+    "SoftAggregation": tsr.SoftAggregation(
+        sigma=1e-4, gamma=1e-4, near=1.0, far=100.0, background=1.0
+    ),
     "ApproximateGradient": tsr.ApproximateGradient(background=1.0),
 }
 EYES = tsr.orbit(2.7, np.linspace(0, 360, 20), np.linspace(-180, 180, 20)).astype(np.float32)

@@ -68,7 +68,7 @@ def main(steps=60, output="out/sim_cube_mass"):
     def film(masses):
         cube.masses.from_numpy(np.array(masses))
         cube.simulate()
-        renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=0.5, far=10)
+        renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=0.5, near=1, far=10)
         return renderer.render().to_numpy()
 
     def differentiate(simulate=cube.simulate):
@@ -83,7 +83,8 @@ def main(steps=60, output="out/sim_cube_mass"):
     optimizer = tsr.Adam([cube.masses], betas=(0.8, 0.99))
     masses, seconds = [np.ones(8)], []
     for step in range(steps):
-        renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=2 * 0.25 ** (step / steps), far=10)
+        sigma_pixels = 2 * 0.25 ** (step / steps)
+        renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=sigma_pixels, near=1, far=10)
         optimizer.learning_rate = 0.05 * 0.1 ** (step / steps)
         seconds.append(differentiate())
         optimizer.step()

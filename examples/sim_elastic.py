@@ -74,7 +74,7 @@ def make_renderer(beam, image_size=(256, 256), frames=range(19, 400, 20)):
     mesh = tsr.Mesh(beam.x, beam.faces, np.where(is_red, (0.95, 0.4, 0.25), (1.0, 0.85, 0.6)))
     camera = tsr.Camera.look_at((1.6, 0.5, 2.6), (1.0, -0.4, 0.3), needs_grad=False)
     lights = tsr.Lights((0.5,) * 3, [(0.3, 1.0, 0.7)], [(0.5,) * 3])
-    method = tsr.SoftAggregation(sigma_pixels=0.5)
+    method = tsr.SoftAggregation(sigma_pixels=0.5, near=1.0, far=100.0)
     return tsr.Renderer(mesh, camera, image_size, method, tsr.Flat(), lights, frames)
 
 

@@ -9,6 +9,14 @@ import taichi as ti
 
 from taichi_softras.funcs.lookups import CUBES, TEXELS
 from taichi_softras.rasterizers.base import Rasterizer, check_rasterizer
+from taichi_softras.rasterizers.depth_range import (
+    ALL_DEPTHS,
+    complete,
+    fit,
+    measure,
+    needs_fit,
+    warn_of_cut,
+)
 from taichi_softras.rasterizers.fragments import SILHOUETTE, Surface
 from taichi_softras.rasterizers.k_nearest import Fragments, KNearest
 from taichi_softras.rasterizers.planes import pixels_from_planes, planes_from_pixels
@@ -42,7 +50,8 @@ def rasterize(
             the silhouette alone. Or `Depth()`: one channel, the depth, with the rasterizer's `far`
             as background.
         image_size: (H, W) in pixels.
-        rasterizer: the method; `SoftAggregation()` when left out.
+        rasterizer: the method; `SoftAggregation()` when left out. `near` and `far` that it leaves
+            out are fitted to the corners of this call.
 
     Returns:
         image: (B, H, W, C + 1), alpha last, row 0 on top.
@@ -71,6 +80,7 @@ def rasterize(
             colors = _checked("colors", colors, dtype)
             _check_colors(colors.shape, views, faces)
         shader, surface = lay_colors(workspace, colors)
+    rasterizer = _fitted(rasterizer, corners, (height, width), shader.num_channels > 0)
     rasterization = rasterizer.forward(workspace, corners_array, shader, surface, (height, width))
     image = np.empty((views, height, width, shader.num_channels + 1), dtype)
     pixels_from_planes(rasterization.image, image)
@@ -116,7 +126,28 @@ def fragments(
     image_size = check_image_size(image_size)
     views, faces = corners.shape[:2]
     corners_array = _upload(corners, (views, max(faces, 1), *corners.shape[2:]), dtype)
+    rasterizer = _fitted(rasterizer, corners, image_size, has_color=False)
     return rasterizer.fragments(Workspace(), corners_array, image_size)
+
+
+_warned: set = set()  # methods, ranges and shapes of corners: a loop hears of its faces once
+
+
+def _fitted(
+    rasterizer: Rasterizer, corners: np.ndarray, image_size: tuple, has_color: bool
+) -> Rasterizer:
+    """With a number for near and far; warns of faces that given ones cut away."""
+    if needs_fit(rasterizer):
+        depths = measure(corners, image_size)
+        rasterizer = complete(rasterizer, fit(depths, depths.farthest - depths.nearest))
+    drawn = rasterizer.drawn_depths(has_color)
+    case = type(rasterizer), drawn, corners.shape
+    if drawn != ALL_DEPTHS and case not in _warned:
+        depths = measure(corners, image_size, drawn)
+        if depths.share_cut > 0:
+            _warned.add(case)
+            warn_of_cut(depths, drawn, is_fitted=False)
+    return rasterizer
 
 
 def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:
@@ -201,6 +232,8 @@ def _checked_corners(corners: np.ndarray, dtype: type) -> np.ndarray:
 
 def _checked(name: str, values: np.ndarray, dtype: type) -> np.ndarray:
     """A contiguous array of finite numbers in the precision of the runtime."""
+    if isinstance(values, type):
+        raise ValueError(f"{name} must be a value, got a class: write {values.__name__}()")
     try:
         values = np.ascontiguousarray(values, dtype)
     except (TypeError, ValueError):

@@ -25,6 +25,12 @@ from taichi_softras.geometry.scene_arrays import CAMERA_SIZE
 from taichi_softras.io.images import over_background, save_video
 from taichi_softras.pipeline import Kinds, Pipeline, Topology
 from taichi_softras.rasterizers.base import Rasterizer, check_has_jacobian, check_rasterizer
+from taichi_softras.rasterizers.depth_range import (
+    KeptRange,
+    checked_depth_range,
+    complete,
+    needs_fit,
+)
 from taichi_softras.rasterizers.k_nearest import Fragments
 from taichi_softras.rasterizers.planes import jacobian_from_planes
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
@@ -37,6 +43,7 @@ from taichi_softras.runtime import (
     quick_compilation,
 )
 from taichi_softras.scene.camera import Camera
+from taichi_softras.scene.checks import check_kind
 from taichi_softras.scene.lights import Lights
 from taichi_softras.scene.mesh import Mesh
 from taichi_softras.scene.spherical_harmonics import SphericalHarmonics
@@ -65,6 +72,7 @@ class Renderer:
         outputs: further channels by name, (B, H, W) fields of scalars or vectors with gradient.
         rasterizer: the method; may be replaced between renders. New numbers compile nothing.
         views_per_pass: how many views are rasterized together; may be changed between renders.
+        depth_range: (near, far) where the rasterizer leaves them out, see there.
     """
 
     def __init__(
@@ -102,10 +110,12 @@ class Renderer:
                 number of cameras than of frames, or views_per_pass below 1; for a shading or an
                 output that lacks what it needs; for colours that light cannot tint.
         """
+        _check_scene(mesh, cameras, lights)
         self.mesh = mesh
         self.cameras = cameras
         self.image_size = check_image_size(image_size)
         self.rasterizer = SoftAggregation() if rasterizer is None else rasterizer
+        check_rasterizer(self.rasterizer)
         self.shading = Flat() if shading is None else shading
 
         frames = _checked_frames(frames, mesh, cameras)
@@ -145,6 +155,7 @@ class Renderer:
         planes = ((*own, alpha), *map(tuple, of_outputs))
         self._images = tuple(zip(map(body, images), planes))
         self._rasterizers = {}  # by (first, end) of the views that were drawn in one call
+        self._kept_range = KeptRange()
         self._on_tape = TapeMemory()
 
     def render(self, view: Optional[int] = None):
@@ -242,7 +253,7 @@ class Renderer:
             place()
         self._draw_recorded(0, self.num_views)
         pipeline = self._pipeline
-        pipeline.draw(self.rasterizer, 0, self.num_views)  # all of them in one pass
+        pipeline.draw(self._rasterizers[0, self.num_views], 0, self.num_views)  # in one pass
         count = count_numbers(parameters)
 
         def tangents() -> Iterator[tuple]:
@@ -281,8 +292,35 @@ class Renderer:
 
     def _find_fragments(self, faces_per_pixel: Optional[int]) -> Fragments:
         corners = self._pipeline.place(0, self.num_views).corners
-        size = self.image_size
-        return self.rasterizer.fragments(Workspace(), corners, size, faces_per_pixel)
+        rasterizer = self._kept_range.complete(
+            self.rasterizer, self.image_size, lambda: self._look(0, self.num_views)
+        )
+        return rasterizer.fragments(Workspace(), corners, self.image_size, faces_per_pixel)
+
+    @property
+    def depth_range(self) -> Optional[tuple]:
+        """(near, far) of what is drawn; None before the first draw, if the scene has to say them.
+
+        What the rasterizer leaves out is fitted to the scene at the first draw, to all views and
+        frames of it, and is kept: for other rasterizers, too, and for a scene that has moved or
+        turned, by up to ten times its size. Gradients take it as constant. Write a pair to have
+        another, and None to have it fitted anew at the next draw.
+        """
+        if self._kept_range.fitted is None and needs_fit(self.rasterizer):
+            return None
+        rasterizer = complete(self.rasterizer, self._kept_range.fitted)
+        return getattr(rasterizer, "near", None), rasterizer.far
+
+    @depth_range.setter
+    def depth_range(self, depth_range: Optional[tuple]) -> None:
+        kept = KeptRange()
+        if depth_range is not None:
+            kept.fitted = checked_depth_range(depth_range)
+        self._kept_range = kept
+
+    def _look(self, first: int, end: int) -> tuple:
+        """The faces of some views, after they were placed; see `Pipeline.look`."""
+        return self._pipeline.look(self.mesh.faces_array, first, end)
 
     @property
     def vertices_ndc(self) -> ti.Ndarray:
@@ -306,11 +344,22 @@ class Renderer:
     def _draw_recorded(self, first: int, end: int) -> None:
         self._rasterizers.pop((first, end), None)  # should this raise, nothing was drawn
         self._gather(first, end)
-        for start, num_views in self._passes(first, end):
-            self._pipeline.draw(self.rasterizer, start, num_views)
-            planes = self._pipeline.rasterization.image
+        pipeline, passes = self._pipeline, self._passes(first, end)
+
+        def place_and_look() -> tuple:
+            pipeline.place(*passes[0])
+            return self._look(first, end)
+
+        rasterizer = self._kept_range.complete(self.rasterizer, self.image_size, place_and_look)
+        for start, num_views in passes:
+            pipeline.draw(rasterizer, start, num_views)
+            planes = pipeline.rasterization.image
             store_images(planes, start, self.image_size[1], is_cpu(), self._images)
-        self._rasterizers[first, end] = self.rasterizer
+        self._rasterizers[first, end] = rasterizer
+        drawn = rasterizer.drawn_depths(pipeline.composition.shader.num_channels > 0)
+        self._kept_range.watch(
+            self.rasterizer, drawn, self.image_size, lambda: self._look(first, end)
+        )
 
     @ti.ad.grad_for(_draw_recorded)
     def _draw_recorded_backward(self, first: int, end: int) -> None:
@@ -356,6 +405,7 @@ class Renderer:
 
     def _gather(self, first: int, end: int) -> None:
         """The fields of the scene, into the arrays of the core."""
+        self.cameras.check_image_size(self.image_size)
         self.cameras.update(self.image_size[1] / self.image_size[0])
         pipeline = self._pipeline
         pipeline.forget()
@@ -485,6 +535,21 @@ class Renderer:
     def _vertices_range(self, first: int, end: int) -> tuple:
         """Which vertices views have: a still mesh has one set for all of them."""
         return (first, end) if self.mesh.is_moving else (0, 1)
+
+
+def _check_scene(mesh: Mesh, cameras: Camera, lights: Any) -> None:
+    """Raises a ValueError that says what to write, unless all are of their kinds."""
+    if isinstance(mesh, (list, tuple)) and all(isinstance(one, Mesh) for one in mesh):
+        raise ValueError(
+            f"a Renderer draws one mesh, got {len(mesh)}: join them, "
+            "Mesh(np.concatenate([a.vertices.to_numpy(), b.vertices.to_numpy()]), "
+            "np.concatenate([a.faces_array, b.faces_array + a.num_vertices]))"
+        )
+    check_kind("mesh", mesh, (Mesh,), "one Mesh, such as Mesh(vertices, faces)")
+    check_kind("cameras", cameras, (Camera,), "one Camera of all views, Camera.look_at(eyes)")
+    if lights is not None:
+        kinds = (Lights, SphericalHarmonics)
+        check_kind("lights", lights, kinds, "Lights(...) or SphericalHarmonics(...)")
 
 
 def _checked_frames(frames: Optional[Sequence[int]], mesh: Mesh, cameras: Camera) -> np.ndarray:

@@ -254,6 +254,7 @@ def test_slivers_have_finite_gradients(backend, height):
     assert all(np.isfinite(array).all() for array in (image, *vjp(image)))
 
 
+@pytest.mark.filterwarnings("ignore:near = ")
 @pytest.mark.parametrize("depth", [0.0, -1.0, 1e-42, 1e-30, 1e-20, 1e-10])
 def test_a_corner_at_or_behind_the_camera(backend, depth):
     """The face is not drawn; one that is next to nothing in front makes nothing overflow."""
@@ -264,6 +265,7 @@ def test_a_corner_at_or_behind_the_camera(backend, depth):
         check_odd([[face, FACE]])
 
 
+@pytest.mark.filterwarnings("ignore:near = ")
 @pytest.mark.parametrize("move", [(40, 0, 0), (0, -40, 0), (0, 0, -10), (1e6, 1e6, 0), (0, 0, 1e6)])
 def test_faces_outside_of_the_view(backend, move):
     """Beside it, behind the camera, far beside it, and behind `far`, where alpha remains."""
@@ -432,3 +434,43 @@ def test_backward_is_checked(backend, renderer):
 def test_a_renderer_without_pixels(backend, renderer):
     with pytest.raises(ValueError, match="image_size must be at least"):
         tsr.Renderer(renderer.mesh, renderer.cameras, (0, 9))
+
+
+def test_what_a_renderer_is_given(backend, renderer):
+    """A class, a list, a pair: the sentence says what to write."""
+    mesh, cameras = renderer.mesh, renderer.cameras
+    triangle = tsr.primitives.triangle()
+    for arguments, message in (
+        (([mesh, mesh], cameras), r"draws one mesh, got 2: join them, Mesh\(np.concatenate"),
+        ((triangle, cameras), r"must be one Mesh, such as Mesh\(vertices, faces\), got tuple"),
+        ((tsr.Mesh, cameras), r"got the class Mesh: write Mesh\(\.\.\.\)"),
+        ((mesh, tsr.Camera), r"got the class Camera"),
+        ((mesh, [cameras, cameras]), r"must be one Camera of all views, .* got list"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tsr.Renderer(*arguments, IMAGE_SIZE)
+    with pytest.raises(ValueError, match=r"got the class Lights: write Lights\("):
+        tsr.Renderer(mesh, cameras, IMAGE_SIZE, lights=tsr.Lights)
+    with pytest.raises(ValueError, match=r"is a class, write SoftAggregation\(\)"):
+        tsr.Renderer(mesh, cameras, IMAGE_SIZE, tsr.SoftAggregation)
+    with pytest.raises(ValueError, match=r"is a class, write KNearest\(\)"):
+        tsr.fragments(CORNERS, image_size=IMAGE_SIZE, rasterizer=tsr.KNearest)
+    with pytest.raises(ValueError, match=r"got a class: write Depth\(\)"):
+        rasterize(colors=tsr.Depth)
+
+
+def test_the_line_that_joins_meshes(backend, renderer):
+    """What the error says, done."""
+    a = b = renderer.mesh
+    both = tsr.Mesh(
+        np.concatenate([a.vertices.to_numpy(), b.vertices.to_numpy()]),
+        np.concatenate([a.faces_array, b.faces_array + a.num_vertices]),
+    )
+    assert (both.num_vertices, both.num_faces) == (2 * a.num_vertices, 2 * a.num_faces)
+
+
+@pytest.mark.parametrize("lights", [{"ambient": (255, 255, 255)}, {"colors": [[200, 100, 50]]}])
+def test_lights_of_0_to_255(backend, lights):
+    with pytest.warns(UserWarning, match="colours are numbers from 0 to 1"):
+        tsr.Lights(**lights)
+    tsr.Lights(ambient=(2, 2, 2))  # a bright one

@@ -169,3 +169,11 @@ AREA_OF_SOFT_TRIANGLE = 2e-3
 # A point of a ball of 5,120 faces against its interpolated unit normal: faces lie up to 2e-3 below
 # the sphere, and normals between vertices are as much too short.
 FACETED_SPHERE = 5e-3
+
+# One scene at several sizes in f32: the same numbers but for rounding, which the softmax over depth
+# multiplies by depth / (gamma (far - near)), some 1e4, where faces meet.
+SAME_IMAGE_OF_ANY_SIZE = 5e-3
+
+# Where the vertices of a mesh lie in an image, in f32, if it stands a few times its size away from
+# the origin.
+FRAMED = 1e-4

@@ -5,14 +5,19 @@ code. It is no derivative of the image, nor linear in the gradient that comes in
 """
 
 import dataclasses
-from typing import Union
+from typing import Optional, Union
 
 import taichi as ti
 from taichi.math import vec2, vec3
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.triangle import barycentric_vjp
-from taichi_softras.rasterizers.base import Rasterizer, check_color, check_range
+from taichi_softras.rasterizers.base import (
+    Rasterizer,
+    check_color,
+    check_depth_range,
+    check_range,
+)
 from taichi_softras.rasterizers.binning import FaceArrays
 from taichi_softras.rasterizers.edge_pulls import Lines, pull_edges, transpose
 from taichi_softras.rasterizers.faces import (
@@ -59,8 +64,9 @@ class ApproximateGradient(Rasterizer):
     as here. Its maps begin with the bottom row; here as elsewhere row 0 is on top.
 
     Args:
-        near: what is drawn is farther than this depth.
-        far: what is drawn is nearer than this depth; the depth of the background.
+        near: what is drawn is farther than this depth; left out, fitted to the scene.
+        far: what is drawn is nearer than this depth, that of the background; left out, fitted to
+            the scene.
         eps: NDC, added to the distances. Gradients of a pixel that an edge all but touches
             grow up to 1 / eps.
         background: colour of the background, one number or one for each channel.
@@ -71,16 +77,15 @@ class ApproximateGradient(Rasterizer):
         ValueError: for a number out of its range.
     """
 
-    near: float = 0.1
-    far: float = 100.0
+    near: Optional[float] = None
+    far: Optional[float] = None
     eps: float = 1e-3
     background: Union[float, tuple] = (0.0, 0.0, 0.0)
     double_sided: bool = True
     anti_aliasing: bool = False
 
     def __post_init__(self):
-        check_range("near", self.near, above=0.0)
-        check_range("far", self.far, above=self.near)
+        check_depth_range(self.near, self.far)
         check_color("background", self.background)
         check_range("eps", self.eps, above=0.0)
 

@@ -75,13 +75,24 @@ class Rasterizer(abc.ABC):
         has_jacobian: whether the gradient is linear in the gradient that comes in, and its
             rasterizations have `push_forward`.
         background: what is behind all faces, one number or one for each channel of a colour.
-        far: the depth of the background.
+        near: see `drawn_depths`; a method may have none.
+        far: the depth of the background. None as `near` is left to the scene: whoever calls
+            `forward` has put a number there (`depth_range.complete`).
     """
 
     has_jacobian: ClassVar[bool] = False
 
     background: Union[float, tuple]
-    far: float
+    near: Optional[float]
+    far: Optional[float]
+
+    def drawn_depths(self, has_color: bool) -> tuple:
+        """The least and the largest depth that is drawn.
+
+        Args:
+            has_color: whether there is more to draw than alpha.
+        """
+        return getattr(self, "near", -math.inf), self.far
 
     @abc.abstractmethod
     def forward(
@@ -126,10 +137,12 @@ class Rasterizer(abc.ABC):
 
 def check_rasterizer(rasterizer: object) -> None:
     """Raises a ValueError that names what is missing, unless it is a `Rasterizer`."""
-    duties = ("forward", "fragments", "has_jacobian", "background", "far")
+    duties = ("forward", "fragments", "has_jacobian", "background", "far", "drawn_depths")
     missing = [duty for duty in duties if not hasattr(rasterizer, duty)]
     if isinstance(rasterizer, type) or missing:
-        what = "is a class" if isinstance(rasterizer, type) else f"has no {', '.join(missing)}"
+        what = f"has no {', '.join(missing)}"
+        if isinstance(rasterizer, type):
+            what = f"is a class, write {rasterizer.__name__}()"
         raise ValueError(
             "rasterizer must be a value such as SoftAggregation(), or of a subclass of "
             f"rasterizers.base.Rasterizer: {rasterizer!r} {what}"
@@ -163,6 +176,14 @@ def check_range(name: str, value: float, above: float = -math.inf, below: float 
         if below < math.inf:
             wanted += f" and below {below:g}"
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_depth_range(near: Optional[float], far: Optional[float]) -> None:
+    """Raises a ValueError unless 0 < near < far, as far as they are given."""
+    if near is not None:
+        check_range("near", near, above=0.0)
+    if far is not None:
+        check_range("far", far, above=0.0 if near is None else near)
 
 
 def check_color(name: str, value: object) -> None:

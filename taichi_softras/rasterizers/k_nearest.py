@@ -17,7 +17,13 @@ import taichi as ti
 from taichi_softras.funcs.aggregation import ALPHAS, ANY, FIRST, FLOORED_SOFTMAX
 from taichi_softras.funcs.coverage import DISTANCES
 from taichi_softras.funcs.interpolation import AFFINE, CLIP_BELOW, PERSPECTIVE, UNCLIPPED
-from taichi_softras.rasterizers.base import Rasterizer, check_color, check_range, choose
+from taichi_softras.rasterizers.base import (
+    Rasterizer,
+    check_color,
+    check_depth_range,
+    check_range,
+    choose,
+)
 from taichi_softras.rasterizers.binning import TILE
 from taichi_softras.rasterizers.fragments import SILHOUETTE, Shader, Surface
 from taichi_softras.rasterizers.k_nearest_kernels import (
@@ -80,8 +86,9 @@ class KNearest(Rasterizer):
         blend: "softmax"; "sigmoid_alpha", the colour of the nearest face and the alpha of the
             softmax, 1 - prod_j (1 - D_ij); "hard", the colour of the nearest face and alpha 1
             wherever there is one.
-        near: depth where z is 1; nothing is cut off there.
-        far: depth where z is 0; nothing is cut off there.
+        near: depth where z is 1; nothing is cut off there. Left out, fitted to the scene.
+        far: depth where z is 0; nothing is cut off there, but in the softmax the background
+            outweighs what is behind it. Left out, fitted to the scene.
         background: colour of the background, one number or one for each channel.
         perspective_correct: interpolate depths and colours on the face; otherwise both are
             linear on the image, which is right for orthographic cameras.
@@ -100,8 +107,8 @@ class KNearest(Rasterizer):
     gamma: float = 1e-4
     blur_radius: Optional[float] = None
     blend: str = "softmax"
-    near: float = 1.0
-    far: float = 100.0
+    near: Optional[float] = None
+    far: Optional[float] = None
     background: Union[float, tuple] = (1.0, 1.0, 1.0)
     perspective_correct: bool = True
     clip_barycentric_coords: bool = True
@@ -116,9 +123,13 @@ class KNearest(Rasterizer):
             raise ValueError(
                 f"blur_radius (NDC squared) must be 0 or above, got {self.blur_radius!r}"
             )
-        check_range("near", self.near, above=0.0)
-        check_range("far", self.far, above=self.near)
+        check_depth_range(self.near, self.far)
         check_color("background", self.background)
+
+    def drawn_depths(self, has_color: bool) -> tuple:
+        """See `Rasterizer.drawn_depths`."""
+        is_soft = has_color and BLENDS[self.blend][1].is_soft
+        return -math.inf, self.far if is_soft else math.inf
 
     def structure(self, shader: Shader) -> Structure:
         """The functions behind the names."""

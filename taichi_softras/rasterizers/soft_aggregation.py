@@ -7,6 +7,7 @@ is drawn, with the terms that the paper's code leaves out (docs/gradients.md).
 
 import contextlib
 import dataclasses
+import math
 from typing import Any, ClassVar, Optional, Union
 
 import taichi as ti
@@ -18,6 +19,7 @@ from taichi_softras.rasterizers.base import (
     Rasterization,
     Rasterizer,
     check_color,
+    check_depth_range,
     check_range,
     choose,
 )
@@ -61,7 +63,8 @@ class SoftAggregation(Rasterizer):
         color: "softmax" over depth, or "hard": the nearest face.
         alpha: "product"; "sum": the mean of D over all faces; "hard": D > 1/2.
         coverage_cutoff: a face ends where its coverage falls below this, in (0, 0.5).
-        near: nearest depth that has colour; depth is the distance along the view axis.
+        near: nearest depth that has colour; depth is the distance along the view axis. Left out,
+            `near` and `far` are fitted to the scene; gamma is relative to them.
         far: farthest depth that has colour. Faces before `near` or behind `far` still cover in
             alpha, as in the paper's code; those behind the camera never do.
         background: colour of the background, one number or one for each channel.
@@ -83,8 +86,8 @@ class SoftAggregation(Rasterizer):
     color: str = "softmax"
     alpha: str = "product"
     coverage_cutoff: float = 1e-4
-    near: float = 1.0
-    far: float = 100.0
+    near: Optional[float] = None
+    far: Optional[float] = None
     background: Union[float, tuple] = (0.0, 0.0, 0.0)
     background_depth: float = 1e-3
     double_sided: bool = True
@@ -98,12 +101,15 @@ class SoftAggregation(Rasterizer):
         check_range("sigma", self.sigma, above=0.0)
         check_range("gamma", self.gamma, above=0.0)
         check_range("coverage_cutoff", self.coverage_cutoff, above=0.0, below=0.5)
-        check_range("near", self.near, above=0.0)
-        check_range("far", self.far, above=self.near)
+        check_depth_range(self.near, self.far)
         check_range("background_depth", self.background_depth)
         check_color("background", self.background)
         if self.sigma_pixels is not None:
             check_range("sigma_pixels", self.sigma_pixels, above=0.0)
+
+    def drawn_depths(self, has_color: bool) -> tuple:
+        """See `Rasterizer.drawn_depths`."""
+        return (self.near, self.far) if has_color else (-math.inf, math.inf)
 
     def sigma_ndc(self, image_size: tuple) -> float:
         """Sigma in NDC squared for an image of (height, width) pixels."""

@@ -25,6 +25,7 @@ NUMBERS = {
     "background": (0.1, 0.2, 0.3),
     "background_depth": 0.25,
 }
+DEPTHS = {"near": 0.1, "far": 100.0}  # for what gives a rasterizer to its twin or to the core
 
 
 def soft(distance, color, alpha, perspective_correct, double_sided, **changes):
@@ -52,10 +53,12 @@ ALL_RASTERIZERS = [
     soft("barycentric", "softmax", "sum", False, False),
     soft("hard", "softmax", "hard", False, True),
     soft("hard", "hard", "sum", True, True),
-    tsr.ApproximateGradient(background=(0.1, 0.2, 0.3)),
-    tsr.FilteredDerivative(background=(0.1, 0.2, 0.3), overdraw=False),
-    tsr.FilteredDerivative(background=(0.1, 0.2, 0.3)),
-    tsr.ApproximateGradient(background=(0.1, 0.2, 0.3), double_sided=False, anti_aliasing=True),
+    tsr.ApproximateGradient(**DEPTHS, background=(0.1, 0.2, 0.3)),
+    tsr.FilteredDerivative(**DEPTHS, background=(0.1, 0.2, 0.3), overdraw=False),
+    tsr.FilteredDerivative(**DEPTHS, background=(0.1, 0.2, 0.3)),
+    tsr.ApproximateGradient(
+        **DEPTHS, background=(0.1, 0.2, 0.3), double_sided=False, anti_aliasing=True
+    ),
     nearest("softmax"),
     nearest("softmax", clip_barycentric_coords=False, perspective_correct=False),
     # The one nearest face gives the colour: without a blur radius, as where a pixel looks at a

@@ -10,6 +10,8 @@ from tests import tolerances
 from tests.gradcheck import relative_error
 from tests.rasterizers.scenes import draw_twin, gradient_error, soft
 
+pytestmark = pytest.mark.filterwarnings("ignore:near = ")  # it is what is tested
+
 IMAGE_SIZE = (6, 9)
 CLIPPED = {"sigma": 0.05, "near": 2.0, "far": 4.0}  # cuts through some faces of the scene
 
