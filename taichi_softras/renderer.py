@@ -5,6 +5,7 @@ What a user or a simulation touches are fields. One kernel gathers them into arr
 `ti.ad.Tape` in one place, `_draw_recorded`: Taichi differentiates users' kernels, never ours.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Optional, Union
@@ -25,6 +26,7 @@ from taichi_softras.geometry.scene_arrays import CAMERA_SIZE
 from taichi_softras.io.images import over_background, save_video
 from taichi_softras.pipeline import Kinds, Pipeline, Topology
 from taichi_softras.rasterizers.base import Rasterizer, check_has_jacobian, check_rasterizer
+from taichi_softras.rasterizers.binning import CornerError
 from taichi_softras.rasterizers.k_nearest import Fragments
 from taichi_softras.rasterizers.planes import jacobian_from_planes
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
@@ -150,8 +152,10 @@ class Renderer:
             view: of a mesh that moves, the one view that is drawn; `image` keeps the others.
 
         Raises:
-            ValueError: if a vertex is NaN or infinite; if this renderer already drew the view in
-                the same tape (the first image would be lost, and its gradient wrong).
+            ValueError: if a vertex, a colour, a light or a camera is NaN, infinite or too large; if
+                a camera looks nowhere, or its angle is none; for settings that the runtime's
+                precision cannot hold; if this renderer already drew the view in the same tape (the
+                first image would be lost, and its gradient wrong).
         """
         self._workspace.check_runtime()
         check_rasterizer(self.rasterizer)
@@ -278,7 +282,21 @@ class Renderer:
     def _find_fragments(self, faces_per_pixel: Optional[int]) -> Fragments:
         corners = self._pipeline.place(0, self.num_views).corners
         size = self.image_size
-        return self.rasterizer.fragments(Workspace(), corners, size, faces_per_pixel)
+        with self._explained(0):
+            return self.rasterizer.fragments(Workspace(), corners, size, faces_per_pixel)
+
+    @contextlib.contextmanager
+    def _explained(self, start: int) -> Iterator[None]:
+        """Within it a pass from view `start` on is drawn; what makes that impossible is named."""
+        try:
+            yield
+        except CornerError as error:
+            self.cameras.check()
+            if self._pipeline.composition.light is not None:
+                self.lights.check()
+            self.mesh.check_colors()
+            is_finite = np.isfinite(self.mesh.vertices.to_numpy()).all()
+            raise CornerError(start + error.view, error.face, is_finite) from None
 
     @property
     def vertices_ndc(self) -> ti.Ndarray:
@@ -303,7 +321,8 @@ class Renderer:
         self._rasterizers.pop((first, end), None)  # should this raise, nothing was drawn
         self._gather(first, end)
         for start, num_views in self._passes(first, end):
-            self._pipeline.draw(self.rasterizer, start, num_views)
+            with self._explained(start):
+                self._pipeline.draw(self.rasterizer, start, num_views)
             planes = self._pipeline.rasterization.image
             store_images(planes, start, self.image_size[1], is_cpu(), self._images)
         self._rasterizers[first, end] = self.rasterizer

@@ -12,7 +12,7 @@ from taichi.math import vec2, vec3
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.triangle import barycentric_vjp
-from taichi_softras.rasterizers.base import Rasterizer, check_color, check_range
+from taichi_softras.rasterizers.base import Rasterizer, check_color, check_held, check_range
 from taichi_softras.rasterizers.binning import FaceArrays
 from taichi_softras.rasterizers.edge_pulls import Lines, pull_edges, transpose
 from taichi_softras.rasterizers.faces import (
@@ -68,7 +68,8 @@ class ApproximateGradient(Rasterizer):
         anti_aliasing: draw at twice the size, and take 2 x 2 means.
 
     Raises:
-        ValueError: for a number out of its range.
+        ValueError: for a number out of its range; when drawing, for one that the runtime's
+            precision cannot hold.
     """
 
     near: float = 0.1
@@ -109,6 +110,7 @@ class ApproximateRasterization(ZBufferRasterization):
         image_size: tuple,
     ):
         """Draws; see `Rasterizer.forward`."""
+        check_held({"eps": method.eps}, {})
         self.eps = method.eps
         self.factor = 2 if method.anti_aliasing else 1
         size = tuple(self.factor * extent for extent in image_size)

@@ -9,9 +9,13 @@ import numpy as np
 import taichi as ti
 
 from taichi_softras.rasterizers.fragments import Shader, Surface
+from taichi_softras.runtime import default_numpy_float
 from taichi_softras.workspace import Workspace
 
 NO_FACE = -1
+# The least and the largest setting, by the precision of the runtime: their inverses, and products
+# with coordinates and colours, are numbers, too
+HELD = {np.float32: (1e-30, 1e30), np.float64: (1e-250, 1e250)}
 
 
 class Rasterization(abc.ABC):
@@ -163,6 +167,29 @@ def check_range(name: str, value: float, above: float = -math.inf, below: float 
         if below < math.inf:
             wanted += f" and below {below:g}"
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_held(positive: dict, others: dict) -> None:
+    """Raises a ValueError for settings that the runtime's precision cannot hold.
+
+    Drawing asks, as the precision is not known before.
+
+    Args:
+        positive: numbers by what the user calls them; too small is as bad as too large.
+        others: numbers, or one for each channel, of either sign.
+    """
+    least, largest = HELD[default_numpy_float()]
+    for name, value in positive.items():
+        if not least <= value <= largest:
+            _refuse(name, f"from {least:g} to {largest:g}", value)
+    for name, value in others.items():
+        if not all(abs(entry) <= largest for entry in np.atleast_1d(value)):
+            _refuse(name, f"from {-largest:g} to {largest:g}", value)
+
+
+def _refuse(name: str, wanted: str, value: Any) -> None:
+    precision = {np.float32: "single", np.float64: "double"}[default_numpy_float()]
+    raise ValueError(f"{name} must be {wanted} in {precision} precision, got {value!r}")
 
 
 def check_color(name: str, value: object) -> None:

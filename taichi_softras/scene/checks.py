@@ -1,8 +1,11 @@
 """Checks at the door of the scene: a user's value in, a finite array of the right shape out."""
 
 import numpy as np
+import taichi as ti
 
 from taichi_softras.runtime import default_numpy_float
+
+TOO_LARGE = 1e30  # of a colour or a light, where an image is none
 
 
 def finite_array(name: str, value, shape: tuple) -> np.ndarray:
@@ -25,6 +28,23 @@ def finite_array(name: str, value, shape: tuple) -> np.ndarray:
         count = np.count_nonzero(~np.isfinite(array))
         raise ValueError(f"{name} must be finite, got {count} entries that are NaN or infinite")
     return array
+
+
+def check_field(name: str, field: ti.Field) -> None:
+    """Raises a ValueError that names the first entry that is NaN, infinite or too large."""
+    values = field.to_numpy()
+    for what, is_bad in (
+        ("NaN or infinite", ~np.isfinite(values)),
+        ("too large", np.abs(values) > TOO_LARGE),
+    ):
+        entries = np.argwhere(is_bad)
+        if len(entries):
+            place = f"[{', '.join(map(str, entries[0]))}]" if values.ndim else ""
+            raise ValueError(
+                f"{name} has {len(entries)} entries that are {what}, the first is "
+                f"{name}{place} = {values[tuple(entries[0])]} (a step size that is too large often "
+                "does this)"
+            )
 
 
 def check_shape(name: str, array: np.ndarray, shape: tuple) -> None:
