@@ -4,7 +4,7 @@ import taichi as ti
 
 from taichi_softras.runtime import is_double
 
-LARGEST = 1e37  # the squares of larger numbers, even the sum of a few, are beyond single precision
+LARGEST = 1e37  # the sum of a few larger numbers is beyond single precision
 UNDRAWABLE = 1e38  # what a stage writes in place of a coordinate, where its numbers are none
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import taichi as ti
 
 from taichi_softras.rasterizers.fragments import Shader, Surface
-from taichi_softras.runtime import default_numpy_float
+from taichi_softras.runtime import is_double
 from taichi_softras.workspace import Workspace
 
 NO_FACE = -1
 # The least and the largest setting, by the precision of the runtime: their inverses, and products
 # with coordinates and colours, are numbers, too
-HELD = {np.float32: (1e-30, 1e30), np.float64: (1e-250, 1e250)}
+HELD = {False: ("single", 1e-30, 1e30), True: ("double", 1e-250, 1e250)}  # whether it is double
 
 
 class Rasterization(abc.ABC):
@@ -178,18 +178,14 @@ def check_held(positive: dict, others: dict) -> None:
         positive: numbers by what the user calls them; too small is as bad as too large.
         others: numbers, or one for each channel, of either sign.
     """
-    least, largest = HELD[default_numpy_float()]
-    for name, value in positive.items():
-        if not least <= value <= largest:
-            _refuse(name, f"from {least:g} to {largest:g}", value)
-    for name, value in others.items():
-        if not all(abs(entry) <= largest for entry in np.atleast_1d(value)):
-            _refuse(name, f"from {-largest:g} to {largest:g}", value)
-
-
-def _refuse(name: str, wanted: str, value: Any) -> None:
-    precision = {np.float32: "single", np.float64: "double"}[default_numpy_float()]
-    raise ValueError(f"{name} must be {wanted} in {precision} precision, got {value!r}")
+    precision, least, largest = HELD[is_double()]
+    for low, numbers_of_kind in ((least, positive), (-largest, others)):
+        for name, value in numbers_of_kind.items():
+            if not all(low <= entry <= largest for entry in np.atleast_1d(value)):
+                raise ValueError(
+                    f"{name} must be from {low:g} to {largest:g} in {precision} precision, got "
+                    f"{value!r}"
+                )
 
 
 def check_color(name: str, value: object) -> None:
