@@ -1,13 +1,11 @@
 """What a loss of colours gets at silhouettes: nothing with the paper's numbers, and with others.
 
-A red ball stands at x = 0, the target at x = 0.15. Left: the ball in both, with its true outline.
-Middle: the loss of RGB alone against x, and the slopes that backward reports. Right: alpha of a
-quad of two triangles.
+A red ball moves in x, to the target at 0.15. Left: a quarter of it, with its true outline. Then the
+loss of RGB alone against x, with the slopes of backward, and alpha of a quad of two triangles.
 """
 
 import json
 import pathlib
-import time
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,64 +19,56 @@ METHODS = {
     "the paper's numbers": tsr.SoftAggregation.liu2019(background=1.0),
     "numbers for RGB": tsr.SoftAggregation.liu2019(background=1.0, **FOR_RGB),
 }
-STEP = 0.01  # of the difference quotient, world units
+AROUND = np.array([[-0.01], [0.01]])  # of the difference quotient, world units
 
 
 class Ball:
-    """A ball that moves in x, and how the loss of its colours changes."""
+    """A ball that moves in x."""
 
     def __init__(self):
         self.vertices, faces = tsr.primitives.icosphere(3)
-        colors = np.tile([0.9, 0.25, 0.2], (len(self.vertices), 1))
+        colors = np.broadcast_to([0.9, 0.25, 0.2], self.vertices.shape)
         self.mesh = tsr.Mesh(RADIUS * self.vertices, faces, vertex_colors=colors)
         camera = tsr.Camera.look_at((0, 0, DISTANCE), fov_y_degrees=FOV, needs_grad=False)
         self.renderer = tsr.Renderer(self.mesh, camera, (SIZE, SIZE), shading=tsr.Unlit())
 
     def draw(self, x):
-        """(H, W, 4)."""
+        """Of (H, W, 4) the colours."""
         self.mesh.vertices.from_numpy(np.float32(RADIUS * self.vertices + [x, 0, 0]))
-        return self.renderer.render().to_numpy()[0].astype(float)
+        return self.renderer.render().to_numpy()[0, ..., :3].astype(float)
 
     def loss(self, x):
         """Sum of squares, without alpha, and its gradient by x."""
-        grad, target = np.zeros((1, SIZE, SIZE, 4)), self.draw(TRUTH)
-        difference = (self.draw(x) - target)[..., :3]
-        grad[0, ..., :3] = 2 * difference
-        self.renderer.backward(grad)
+        difference = -self.draw(TRUTH) + self.draw(x)  # in this order
+        self.renderer.backward(np.pad(2 * difference, ((0, 0), (0, 0), (0, 1)))[None])
         return (difference**2).sum(), self.mesh.vertices.grad.to_numpy()[:, 0].sum()
 
 
 def main(steps=25, output="out/rgb_silhouettes"):
-    """Draws the losses at `steps` places."""
-    started, output, result = time.perf_counter(), pathlib.Path(output), {"steps": steps}
+    """Draws losses at `steps` places."""
+    output, result = pathlib.Path(output), {"steps": steps}
     figure, axes = plt.subplots(1, 4, figsize=(11.5, 3.0), layout="constrained")
     ball, places = Ball(), np.linspace(-0.25, 0.25, steps)
     outline = np.tan(np.arcsin(RADIUS / DISTANCE)) / np.tan(np.radians(FOV / 2)) * SIZE / 2
     for ax, color, (name, ball.renderer.rasterizer) in zip(axes, ("C3", "C0"), METHODS.items()):
-        ax.imshow(ball.draw(0.0)[..., :3].clip(0, 1))
+        ax.imshow(ball.draw(0.0).clip(0, 1))
         ax.add_patch(plt.Circle((SIZE / 2 - 0.5,) * 2, outline, fill=False, linewidth=0.6))
-        ax.set(title=name, xlim=(24, 64), ylim=(64, 24))
+        ax.set(title=name, xlim=(24, 64), ylim=(64, 24), xticks=[], yticks=[])
         losses, slopes = np.transpose([ball.loss(x) for x in places])
         axes[2].plot(places, losses, color, label=name)
-        for place, loss, slope in zip(places[::3], losses[::3], slopes[::3]):
-            axes[2].plot(place + [-0.02, 0.02], loss + slope * np.array([-0.02, 0.02]), "k")
-        quotient = (ball.loss(STEP)[0] - ball.loss(-STEP)[0]) / (2 * STEP)
+        axes[2].plot(*(line[:, ::3] for line in (places + AROUND, losses + slopes * AROUND)), "k")
+        quotient = np.ptp([ball.loss(x)[0] for x in AROUND[:, 0]]) / -np.ptp(AROUND)
         result[name] = {"quotient": float(quotient), "gradient": float(ball.loss(0.0)[1])}
-    axes[2].set(title="loss of RGB against x; slopes", xticks=[0.0, TRUTH])
-    axes[2].legend(fontsize=7)
+    axes[2].legend(fontsize=7, title="loss of RGB against x; slopes")
     quad = np.array([[-0.8, -0.8, 2], [0.8, -0.8, 2], [0.8, 0.8, 2], [-0.8, 0.8, 2]])
-    corners = quad[[[0, 1, 2], [0, 2, 3]]][None]
-    method = METHODS["the paper's numbers"]
-    alpha = tsr.rasterize(corners, image_size=(SIZE, SIZE), rasterizer=method)[0][0, ..., 0]
+    inputs = {"image_size": (SIZE, SIZE), "rasterizer": METHODS["the paper's numbers"]}
+    alpha = tsr.rasterize(quad[[[[0, 1, 2], [0, 2, 3]]]], **inputs)[0][0, ..., 0]
     result["alpha on the diagonal"] = float(alpha[SIZE // 2 - 1, SIZE // 2])
     axes[3].imshow(alpha, "gray", vmin=0, vmax=1)
-    axes[3].set(title="alpha of a quad", xlim=(0, 40), ylim=(128, 88))
-    for ax in axes[[0, 1, 3]]:
-        ax.set(xticks=[], yticks=[])
+    axes[3].set(title="alpha of a quad", xlim=(0, 40), ylim=(128, 88), xticks=[], yticks=[])
     output.mkdir(parents=True, exist_ok=True)
     figure.savefig(output / "rgb_silhouettes.png", dpi=92)
     plt.close(figure)
-    result["seconds"] = round(time.perf_counter() - started, 1)
     (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     print(result)
     return result
