@@ -170,6 +170,6 @@ AREA_OF_SOFT_TRIANGLE = 2e-3
 # the sphere, and normals between vertices are as much too short.
 FACETED_SPHERE = 5e-3
 
-# A loss of a ball's colours, edges soft over a pixel: its gradient against a difference quotient over
-# 1.4 pixels, relative. Pixels are few along the edge, and the loss between them is not straight: 0.6 %.
+# A loss of a ball's colours, edges soft over a pixel: its gradient against a difference quotient
+# over 1.4 pixels, relative. The edge's pixels are few, and no straight line between them: 0.6 %.
 RGB_QUOTIENT = 0.03

@@ -75,9 +75,9 @@ class KNearest(SoftRasterizer):
     inverse depth (far - depth) / (far - near) and z_max that of the nearest face, and the
     background by max(exp((1e-10 - z_max) / gamma), 1e-10).
 
-    As in `SoftAggregation` any face outweighs the background with the default gamma, near and far: a
-    loss of RGB has the gradient 0 at silhouettes, and what moves outlines is alpha. The background's
-    z is 0, that of `far`; near=1, far=5 and gamma=0.1 give RGB a gradient, too.
+    As in `SoftAggregation` any face outweighs the background with PyTorch3D's gamma, near and far:
+    a loss of RGB has the gradient 0 at silhouettes, and what moves outlines is alpha. The
+    background's z is 0, that of `far`: near=1, far=5 and gamma=0.1 give RGB a gradient, too.
 
     Memory does not grow with `faces_per_pixel`: a first pass finds the depth of the last face
     that a pixel keeps.

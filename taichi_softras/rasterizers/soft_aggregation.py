@@ -96,8 +96,8 @@ class SoftAggregation(SoftRasterizer):
     exp(background_depth / gamma). The silhouette is 1 - prod_j (1 - D_ij).
 
     With the paper's gamma, near and far any face outweighs the background, wherever it covers a
-    pixel at all: colours end in a hard edge outside of the shape, and a loss of RGB has the gradient
-    0 at silhouettes. What moves outlines is alpha; or, for RGB alone, near=1, far=5, gamma=0.1 and
+    pixel at all: colours end in a hard edge outside of the shape, and a loss of RGB has gradient 0
+    at silhouettes. What moves outlines is alpha; or, for RGB alone, near=1, far=5, gamma=0.1 and
     background_depth=0.4 around a scene at depth 3. Inner edges of a surface of one layer show in
     alpha, 0.75 on the diagonal of a quad. See docs/gradients.md.
 

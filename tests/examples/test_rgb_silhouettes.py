@@ -1,4 +1,4 @@
-"""A loss of colours alone: no gradient at silhouettes with the paper's numbers; with others, one."""
+"""A loss of colours alone has no gradient at silhouettes, or one: by the numbers."""
 
 import pytest
 
