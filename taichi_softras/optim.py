@@ -8,7 +8,7 @@ loss, not at the optimizer.
 import taichi as ti
 
 from taichi_softras.fields import FieldTree, body
-from taichi_softras.runtime import has_gradient
+from taichi_softras.runtime import has_gradient, kernel
 
 
 class Adam:
@@ -108,7 +108,7 @@ def _bodies(fields: list) -> tuple:
     return tuple(body(field) for field in fields)
 
 
-@ti.kernel
+@kernel
 def adam_step(
     parameters: ti.template(),  # tuple of fields of any shape, with gradient; in and out
     means: ti.template(),  # tuple, like parameters; in and out
@@ -133,7 +133,7 @@ def adam_step(
             )
 
 
-@ti.kernel
+@kernel
 def sgd_step(
     parameters: ti.template(),  # tuple of fields of any shape, with gradient; in and out
     velocities: ti.template(),  # tuple, like parameters; in and out
