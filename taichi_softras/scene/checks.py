@@ -18,7 +18,7 @@ def finite_array(name: str, value, shape: tuple) -> np.ndarray:
             extents: `("F", "R", "R", 3)`.
 
     Raises:
-        ValueError: another shape, nothing in it, or entries that are NaN or infinite.
+        ValueError: another shape, nothing in it, or entries that are NaN, infinite or too large.
     """
     given = np.asarray(value, np.float64)
     check_shape(name, given, shape)
@@ -26,7 +26,8 @@ def finite_array(name: str, value, shape: tuple) -> np.ndarray:
         array = np.ascontiguousarray(given, default_numpy_float())
     if not np.isfinite(array).all():
         count = np.count_nonzero(~np.isfinite(array))
-        raise ValueError(f"{name} must be finite, got {count} entries that are NaN or infinite")
+        what = "too large" if np.isfinite(given).all() else "NaN or infinite"
+        raise ValueError(f"{name} must be finite, got {count} entries that are {what}")
     return array
 
 
