@@ -105,7 +105,8 @@ class SoftAggregation(SoftRasterizer):
         sigma: softness of edges, NDC squared (the shorter image side spans 2); in place of
             `sigma_pixels`.
         gamma: softness of depth, in normalised inverse depth.
-        distance: "euclidean"; "barycentric" (a pure number, as in the paper's code); "hard".
+        distance: "euclidean"; "barycentric" (a pure number, as in the paper's code: give `sigma`);
+            "hard".
         color: "softmax" over depth, or "hard": the nearest face.
         alpha: "product"; "sum": the mean of D over all faces; "hard": D > 1/2.
         coverage_cutoff: a face ends where its coverage falls below this, in (0, 0.5).
