@@ -298,7 +298,8 @@ class Renderer:
             self.cameras.check()
             if self._pipeline.composition.light is not None:
                 self.lights.check()
-            self.mesh.check_colors()
+            if self._pipeline.composition.reads_color:
+                self.mesh.check_colors()
             is_finite = np.isfinite(self.mesh.vertices.to_numpy()).all()
             raise CornerError(start + error.view, error.face, is_finite) from None
 
