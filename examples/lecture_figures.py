@@ -1,7 +1,7 @@
 """The lecture's pictures of the Soft Rasterizer: what sigma and gamma do.
 
 Top: the probability map D = sigmoid(+-d^2 / sigma) of one triangle. Bottom: a lit scene with
-the default numbers, with a larger gamma (transparent) and with a larger sigma, too (blurred).
+the paper's numbers, with a larger gamma (transparent) and with a larger sigma, too (blurred).
 """
 
 import json
@@ -16,7 +16,7 @@ import taichi_softras as tsr
 
 SIGMAS = (0.003, 0.01, 0.03)
 LOOKS = {
-    "default $\\gamma = \\sigma = 10^{-4}$": {},
+    "the paper's $\\gamma = \\sigma = 10^{-4}$": {},
     "$\\gamma = 0.1$: transparent": {"gamma": 0.1},
     "$\\gamma = 0.1$, $\\sigma = 0.002$: blurred": {"gamma": 0.1, "sigma": 0.002},
 }
@@ -59,7 +59,7 @@ def main(steps=3, output="out/lecture_figures"):
     sun = tsr.Lights((0.45, 0.45, 0.5), [(-0.4, 1.0, 0.7)], [(0.6, 0.58, 0.55)])
     renderer = tsr.Renderer(scene(), camera, (256, 256), shading=tsr.Gouraud(), lights=sun)
     for ax, (title, look) in zip(axes[1], LOOKS.items()):
-        renderer.rasterizer = tsr.SoftAggregation(near=1.5, far=4.5, background=1.0, **look)
+        renderer.rasterizer = tsr.SoftAggregation.liu2019(near=1.5, far=4.5, background=1.0, **look)
         ax.imshow(renderer.render().to_numpy()[0, ..., :3].clip(0, 1))
         ax.set_title(title)
     for ax in axes.flat:

@@ -8,6 +8,7 @@ import numpy as np
 import taichi as ti
 
 from taichi_softras.funcs.lookups import CUBES, TEXELS
+from taichi_softras.funcs.numeric import LARGEST
 from taichi_softras.rasterizers.base import Rasterizer, check_rasterizer
 from taichi_softras.rasterizers.depth_range import (
     ALL_DEPTHS,
@@ -235,12 +236,15 @@ def _checked(name: str, values: np.ndarray, dtype: type) -> np.ndarray:
     if isinstance(values, type):
         raise ValueError(f"{name} must be a value, got a class: write {values.__name__}()")
     try:
-        values = np.ascontiguousarray(values, dtype)
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(values, dtype)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be an array of numbers, got {type(values)}") from None
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} has entries that are NaN or infinite")
-    return values
+    if not np.abs(array).max(initial=0.0) <= LARGEST:
+        is_finite = np.isfinite(np.asarray(values, np.float64)).all()
+        what = f"too large: above {LARGEST:g}" if is_finite else "NaN or infinite"
+        raise ValueError(f"{name} has entries that are {what}")
+    return array
 
 
 def _check_colors(shape: tuple, views: int, faces: int) -> None:

@@ -5,6 +5,7 @@ What a user or a simulation touches are fields. One kernel gathers them into arr
 `ti.ad.Tape` in one place, `_draw_recorded`: Taichi differentiates users' kernels, never ours.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Optional, Union
@@ -25,6 +26,7 @@ from taichi_softras.geometry.scene_arrays import CAMERA_SIZE
 from taichi_softras.io.images import over_background, save_video
 from taichi_softras.pipeline import Kinds, Pipeline, Topology
 from taichi_softras.rasterizers.base import Rasterizer, check_has_jacobian, check_rasterizer
+from taichi_softras.rasterizers.binning import CornerError
 from taichi_softras.rasterizers.depth_range import (
     KeptRange,
     checked_depth_range,
@@ -165,8 +167,10 @@ class Renderer:
             view: of a mesh that moves, the one view that is drawn; `image` keeps the others.
 
         Raises:
-            ValueError: if a vertex is NaN or infinite; if this renderer already drew the view in
-                the same tape (the first image would be lost, and its gradient wrong).
+            ValueError: if a vertex, a colour, a light or a camera is NaN, infinite or too large; if
+                a camera looks nowhere, or its angle is none; for settings that the runtime's
+                precision cannot hold; if this renderer already drew the view in the same tape (the
+                first image would be lost, and its gradient wrong).
         """
         self._workspace.check_runtime()
         check_rasterizer(self.rasterizer)
@@ -295,7 +299,22 @@ class Renderer:
         rasterizer = self._kept_range.complete(
             self.rasterizer, self.image_size, lambda: self._look(0, self.num_views)
         )
-        return rasterizer.fragments(Workspace(), corners, self.image_size, faces_per_pixel)
+        with self._explained(0):
+            return rasterizer.fragments(Workspace(), corners, self.image_size, faces_per_pixel)
+
+    @contextlib.contextmanager
+    def _explained(self, start: int) -> Iterator[None]:
+        """Within it a pass from view `start` on is drawn; what makes that impossible is named."""
+        try:
+            yield
+        except CornerError as error:
+            self.cameras.check()
+            if self._pipeline.composition.light is not None:
+                self.lights.check()
+            if self._pipeline.composition.reads_color:
+                self.mesh.check_colors()
+            is_finite = np.isfinite(self.mesh.vertices.to_numpy()).all()
+            raise CornerError(start + error.view, error.face, is_finite) from None
 
     @property
     def depth_range(self) -> Optional[tuple]:
@@ -352,7 +371,8 @@ class Renderer:
 
         rasterizer = self._kept_range.complete(self.rasterizer, self.image_size, place_and_look)
         for start, num_views in passes:
-            pipeline.draw(rasterizer, start, num_views)
+            with self._explained(start):
+                pipeline.draw(rasterizer, start, num_views)
             planes = pipeline.rasterization.image
             store_images(planes, start, self.image_size[1], is_cpu(), self._images)
         self._rasterizers[first, end] = rasterizer

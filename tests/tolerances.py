@@ -177,3 +177,7 @@ SAME_IMAGE_OF_ANY_SIZE = 5e-3
 # Where the vertices of a mesh lie in an image, in f32, if it stands a few times its size away from
 # the origin.
 FRAMED = 1e-4
+
+# A loss of a ball's colours, edges soft over a pixel: its gradient against a difference quotient
+# over 1.4 pixels, relative. The edge's pixels are few, and no straight line between them: 0.6 %.
+RGB_QUOTIENT = 0.03

@@ -16,6 +16,7 @@ from taichi_softras.rasterizers.base import (
     Rasterizer,
     check_color,
     check_depth_range,
+    check_held,
     check_range,
 )
 from taichi_softras.rasterizers.binning import FaceArrays
@@ -74,7 +75,8 @@ class ApproximateGradient(Rasterizer):
         anti_aliasing: draw at twice the size, and take 2 x 2 means.
 
     Raises:
-        ValueError: for a number out of its range.
+        ValueError: for a number out of its range; when drawing, for one that the runtime's
+            precision cannot hold.
     """
 
     near: Optional[float] = None
@@ -114,6 +116,7 @@ class ApproximateRasterization(ZBufferRasterization):
         image_size: tuple,
     ):
         """Draws; see `Rasterizer.forward`."""
+        check_held({"eps": method.eps}, {})
         self.eps = method.eps
         self.factor = 2 if method.anti_aliasing else 1
         size = tuple(self.factor * extent for extent in image_size)

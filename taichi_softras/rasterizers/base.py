@@ -9,9 +9,13 @@ import numpy as np
 import taichi as ti
 
 from taichi_softras.rasterizers.fragments import Shader, Surface
+from taichi_softras.runtime import is_double
 from taichi_softras.workspace import Workspace
 
 NO_FACE = -1
+# The least and the largest setting, by the precision of the runtime: their inverses, and products
+# with coordinates and colours, are numbers, too
+HELD = {False: ("single", 1e-30, 1e30), True: ("double", 1e-250, 1e250)}  # whether it is double
 
 
 class Rasterization(abc.ABC):
@@ -184,6 +188,25 @@ def check_depth_range(near: Optional[float], far: Optional[float]) -> None:
         check_range("near", near, above=0.0)
     if far is not None:
         check_range("far", far, above=0.0 if near is None else near)
+
+
+def check_held(positive: dict, others: dict) -> None:
+    """Raises a ValueError for settings that the runtime's precision cannot hold.
+
+    Drawing asks, as the precision is not known before.
+
+    Args:
+        positive: numbers by what the user calls them; too small is as bad as too large.
+        others: numbers, or one for each channel, of either sign.
+    """
+    precision, least, largest = HELD[is_double()]
+    for low, numbers_of_kind in ((least, positive), (-largest, others)):
+        for name, value in numbers_of_kind.items():
+            if not all(low <= entry <= largest for entry in np.atleast_1d(value)):
+                raise ValueError(
+                    f"{name} must be from {low:g} to {largest:g} in {precision} precision, got "
+                    f"{value!r}"
+                )
 
 
 def check_color(name: str, value: object) -> None:

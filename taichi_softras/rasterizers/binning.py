@@ -5,6 +5,7 @@ Exact: count, prefix sum, fill. The lists have the size that they need; no face 
 
 from typing import NamedTuple
 
+import numpy as np
 import taichi as ti
 
 from taichi_softras.rasterizers.faces import BOX_SIZE, RECORD_SIZE, set_up_faces
@@ -16,6 +17,22 @@ TILE = 1 << TILE_BITS  # pixels a side
 SCAN_CHUNK = 512
 # lavapipe ends loops of unequal length early around integer atomics unless groups have 8 threads
 ATOMIC_BLOCK_DIM = 8
+
+
+class CornerError(ValueError):
+    """A corner that cannot be drawn.
+
+    Attributes:
+        view, face: of the corner.
+    """
+
+    def __init__(self, view: int, face: int, is_finite: bool):
+        self.view, self.face = view, face
+        what = "too large" if is_finite else "NaN or infinite"
+        super().__init__(
+            f"face {face} of view {view} has a corner that is {what}: check the vertices and the "
+            "camera (a step size that is too large often does this)"
+        )
 
 
 class FaceArrays(NamedTuple):
@@ -55,7 +72,7 @@ class Bins:
             reach: NDC: how far a face covers pixels beyond its edges.
 
         Raises:
-            ValueError: for a corner that is NaN or infinite.
+            CornerError: for a corner that is NaN, infinite or too large.
         """
         views, num_faces = corners.shape[:2]
         height, width = image_size
@@ -85,10 +102,8 @@ class Bins:
         self.num_pairs = status[0]  # the only thing that the host reads of a draw
         if self.num_pairs < 0:
             view, face = divmod(-1 - self.num_pairs, num_faces)
-            raise ValueError(
-                f"face {face} of view {view} has a corner that is NaN or infinite: check the "
-                "vertices and the camera (a step size that is too large often does this)"
-            )
+            is_finite = np.isfinite(corners.to_numpy()[view, face]).all()
+            raise CornerError(view, face, is_finite)
         faces = workspace.get_list("bin_faces", self.num_pairs)
         self.tiles = faces if is_cpu() else workspace.get_list("bin_tiles", self.num_pairs)
         fill = fill_by_view if is_cpu() else fill_by_face
@@ -111,7 +126,7 @@ def set_up_and_count(  # one launch for three stages
     starts: array(int, 1),  # (T + 1,)
     chunks: array(int, 1),  # (chunks + 1,) scratch
     cursors: array(int, 1),  # (T,) a copy of the starts
-    status: array(int, 1),  # (2,) number of pairs, or -1 - the index of a face that is not finite
+    status: array(int, 1),  # (2,) number of pairs, or -1 - the index of a face that is not drawable
     on_cpu: ti.template(),
 ):
     """Faces, how many there are in each tile, and where each tile's begin."""

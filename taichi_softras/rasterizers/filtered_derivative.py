@@ -54,7 +54,8 @@ class FilteredDerivative(Rasterizer):
         overdraw: whether outlines are drawn.
 
     Raises:
-        ValueError: for a number out of its range.
+        ValueError: for a number out of its range; when drawing, for one that the runtime's
+            precision cannot hold.
     """
 
     has_jacobian: ClassVar[bool] = True

@@ -9,7 +9,7 @@ import dataclasses
 import math
 import warnings
 import weakref
-from typing import ClassVar, NamedTuple, Optional, Union
+from typing import Any, ClassVar, NamedTuple, Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -18,9 +18,9 @@ from taichi_softras.funcs.aggregation import ALPHAS, ANY, FIRST, FLOORED_SOFTMAX
 from taichi_softras.funcs.coverage import DISTANCES
 from taichi_softras.funcs.interpolation import AFFINE, CLIP_BELOW, PERSPECTIVE, UNCLIPPED
 from taichi_softras.rasterizers.base import (
-    Rasterizer,
     check_color,
     check_depth_range,
+    check_held,
     check_range,
     choose,
 )
@@ -31,7 +31,12 @@ from taichi_softras.rasterizers.k_nearest_kernels import (
     find_limits,
     store_fragments,
 )
-from taichi_softras.rasterizers.soft_aggregation import SoftRasterization, numbers_of
+from taichi_softras.rasterizers.soft_aggregation import (
+    SIGMA_PIXELS,
+    SoftRasterization,
+    SoftRasterizer,
+    numbers_of,
+)
 from taichi_softras.rasterizers.soft_fragments import Numbers, Structure
 from taichi_softras.runtime import default_numpy_float, is_cpu, lean_compilation
 from taichi_softras.workspace import Workspace
@@ -63,8 +68,10 @@ class Fragments(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class KNearest(Rasterizer):
+class KNearest(SoftRasterizer):
     """PyTorch3D's rasterizer and its three ways to blend (Ravi et al., 2020).
+
+    `ravi2020` has its numbers.
 
     Coverage of pixel i by face j is D_ij = sigmoid(delta_ij d_ij^2 / sigma); a face covers the
     pixels inside of it and those nearer than the blur radius. Of these faces a pixel keeps the
@@ -74,12 +81,17 @@ class KNearest(Rasterizer):
     inverse depth (far - depth) / (far - near) and z_max that of the nearest face, and the
     background by max(exp((1e-10 - z_max) / gamma), 1e-10).
 
+    As in `SoftAggregation` any face outweighs the background with PyTorch3D's gamma, near and far:
+    a loss of RGB has the gradient 0 at silhouettes, and what moves outlines is alpha. The
+    background's z is 0, that of `far`: near=1, far=5 and gamma=0.1 give RGB a gradient, too.
+
     Memory does not grow with `faces_per_pixel`: a first pass finds the depth of the last face
     that a pixel keeps.
 
     Args:
         faces_per_pixel: K, at least 1.
-        sigma: softness of edges, NDC squared (the shorter image side spans 2).
+        sigma: softness of edges, NDC squared (the shorter image side spans 2); in place of
+            `sigma_pixels`.
         gamma: softness of depth, in normalised inverse depth.
         blur_radius: how far a face covers pixels beyond its edges, NDC SQUARED as in PyTorch3D;
             left out, where coverage falls to 1e-4.
@@ -95,15 +107,17 @@ class KNearest(Rasterizer):
         clip_barycentric_coords: a pixel outside of a face looks at a point on the face, not on
             its continuation.
         cull_backfaces: leave out faces that are clockwise on the image.
+        sigma_pixels: sqrt(sigma) in pixels, 1/3 unless `sigma` is given.
 
     Raises:
-        ValueError: for a number out of its range or an unknown name.
+        ValueError: for a number out of its range or an unknown name, for both `sigma` and
+            `sigma_pixels`; when drawing, for a number that the runtime's precision cannot hold.
     """
 
     has_jacobian: ClassVar[bool] = True
 
     faces_per_pixel: int = 50
-    sigma: float = 1e-4
+    sigma: Optional[float] = None
     gamma: float = 1e-4
     blur_radius: Optional[float] = None
     blend: str = "softmax"
@@ -113,11 +127,12 @@ class KNearest(Rasterizer):
     perspective_correct: bool = True
     clip_barycentric_coords: bool = True
     cull_backfaces: bool = False
+    sigma_pixels: Optional[float] = SIGMA_PIXELS
 
     def __post_init__(self):
         check_faces_per_pixel(self.faces_per_pixel)
         choose("blend", self.blend, BLENDS)
-        check_range("sigma", self.sigma, above=0.0)
+        self.check_sigma()
         check_range("gamma", self.gamma, above=0.0)
         if self.blur_radius is not None and not 0.0 <= self.blur_radius < math.inf:
             raise ValueError(
@@ -130,6 +145,30 @@ class KNearest(Rasterizer):
         """See `Rasterizer.drawn_depths`."""
         is_soft = has_color and BLENDS[self.blend][1].is_soft
         return -math.inf, self.far if is_soft else math.inf
+
+    @classmethod
+    def ravi2020(cls, **changes: Any) -> "KNearest":
+        """The numbers of PyTorch3D and its tutorials, whatever the defaults are.
+
+        sigma is 1e-4 NDC squared, and a face ends where its coverage falls to 1e-4.
+
+        Args:
+            changes: arguments that are to be others.
+        """
+        numbers = {
+            "faces_per_pixel": 50,
+            "sigma": None if "sigma_pixels" in changes else 1e-4,
+            "gamma": 1e-4,
+            "blur_radius": None,
+            "blend": "softmax",
+            "near": 1.0,
+            "far": 100.0,
+            "background": (1.0, 1.0, 1.0),
+            "perspective_correct": True,
+            "clip_barycentric_coords": True,
+            "cull_backfaces": False,
+        }
+        return cls(**{**numbers, **changes})
 
     def structure(self, shader: Shader) -> Structure:
         """The functions behind the names."""
@@ -147,11 +186,12 @@ class KNearest(Rasterizer):
 
     def numbers(self, image_size: tuple) -> Numbers:
         """What the kernels take as arguments."""
-        reach = self.blur_radius
+        sigma, reach = self.sigma_ndc(image_size), self.blur_radius
         if reach is None:
-            reach = math.log(1.0 / DEFAULT_CUTOFF - 1.0) * self.sigma
+            reach = DISTANCES["euclidean"].reach(sigma, DEFAULT_CUTOFF)
+        check_held({}, {"blur_radius": self.blur_radius or 0.0})
         is_soft = BLENDS[self.blend][1].is_soft
-        return numbers_of(self, self.sigma, reach, BACKGROUND_DEPTH, is_soft)
+        return numbers_of(self, sigma, reach, BACKGROUND_DEPTH, is_soft)
 
     def forward(
         self,
@@ -207,6 +247,7 @@ class KNearestRasterization(SoftRasterization):
     def __init__(self, method: KNearest, workspace: Workspace, *inputs):
         super().__init__(method, workspace, *inputs)
         self.faces_per_pixel = method.faces_per_pixel
+        self.is_exact = method.faces_per_pixel == 1 and method.blur_radius == 0.0
         self.colorless = method.structure(SILHOUETTE)  # which faces are near, any shader shares
 
     @property
@@ -235,7 +276,7 @@ class KNearestRasterization(SoftRasterization):
         back waits for the device, and a loop that draws should not wait a second time.
         """
         draws = self.draws.get(self.workspace, 0)
-        if draws is None:
+        if draws is None or self.is_exact:
             return
         self.draws[self.workspace] = draws + 1
         if draws & (draws + 1):  # is not 0, 1, 3, 7...

@@ -20,6 +20,7 @@ from taichi_softras.rasterizers.base import (
     Rasterizer,
     check_color,
     check_depth_range,
+    check_held,
     check_range,
     choose,
 )
@@ -43,23 +44,71 @@ from taichi_softras.runtime import CPU_BLOCK, is_cpu, is_double, lean_compilatio
 from taichi_softras.workspace import Workspace
 
 MOST_FACES_PER_TASK = 64  # CPU backward: large enough to hide what a task costs
-LARGEST_FACTOR = 1e37  # of 1 / sigma and the like: near where single precision ends
 LEAST_SHARE = 1e-9  # far below what single precision tells; none in double, which is for tests
+# sqrt(sigma) where neither `sigma` nor `sigma_pixels` is given: the papers' at their 64 x 64. It is
+# told from an equal number of a user's by `is`
+SIGMA_PIXELS = 1.0 / 3.0
+
+
+class SoftRasterizer(Rasterizer):
+    """A method with soft edges.
+
+    Attributes:
+        sigma: NDC squared, or None.
+        sigma_pixels: sqrt(sigma) in pixels, or None.
+    """
+
+    sigma: Optional[float]
+    sigma_pixels: Optional[float]
+
+    def check_sigma(self) -> None:
+        """Leaves one of the two; a ValueError unless one is given, or none, and is above 0."""
+        if self.sigma is not None and self.sigma_pixels is SIGMA_PIXELS:
+            object.__setattr__(self, "sigma_pixels", None)  # the way to write to a frozen dataclass
+        if (self.sigma is None) == (self.sigma_pixels is None):
+            raise ValueError(
+                "give sigma (NDC squared) or sigma_pixels, and None for the other, got "
+                f"sigma = {self.sigma!r} and sigma_pixels = {self.sigma_pixels!r}"
+            )
+        name = "sigma" if self.sigma_pixels is None else "sigma_pixels"
+        check_range(name, getattr(self, name), above=0.0)
+
+    @property
+    def sigma_name(self) -> str:
+        """What the user calls `sigma_ndc`."""
+        if self.sigma is not None:
+            return "sigma"
+        return f"the sigma of sigma_pixels = {self.sigma_pixels!r}, in NDC squared,"
+
+    def sigma_ndc(self, image_size: tuple) -> float:
+        """Sigma in NDC squared for an image of (height, width) pixels."""
+        if self.sigma is not None:
+            return self.sigma
+        root = self.sigma_pixels * 2.0 / min(image_size)
+        return root * root
 
 
 @dataclasses.dataclass(frozen=True)
-class SoftAggregation(Rasterizer):
-    """The Soft Rasterizer (Liu et al., ICCV 2019).
+class SoftAggregation(SoftRasterizer):
+    """The Soft Rasterizer (Liu et al., ICCV 2019); `liu2019` has its numbers.
 
     Coverage of pixel i by face j is D_ij = sigmoid(delta_ij d_ij^2 / sigma). The colour is
     sum_j w_ij C_ij with w_ij proportional to D_ij exp(z_ij / gamma), where z is the
     normalised inverse depth (far - depth) / (far - near) and the background has weight
     exp(background_depth / gamma). The silhouette is 1 - prod_j (1 - D_ij).
 
+    With the paper's gamma, near and far any face outweighs the background, wherever it covers a
+    pixel at all: colours end in a hard edge outside of the shape, and a loss of RGB has gradient 0
+    at silhouettes. What moves outlines is alpha; or, for RGB alone, near=1, far=5, gamma=0.1 and
+    background_depth=0.4 around a scene at depth 3. Inner edges of a surface of one layer show in
+    alpha, 0.75 on the diagonal of a quad. See docs/gradients.md.
+
     Args:
-        sigma: softness of edges, NDC squared (the shorter image side spans 2).
+        sigma: softness of edges, NDC squared (the shorter image side spans 2); in place of
+            `sigma_pixels`.
         gamma: softness of depth, in normalised inverse depth.
-        distance: "euclidean"; "barycentric" (a pure number, as in the paper's code); "hard".
+        distance: "euclidean"; "barycentric" (a pure number, as in the paper's code: give `sigma`);
+            "hard".
         color: "softmax" over depth, or "hard": the nearest face.
         alpha: "product"; "sum": the mean of D over all faces; "hard": D > 1/2.
         coverage_cutoff: a face ends where its coverage falls below this, in (0, 0.5).
@@ -72,15 +121,16 @@ class SoftAggregation(Rasterizer):
         double_sided: whether faces that are clockwise on the image have colour.
         perspective_correct: interpolate colours and look texels up on the face (the paper's code:
             on the image).
-        sigma_pixels: sqrt(sigma) in pixels, instead of `sigma`.
+        sigma_pixels: sqrt(sigma) in pixels, 1/3 unless `sigma` is given.
 
     Raises:
-        ValueError: for a number out of its range or an unknown name.
+        ValueError: for a number out of its range or an unknown name, for both `sigma` and
+            `sigma_pixels`; when drawing, for a number that the runtime's precision cannot hold.
     """
 
     has_jacobian: ClassVar[bool] = True
 
-    sigma: float = 1e-4
+    sigma: Optional[float] = None
     gamma: float = 1e-4
     distance: str = "euclidean"
     color: str = "softmax"
@@ -92,30 +142,48 @@ class SoftAggregation(Rasterizer):
     background_depth: float = 1e-3
     double_sided: bool = True
     perspective_correct: bool = True
-    sigma_pixels: Optional[float] = None
+    sigma_pixels: Optional[float] = SIGMA_PIXELS
 
     def __post_init__(self):
         choose("distance", self.distance, DISTANCES)
         choose("color", self.color, COLORS)
         choose("alpha", self.alpha, ALPHAS)
-        check_range("sigma", self.sigma, above=0.0)
+        self.check_sigma()
         check_range("gamma", self.gamma, above=0.0)
         check_range("coverage_cutoff", self.coverage_cutoff, above=0.0, below=0.5)
         check_depth_range(self.near, self.far)
         check_range("background_depth", self.background_depth)
         check_color("background", self.background)
-        if self.sigma_pixels is not None:
-            check_range("sigma_pixels", self.sigma_pixels, above=0.0)
 
     def drawn_depths(self, has_color: bool) -> tuple:
         """See `Rasterizer.drawn_depths`."""
         return (self.near, self.far) if has_color else (-math.inf, math.inf)
 
-    def sigma_ndc(self, image_size: tuple) -> float:
-        """Sigma in NDC squared for an image of (height, width) pixels."""
-        if self.sigma_pixels is None:
-            return self.sigma
-        return (self.sigma_pixels * 2.0 / min(image_size)) ** 2
+    @classmethod
+    def liu2019(cls, **changes: Any) -> "SoftAggregation":
+        """The numbers of the paper, whatever the defaults are: sigma is 1e-4 NDC squared.
+
+        They are made for silhouettes of 64 x 64 pixels; for what the colours get see
+        docs/gradients.md. The paper's code also has `perspective_correct=False`.
+
+        Args:
+            changes: arguments that are to be others.
+        """
+        numbers = {
+            "sigma": None if "sigma_pixels" in changes else 1e-4,
+            "gamma": 1e-4,
+            "distance": "euclidean",
+            "color": "softmax",
+            "alpha": "product",
+            "coverage_cutoff": 1e-4,
+            "near": 1.0,
+            "far": 100.0,
+            "background": (0.0, 0.0, 0.0),
+            "background_depth": 1e-3,
+            "double_sided": True,
+            "perspective_correct": True,
+        }
+        return cls(**{**numbers, **changes})
 
     def structure(self, shader: Shader) -> Structure:
         """The functions behind the names."""
@@ -132,8 +200,10 @@ class SoftAggregation(Rasterizer):
 
     def numbers(self, image_size: tuple) -> Numbers:
         """What the kernels take as arguments."""
-        sigma = self.sigma_ndc(image_size)
-        reach = DISTANCES[self.distance].reach(sigma, self.coverage_cutoff)
+        check_held({"coverage_cutoff": self.coverage_cutoff}, {})
+        distance = DISTANCES[self.distance]
+        sigma = self.sigma_ndc(image_size) if distance.has_reach else 1.0
+        reach = distance.reach(sigma, self.coverage_cutoff)
         return numbers_of(self, sigma, reach, self.background_depth, COLORS[self.color].is_soft)
 
     def forward(
@@ -156,17 +226,33 @@ def numbers_of(
     """What the kernels of a method take as arguments.
 
     Args:
-        method: has `near`, `far` and `gamma`.
+        method: a `SoftRasterizer` with `near`, `far`, `gamma` and `background`.
         sigma: NDC squared.
         reach: NDC squared.
         background_depth: where the background stands in the softmax, as a normalised inverse depth.
         is_soft: whether there is a softmax; without one the background is behind everything.
+
+    Raises:
+        ValueError: for a number that the runtime's precision cannot hold.
     """
     depth_range = method.far - method.near
+    check_held(
+        {
+            method.sigma_name: sigma,
+            "gamma": method.gamma,
+            "near": method.near,
+            "far": method.far,
+            "gamma * (far - near)": method.gamma * depth_range,
+        },
+        {
+            "background": method.background,
+            "background_depth * (far - near)": background_depth * depth_range,
+        },
+    )
     return Numbers(
-        inverse_sigma=min(1.0 / sigma, LARGEST_FACTOR),
+        inverse_sigma=1.0 / sigma,
         reach=reach,
-        sharpness=min(1.0 / (method.gamma * depth_range), LARGEST_FACTOR),
+        sharpness=1.0 / (method.gamma * depth_range),
         near=method.near,
         far=method.far,
         start_depth=method.far - background_depth * depth_range if is_soft else ALWAYS,

@@ -9,7 +9,7 @@ import taichi as ti
 from taichi.math import vec3
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE
-from taichi_softras.rasterizers.base import NO_FACE, Rasterization
+from taichi_softras.rasterizers.base import NO_FACE, Rasterization, check_held
 from taichi_softras.rasterizers.binning import FaceArrays
 from taichi_softras.rasterizers.faces import SOURCE_FACE, load_planes
 from taichi_softras.rasterizers.fragments import (
@@ -48,8 +48,13 @@ class ZBufferRasterization(Rasterization):
         surface: Surface,
         image_size: tuple,
     ):
-        """Finds what is seen; `paint` draws it. See `Rasterizer.forward`."""
+        """Finds what is seen; `paint` draws it. See `Rasterizer.forward`.
+
+        Raises:
+            ValueError: for a number that the runtime's precision cannot hold.
+        """
         super().__init__(workspace, corners, shader, surface)
+        check_held({"near": method.near, "far": method.far}, {"background": method.background})
         self.z_buffer = ZBuffer(
             workspace, corners, image_size, method.near, method.far, method.double_sided
         )

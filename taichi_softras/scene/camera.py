@@ -10,6 +10,7 @@ import numpy as np
 import taichi as ti
 
 from taichi_softras.fields import FieldTree, upload
+from taichi_softras.funcs.vectors import SMALLEST_SQUARED_LENGTH
 from taichi_softras.geometry.inspection import compute_view_and_projection
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
@@ -23,7 +24,13 @@ from taichi_softras.geometry.scene_arrays import (
 )
 from taichi_softras.runtime import default_numpy_float
 from taichi_softras.scene.attributes import FieldAttribute
-from taichi_softras.scene.checks import check_kind, finite_array, warn_of_degrees, warn_of_radians
+from taichi_softras.scene.checks import (
+    check_field,
+    check_kind,
+    finite_array,
+    warn_of_degrees,
+    warn_of_radians,
+)
 from taichi_softras.scene.mesh import Mesh
 
 FILLED = 0.9  # of the picture, by a mesh that is framed
@@ -135,10 +142,7 @@ class Camera:
         if fov_y_degrees is not None:
             projection = Perspective(fov_y_degrees)
         _count_views(pose)
-        if (np.linalg.norm(pose["eye"] - pose["target"], axis=-1) == 0).any():
-            raise ValueError("eye must differ from target: no direction to look in")
-        if (np.linalg.norm(pose["up"], axis=-1) == 0).any():
-            raise ValueError("up must not be zero")
+        _check_directions(**pose)
         is_up_x = np.abs(pose["up"] @ [1, 0, 0]) > 0.9 * np.linalg.norm(pose["up"], axis=-1)
         rights = np.where(is_up_x[:, None], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0])
         pose["_pole_right"] = rights.astype(pose["up"].dtype)
@@ -272,6 +276,17 @@ class Camera:
             "write camera.aspect = None to have the picture squashed"
         )
 
+    def check(self) -> None:
+        """Raises a ValueError if what was written to the fields is no camera."""
+        for name, field in self._fields.items():
+            check_field(f"camera.{name}", field)
+        if self.eye is not None:
+            _check_directions(self.eye.to_numpy(), self.target.to_numpy(), self.up.to_numpy())
+        if self.fov_y_degrees is not None:
+            Perspective(self.fov_y_degrees.to_numpy()).arrays()
+        if self.height is not None:
+            Orthographic(self.height.to_numpy()).arrays()
+
     def update(self, aspect: float) -> None:
         """Says for which images `clip_from_view` is.
 
@@ -342,6 +357,14 @@ def _count_views(arrays: dict) -> int:
         if len(array) not in (1, num_views):
             raise ValueError(f"{name} has {len(array)} views, expected 1 or {num_views}")
     return num_views
+
+
+def _check_directions(eye: np.ndarray, target: np.ndarray, up: np.ndarray) -> None:
+    """Raises a ValueError for a camera that looks nowhere, or has no upright."""
+    if (np.square(eye - target).sum(-1) <= SMALLEST_SQUARED_LENGTH).any():
+        raise ValueError("eye must differ from target: no direction to look in")
+    if (np.square(up).sum(-1) <= SMALLEST_SQUARED_LENGTH).any():
+        raise ValueError("up must not be zero")
 
 
 def _matrices(name: str, value) -> np.ndarray:

@@ -4,11 +4,13 @@ import warnings
 from typing import Any
 
 import numpy as np
+import taichi as ti
 
 from taichi_softras.runtime import default_numpy_float
 
 MOST_OF_INTEGERS = 1
 MOST_OF_COLORS = 32.0
+TOO_LARGE = 1e30  # of a colour or a light, where an image is none
 
 
 def finite_array(name: str, value, shape: tuple) -> np.ndarray:
@@ -21,7 +23,7 @@ def finite_array(name: str, value, shape: tuple) -> np.ndarray:
             extents: `("F", "R", "R", 3)`.
 
     Raises:
-        ValueError: another shape, nothing in it, or entries that are NaN or infinite.
+        ValueError: another shape, nothing in it, or entries that are NaN, infinite or too large.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # of a signalling NaN
         given = np.asarray(value, np.float64)
@@ -29,7 +31,8 @@ def finite_array(name: str, value, shape: tuple) -> np.ndarray:
         array = np.ascontiguousarray(given, default_numpy_float())
     if not np.isfinite(array).all():
         count = np.count_nonzero(~np.isfinite(array))
-        raise ValueError(f"{name} must be finite, got {count} entries that are NaN or infinite")
+        what = "too large" if np.isfinite(given).all() else "NaN or infinite"
+        raise ValueError(f"{name} must be finite, got {count} entries that are {what}")
     return array
 
 
@@ -87,6 +90,23 @@ def warn_of_degrees(name: str, angles: Any) -> None:
         f"np.degrees(...)",
         stacklevel=4,
     )
+
+
+def check_field(name: str, field: ti.Field) -> None:
+    """Raises a ValueError that names the first entry that is NaN, infinite or too large."""
+    values = field.to_numpy()
+    for what, is_bad in (
+        ("NaN or infinite", ~np.isfinite(values)),
+        ("too large", np.abs(values) > TOO_LARGE),
+    ):
+        entries = np.argwhere(is_bad)
+        if len(entries):
+            place = f"[{', '.join(map(str, entries[0]))}]" if values.ndim else ""
+            raise ValueError(
+                f"{name} has {len(entries)} entries that are {what}, the first is "
+                f"{name}{place} = {values[tuple(entries[0])]} (a step size that is too large often "
+                "does this)"
+            )
 
 
 def check_shape(name: str, array: np.ndarray, shape: tuple) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from taichi_softras.fields import FieldTree, upload
 from taichi_softras.geometry.scene_arrays import DIRECTIONAL
 from taichi_softras.scene.attributes import FieldAttribute
-from taichi_softras.scene.checks import finite_array, warn_of_bytes
+from taichi_softras.scene.checks import check_field, finite_array, warn_of_bytes
 
 
 class Lights:
@@ -58,6 +58,11 @@ class Lights:
     def num_lights(self) -> int:
         """L."""
         return self.directions.shape[0]
+
+    def check(self) -> None:
+        """Raises a ValueError if something that was written to the fields is not finite."""
+        for name in ("ambient", "directions", "colors"):
+            check_field(f"lights.{name}", getattr(self, name))
 
     @property
     def uniform_fields(self) -> list:

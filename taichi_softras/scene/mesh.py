@@ -16,7 +16,7 @@ from taichi_softras.funcs.lookups import CUBES, TEXELS, Lookup
 from taichi_softras.io.meshes import load_mesh, save_mesh
 from taichi_softras.runtime import default_numpy_float, has_gradient
 from taichi_softras.scene.attributes import FieldAttribute
-from taichi_softras.scene.checks import check_shape, finite_array, warn_of_bytes
+from taichi_softras.scene.checks import check_field, check_shape, finite_array, warn_of_bytes
 
 
 class Mesh:
@@ -145,6 +145,12 @@ class Mesh:
         colors = None if self.vertex_colors is None else self.vertex_colors.to_numpy()
         vertices = self.vertices.to_numpy().reshape(self.num_frames, self.num_vertices, 3)
         save_mesh(path, vertices[frame], self.faces_array, colors)
+
+    def check_colors(self) -> None:
+        """Raises a ValueError if something that was written to the colours is not finite."""
+        for name in ("vertex_colors", "texels", "texture_cubes"):
+            if getattr(self, name) is not None:
+                check_field(f"mesh.{name}", getattr(self, name))
 
     @functools.cached_property
     def edges_array(self) -> np.ndarray:

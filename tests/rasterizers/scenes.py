@@ -91,7 +91,9 @@ def describe(value) -> str:
 def draw_twin(corners, colors, image_size, rasterizer) -> np.ndarray:
     """The image by the NumPy twin, which tries every face at every pixel."""
     settings = dataclasses.asdict(rasterizer)
-    assert settings.pop("sigma_pixels", None) is None
+    if "sigma" in settings:
+        del settings["sigma_pixels"]
+        settings["sigma"] = rasterizer.sigma_ndc(image_size)
     if isinstance(colors, tsr.Depth):
         colors, settings["background"] = corners[..., 2:], (rasterizer.far,)
     if colors is None and "color" in settings:

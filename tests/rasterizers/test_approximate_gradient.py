@@ -186,6 +186,21 @@ def test_the_gradient_is_the_same_on_every_run(backend):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("eps", [1e-8, 1.0, 3.0, 100.0])
+def test_eps_has_no_part_in_texture_cubes(backend, eps):
+    """It is a distance on the image, not the margin of a cube: entries stay within the cube."""
+    corners = np.array([[[[-1, -1, 2], [1, -1, 2], [-1, 1, 2.0]]]])
+    image, vjp = tsr.rasterize(
+        corners,
+        np.full((1, 1, 2, 2, 2, 3), 0.5),
+        image_size=(8, 8),
+        rasterizer=tsr.ApproximateGradient(eps=eps),
+    )
+    covered = image[..., 3]
+    np.testing.assert_array_equal(image[..., :3], np.repeat(covered[..., None] * 0.5, 3, axis=-1))
+    assert vjp(np.ones_like(image))[1].sum() == pytest.approx(3 * covered.sum(), rel=1e-6)
+
+
 @pytest.mark.parametrize(
     "bad", [{"near": 0.0}, {"far": 0.0}, {"near": 1.0, "far": 1.0}, {"eps": 0.0}]
 )
