@@ -6,8 +6,11 @@ versions that these were tried with.
 
 import atexit
 import contextlib
+import ctypes
 import functools
+import os
 import sys
+import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any, Callable
@@ -15,8 +18,9 @@ from typing import Any, Callable
 import numpy as np
 import taichi as ti
 from taichi import _kernels
+from taichi._lib import core
 from taichi.ad import _ad
-from taichi.lang import impl
+from taichi.lang import impl, kernel_impl
 from taichi.lang.ast.ast_transformer_utils import ASTTransformerContext
 from taichi.lang.enums import AutodiffMode, SNodeGradType
 from taichi.types import primitive_types
@@ -29,14 +33,28 @@ atexit.register(ti.reset)
 
 CPU_BLOCK = 512  # Taichi runs this many neighbouring iterations of a CPU loop on one thread
 
+NOT_BEGUN = (
+    "Taichi is not initialised: call ti.init(arch=ti.cpu), or ti.gpu, before using taichi_softras"
+)
+ENDED = (
+    "ti.init was called again (or ti.reset): everything made before it is gone, make new scenes, "
+    "renderers and optimizers"
+)
+FORKED = (
+    "this process was forked after ti.init, and Taichi does not outlive a fork: start it by the "
+    "method 'spawn', as in multiprocessing.get_context('spawn') or "
+    "DataLoader(multiprocessing_context='spawn')"
+)
+ELSEWHERE = (
+    "on this backend Taichi compiles only in the thread that called ti.init: make scenes and draw "
+    "each of them once there; what is compiled may then be drawn in another thread"
+)
+
 
 def require_taichi() -> None:
     """Raises a RuntimeError that says what to do when `ti.init` was not called."""
     if impl.get_runtime().prog is None:
-        raise RuntimeError(
-            "Taichi is not initialised: call ti.init(arch=ti.cpu), or ti.gpu, "
-            "before using taichi_softras"
-        )
+        raise RuntimeError(FORKED if _is_forked else NOT_BEGUN)
 
 
 def current_runtime() -> weakref.ref:
@@ -92,6 +110,98 @@ def has_gradient(field: ti.Field) -> bool:
 def has_dual(field: ti.Field) -> bool:
     """Whether `field.dual`, the tangent of forward mode, is placed."""
     return field.snode.ptr.has_dual()
+
+
+# The end of a program -----------------------------------------------------------------------------
+
+_living = weakref.WeakSet()  # fields and arrays of the running program
+_is_forked = False  # whether the program runs in the process that this one was forked from
+
+
+def _make_living(kind: type, *_, **__) -> Any:
+    """`__new__` of fields and arrays, copies too."""
+    made = object.__new__(kind)
+    _living.add(made)
+    return made
+
+
+ti.Field.__new__ = ti.Ndarray.__new__ = _make_living
+
+
+def _end_all(why: str) -> None:
+    """Whoever touches a field or an array of the program from now on is told why it is gone.
+
+    In Taichi they read freed memory, and an old array that is collected frees a new one's.
+    """
+    while _living:
+        ended: Any = _living.pop()
+        ended.__class__ = _ended(ended.__class__, why)
+
+
+@functools.cache
+def _ended(kind: type, why: str) -> type:
+    """The class of fields or arrays of this kind when their program is gone."""
+
+    def refuse(self, name: str) -> Any:
+        if name.startswith("__"):  # what Python asks of any object
+            return object.__getattribute__(self, name)
+        raise RuntimeError(why)
+
+    return type(kind.__name__, (kind,), {"__getattribute__": refuse, "__del__": lambda self: None})
+
+
+_reset = impl.reset
+
+
+def _reset_and_end_all() -> None:
+    """What `ti.init` and `ti.reset` begin with."""
+    global _home
+    _end_all(ENDED)
+    _reset()
+    _home = threading.get_ident()
+
+
+impl.reset = _reset_and_end_all
+
+
+def _leave_parent() -> None:
+    """In a forked process: Taichi's threads are not here, and whoever waits for them hangs."""
+    global _is_forked
+    program = impl.get_runtime().prog
+    if program is not None:
+        _is_forked = True
+        _end_all(FORKED)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(program))  # its end would wait for them, too
+        impl.get_runtime().prog = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_parent)
+
+
+# Threads ------------------------------------------------------------------------------------------
+
+_home = threading.get_ident()  # the thread of `ti.init`
+
+
+def _at_home(function: Callable) -> Callable:
+    """`function`, with a RuntimeError in another thread where it would break LLVM's programs."""
+
+    @functools.wraps(function)
+    def checked(*arguments, **options):
+        program = impl.get_runtime().prog
+        if threading.get_ident() != _home and program is not None:
+            if core.arch_uses_llvm(program.config().arch):
+                raise RuntimeError(ELSEWHERE)
+        return function(*arguments, **options)
+
+    return checked
+
+
+# What begins to compile a kernel, to build a tree of fields, and what ends that
+kernel_impl._get_tree_and_ctx = _at_home(kernel_impl._get_tree_and_ctx)
+ti.FieldsBuilder.__init__ = _at_home(ti.FieldsBuilder.__init__)
+ti.FieldsBuilder._finalize = _at_home(ti.FieldsBuilder._finalize)
 
 
 # Kernels ------------------------------------------------------------------------------------------
