@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, Optional, Union
 
 import numpy as np
 
+from taichi_softras.io.files import written_beside
+
 if TYPE_CHECKING:
     import trimesh
 
@@ -74,13 +76,17 @@ def save_mesh(
         vertices: (V, 3).
         faces: (F, 3).
         vertex_colors: (V, 3) in [0, 1], stored in 8 bits where the format has colours.
+
+    Raises:
+        OSError: it cannot be written; what was there before stays.
     """
     import trimesh
 
     if vertex_colors is not None:
         vertex_colors = np.floor(np.clip(vertex_colors, 0, 1) * 255 + 0.5).astype(np.uint8)
     mesh = trimesh.Trimesh(vertices, faces, vertex_colors=vertex_colors, process=False)
-    mesh.export(path)
+    with written_beside(path) as beside:
+        mesh.export(beside)
 
 
 def bake_texels(mesh: "trimesh.Trimesh", texel_resolution: int) -> np.ndarray:
