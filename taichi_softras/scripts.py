@@ -51,9 +51,8 @@ def _until_told_to_end(steps: Iterable) -> Iterator:
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) != signal.SIG_IGN:  # as of a job in the background
-                before[number] = signal.getsignal(number) or signal.SIG_DFL
-                signal.signal(number, receive)
+            before[number] = signal.getsignal(number) or signal.SIG_DFL
+            signal.signal(number, receive)
         yield
         for step in steps:
             yield step

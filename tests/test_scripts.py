@@ -16,9 +16,21 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 @pytest.fixture(autouse=True)
 def handlers_are_as_before():
-    before = [signal.getsignal(number) for number in SIGNALS]
+    """Python's own while a test runs, also where SIGINT is ignored: of a job in the background."""
+    found = [signal.signal(signal.SIGINT, signal.default_int_handler)]
+    found.append(signal.getsignal(signal.SIGTERM))
     yield
-    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) == found[1]
+    signal.signal(signal.SIGINT, found[0])
+
+
+def test_a_signal_that_was_ignored_ends_too():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for step in scripts.interruptible(range(3)):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert step == 0 and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
