@@ -10,6 +10,7 @@ from taichi_softras.runtime import kernel
 from taichi_softras.workspace import array
 
 LANES = 8  # neighbouring pixels that a CPU copies at a time, through local memory
+CPU_RUN = 64  # neighbouring pixels of a row that a task on a CPU owns
 
 
 @kernel
@@ -116,17 +117,17 @@ def store_images(
     on_cpu: ti.template(),
     images: ti.template(),  # (field (B, H, W) of scalars or vectors, its planes)
 ):
-    """From planes to images. A CPU thread owns a row, of which it copies a few pixels at a time."""
+    """From planes to images. A CPU task owns a run of a row, and copies a few pixels at a time."""
     if ti.static(on_cpu):
-        for view, row in ti.ndrange(planes.shape[0], planes.shape[2]):
-            packed = width // LANES * LANES
-            for packet in range(width // LANES):
-                store_pixels(planes, start, view, row, packet * LANES, LANES, images)
-            for column in range(packed, width):
-                store_pixels(planes, start, view, row, column, 1, images)
+        num_runs = (width + CPU_RUN - 1) // CPU_RUN
+        for view, row, run in ti.ndrange(planes.shape[0], planes.shape[2], num_runs):
+            for packet in range(CPU_RUN // LANES):
+                left = run * CPU_RUN + packet * LANES
+                if left < width:
+                    store_pixels(planes, start, view, row, left, width, LANES, images)
     else:
         for view, row, column in ti.ndrange(planes.shape[0], planes.shape[2], width):
-            store_pixels(planes, start, view, row, column, 1, images)
+            store_pixels(planes, start, view, row, column, width, 1, images)
 
 
 @ti.func
@@ -136,10 +137,12 @@ def store_pixels(
     view: int,
     row: int,
     left: int,
+    width: int,  # W
     count: ti.template(),  # of neighbours
     images: ti.template(),
 ):
-    """Pixels that lie side by side, through local memory."""
+    """Pixels that lie side by side, through local memory; at the image's end the last ones."""
+    first = ti.max(ti.min(left, width - count), 0)
     for image, channels in ti.static(images):
         values = [
             ti.Vector([0.0 for _ in ti.static(range(count))])
@@ -147,9 +150,9 @@ def store_pixels(
         ]
         for k, channel in ti.static(list(enumerate(channels))):
             for lane in ti.static(range(count)):
-                values[k][lane] = planes[view, channel, row, left + lane]
+                values[k][lane] = planes[view, channel, row, ti.min(first + lane, width - 1)]
         for lane in ti.static(range(count)):
-            pixel = ti.Vector([start + view, row, left + lane])
+            pixel = ti.Vector([start + view, row, ti.min(first + lane, width - 1)])
             if ti.static(isinstance(image, ti.MatrixField)):
                 image[pixel] = ti.Vector([values[k][lane] for k in ti.static(range(len(channels)))])
             else:
@@ -175,8 +178,9 @@ def load_grads(  # two loops that read fields, one launch
     """The adjoint of `store_images`, and whether `vertices` are still those that were drawn."""
     is_changed[0] = 0
     if ti.static(on_cpu):
-        for view, row in ti.ndrange(planes.shape[0], planes.shape[2]):
-            for column in range(width):
+        num_runs = (width + CPU_RUN - 1) // CPU_RUN
+        for view, row, run in ti.ndrange(planes.shape[0], planes.shape[2], num_runs):
+            for column in range(run * CPU_RUN, ti.min((run + 1) * CPU_RUN, width)):
                 load_grad(start, end, view, row, column, planes, images)
     else:
         for view, row, column in ti.ndrange(planes.shape[0], planes.shape[2], width):

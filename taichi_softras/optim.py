@@ -10,7 +10,7 @@ import warnings
 import taichi as ti
 
 from taichi_softras.fields import FieldTree, body
-from taichi_softras.runtime import has_gradient
+from taichi_softras.runtime import has_gradient, kernel
 from taichi_softras.workspace import array
 
 
@@ -154,7 +154,7 @@ def is_zero(grad: ti.template(), field: ti.template()):
     return zero
 
 
-@ti.kernel
+@kernel
 def adam_step(
     parameters: ti.template(),  # tuple of fields of any shape, with gradient; in and out
     means: ti.template(),  # tuple, like parameters; in and out
@@ -179,7 +179,7 @@ def adam_step(
             parameter[index] = parameter[index] - rate * mean[index] / scale
 
 
-@ti.kernel
+@kernel
 def sgd_step(
     parameters: ti.template(),  # tuple of fields of any shape, with gradient; in and out
     velocities: ti.template(),  # tuple, like parameters; in and out

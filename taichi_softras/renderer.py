@@ -126,6 +126,10 @@ class Renderer:
         self.lights = Lights() if needs_lights else lights
         self._pipeline = self._make_pipeline(composition)
         self._uniform_fields, self._fragment_fields = self._collect_uniforms(composition)
+        # elements of the longest field, or vertices
+        lengths = [num_elements(field) for field in self._fields_of_scene()[1:]]
+        self._num_copied = max(mesh.num_vertices, self.num_views, *lengths)
+        self._copied = {}  # what `_find_copied` found
 
         tree = FieldTree()
         own, *of_outputs = composition.channels
@@ -365,6 +369,20 @@ class Renderer:
         self, copy: Callable, first: int, end: int, *arrays, derivative: str = "", needs_grad=False
     ) -> None:
         """Runs `gather` or `scatter`, on the fields or on their duals."""
+        key = derivative, needs_grad
+        if key not in self._copied:
+            self._copied[key] = self._find_copied(derivative, needs_grad)
+        with quick_compilation():
+            copy(
+                self._num_copied,
+                self._frames,
+                *self._vertices_range(first, end),
+                *arrays,
+                *self._copied[key],
+            )
+
+    def _find_copied(self, derivative: str, needs_grad: bool) -> tuple:
+        """The fields of the scene as `gather` and `scatter` take them."""
 
         def chosen(field):
             return getattr(body(field), derivative) if derivative else body(field)
@@ -379,27 +397,12 @@ class Renderer:
         ]
         reads_color = self._pipeline.composition.reads_color
         colors = (chosen(self._colors),) if reads_color else ()
-        with quick_compilation():
-            copy(
-                self._num_copied,
-                self._frames,
-                *self._vertices_range(first, end),
-                *arrays,
-                chosen(self.mesh.vertices),
-                colors,
-                *groups,
-            )
+        return chosen(self.mesh.vertices), colors, *groups
 
     def _fields_of_scene(self) -> list:
         """All that the image depends on."""
         groups = (*self._uniform_fields, *self._fragment_fields)
         return [self.mesh.vertices, self._colors, *(field for field, *_ in groups)]
-
-    @property
-    def _num_copied(self) -> int:
-        """Elements of the longest field, or vertices."""
-        lengths = [num_elements(field) for field in self._fields_of_scene()[1:]]
-        return max(self.mesh.num_vertices, self.num_views, *lengths)
 
     def _make_pipeline(self, composition: Composition) -> Pipeline:
         mesh, lights = self.mesh, self.lights

@@ -213,8 +213,8 @@ def kernel(function: Callable) -> Callable:
     """`ti.kernel` for kernels on our own arrays, and numbers: a launch costs a fifth.
 
     At each call Taichi looks for the variant and checks each argument: 30 microseconds and 7 for
-    each argument. Here variants differ in template arguments alone, as arrays are of the default
-    float type or of integers, with as many axes as the signature says. So the first call of a
+    each argument. Here variants differ in template arguments, and in arrays whose type or number
+    of axes the signature leaves open; these may be of NumPy, contiguous. So the first call of a
     variant goes through Taichi, and later ones set the arguments and launch.
 
     Nothing is recorded on a tape: adjoints of these kernels are kernels like them.
@@ -225,7 +225,7 @@ def kernel(function: Callable) -> Callable:
 def launched_directly(slow: Any) -> Callable:
     """See `kernel`; of a kernel that Taichi has made."""
     primal = slow._primal
-    is_template = [isinstance(one.annotation, template) for one in primal.arguments]
+    features = [_feature(one.annotation) for one in primal.arguments]
     setters = [_setter(one.annotation) for one in primal.arguments]
 
     @functools.wraps(slow)
@@ -236,7 +236,7 @@ def launched_directly(slow: Any) -> Callable:
         variants = _variants.get(program)
         if variants is None:
             variants = _variants[program] = {}
-        chosen = tuple(a for a, is_fixed in zip(arguments, is_template) if is_fixed)
+        chosen = tuple(of(one) for of, one in zip(features, arguments) if of is not None)
         found = variants.get((primal, chosen))
         if found is None:
             with _unrecorded():
@@ -268,15 +268,45 @@ def _unrecorded() -> Iterator[None]:
         runtime.grad_replaced = before
 
 
-def _setter(annotation: object) -> object:
+def _is_open(annotation: Any) -> bool:
+    """Whether an array's type or number of axes is left to the call."""
+    is_array = isinstance(annotation, NdarrayType)
+    return is_array and (annotation.dtype is None or annotation.ndim is None)
+
+
+def _feature(annotation: object) -> Any:
+    """What variants of a kernel differ in, of an argument of this type; None for nothing."""
+    if isinstance(annotation, template):
+        return lambda value: value
+    if _is_open(annotation):
+        return lambda value: (
+            (type(value), value.dtype, value.ndim)
+            if isinstance(value, np.ndarray)
+            else (type(value), value.dtype, len(value.shape), value.element_shape)
+        )
+    return None
+
+
+def _setter(annotation: object) -> Any:
     """How an argument of this type is set: (context, slot, value); None for templates."""
     if isinstance(annotation, template):
         return None
+    if _is_open(annotation):
+        return _set_any_array
     if isinstance(annotation, NdarrayType):
         return lambda context, slot, value: context.set_arg_ndarray((slot,), value.arr)
     if id(annotation) in primitive_types.real_type_ids:
         return lambda context, slot, value: context.set_arg_float((slot,), float(value))
     return lambda context, slot, value: context.set_arg_int((slot,), int(value))
+
+
+def _set_any_array(context: Any, slot: int, value: Any) -> None:
+    """Of Taichi or of NumPy."""
+    if isinstance(value, np.ndarray):
+        pointer = value.ctypes.data
+        context.set_arg_external_array_with_shape((slot,), pointer, value.nbytes, value.shape, 0)
+    else:
+        context.set_arg_ndarray((slot,), value.arr)
 
 
 # Field trees -------------------------------------------------------------------------------------
@@ -329,12 +359,15 @@ _ad.clear_all_gradients = _clear_all_gradients
 # Compilation --------------------------------------------------------------------------------------
 
 _draw_position = ASTTransformerContext.get_pos_info
+_package = os.path.dirname(__file__)
 
 
 def _name_position(context, node) -> str:
     """Where a node of a kernel's source stands, for messages; in one that is raised, drawn too."""
     if sys.exc_info()[1] is not None:
         return _draw_position(context, node)
+    if context.file.startswith(_package):  # brief: every node of every variant keeps its own
+        return f"{os.path.basename(context.file)[:-3]}:{node.lineno + context.lineno_offset}"
     where = f'File "{context.file}", line {node.lineno + context.lineno_offset}'
     return f"{where}, in {context.func.func.__name__}:\n{context.src[node.lineno - 1]}\n"
 

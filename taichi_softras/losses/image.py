@@ -18,11 +18,11 @@ from taichi.math import vec2
 
 from taichi_softras.fields import body
 from taichi_softras.losses.sums import NUM_RUNS, add_terms, start_of_run
-from taichi_softras.runtime import default_numpy_float, has_gradient, is_cpu
+from taichi_softras.runtime import default_numpy_float, has_gradient, is_cpu, kernel
 
 SMALLEST_UNION = 1e-12  # pixels; below it image and target are both empty
 # Neighbouring pixels of a row that a task owns: a GPU wants many tasks
-CPU_RUN, GPU_RUN, GPU_RUN_BACKWARD = 256, 32, 1
+CPU_RUN, GPU_RUN, GPU_RUN_BACKWARD = 64, 32, 1
 TARGETS_ON_DEVICE = 4  # NumPy arrays that stay there, for each image
 
 # `_Scratch` of each image that a loss has seen
@@ -218,7 +218,7 @@ def _copy_on_device(target, array):
     copy_field(target, array)
 
 
-@ti.kernel
+@kernel
 def copy_field(
     field: ti.template(),  # (B, H, W) of scalars, or of C + 1 components
     array: ti.types.ndarray(needs_grad=False),  # (B, H, W), or (B, H, W, C + 1) out
@@ -260,7 +260,7 @@ def _silhouette_iou_backward(image, target, overlaps, totals, loss, weight):
     add_iou_loss_backward(body(image), target, totals, body(loss), weight, run_length(True))
 
 
-@ti.kernel
+@kernel
 def add_iou_loss(
     image: ti.template(),  # (B, H, W), alpha last
     target: ti.types.ndarray(ndim=3, needs_grad=False),  # (B, H, W)
@@ -298,7 +298,7 @@ def add_iou_loss(
             loss[None] += weight / views * (1.0 - intersection_over_union(overlap))
 
 
-@ti.kernel
+@kernel
 def add_iou_loss_backward(
     image: ti.template(),  # (B, H, W); adds to its gradient
     target: ti.types.ndarray(ndim=3, needs_grad=False),  # (B, H, W)
@@ -375,7 +375,7 @@ def target_value(target: ti.template(), view: int, row: int, column: int, compon
     return value
 
 
-@ti.kernel
+@kernel
 def add_penalties(
     image: ti.template(),  # (B, H, W) of C + 1 components
     target: ti.types.ndarray(needs_grad=False),  # (B, H, W, C + 1), or (B, H, W) alpha
@@ -399,7 +399,7 @@ def add_penalties(
     add_terms(sums, sums.shape[0], scale, loss)
 
 
-@ti.kernel
+@kernel
 def add_penalties_backward(
     image: ti.template(),  # (B, H, W) of C + 1 components; adds to its gradient
     target: ti.types.ndarray(needs_grad=False),  # (B, H, W, C + 1), or (B, H, W) alpha

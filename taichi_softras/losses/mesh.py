@@ -12,6 +12,7 @@ from taichi_softras.fields import body
 from taichi_softras.losses.connectivity import connectivity_of
 from taichi_softras.losses.image import check_loss
 from taichi_softras.losses.sums import add_terms
+from taichi_softras.runtime import kernel
 
 # Squared lengths at a hinge are guarded by this part of its squared size: a collapsed triangle
 # has a finite gradient, and the loss does not depend on the unit of length.
@@ -188,7 +189,7 @@ def _laplacian_backward(vertices, connectivity, loss, scale, penalty, penalty_vj
     )
 
 
-@ti.kernel
+@kernel
 def add_laplacian_loss(
     vertices: ti.template(),  # (V,) world
     neighbor_starts: ti.types.ndarray(ndim=1, needs_grad=False),  # (V + 1,)
@@ -210,7 +211,7 @@ def add_laplacian_loss(
     add_terms(terms, vertices.shape[0], scale, loss)
 
 
-@ti.kernel
+@kernel
 def add_laplacian_loss_backward(
     vertices: ti.template(),  # (V,) world; adds to its gradient
     neighbor_starts: ti.types.ndarray(ndim=1, needs_grad=False),  # (V + 1,)
@@ -354,7 +355,7 @@ def load_hinge(vertices: ti.template(), corners: ti.template(), hinge: int):
     return edge, side_1, side_2
 
 
-@ti.kernel
+@kernel
 def add_hinge_loss(
     vertices: ti.template(),  # (V,) world
     corners: ti.types.ndarray(ndim=2, needs_grad=False),  # (I, 4)
@@ -370,7 +371,7 @@ def add_hinge_loss(
     add_terms(terms, corners.shape[0], scale, loss)
 
 
-@ti.kernel
+@kernel
 def add_hinge_loss_backward(
     vertices: ti.template(),  # (V,) world; adds to its gradient
     corners: ti.types.ndarray(ndim=2, needs_grad=False),  # (I, 4)
@@ -426,7 +427,7 @@ def _edge_length_backward(vertices, connectivity, loss, scale, target_length):
     )
 
 
-@ti.kernel
+@kernel
 def add_edge_length_loss(
     vertices: ti.template(),  # (V,) world
     edges: ti.types.ndarray(ndim=2, needs_grad=False),  # (E, 2)
@@ -442,7 +443,7 @@ def add_edge_length_loss(
     add_terms(terms, edges.shape[0], scale, loss)
 
 
-@ti.kernel
+@kernel
 def add_edge_length_loss_backward(
     vertices: ti.template(),  # (V,) world; adds to its gradient
     neighbor_starts: ti.types.ndarray(ndim=1, needs_grad=False),  # (V + 1,)

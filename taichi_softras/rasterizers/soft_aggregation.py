@@ -191,9 +191,12 @@ class SoftRasterization(Rasterization):
         self.bins = Bins(workspace, corners, image_size, numbers.reach**0.5)
         background = background_of(shader, method.background, method.far)
         self.numbers = workspace.constants("soft_numbers", (*numbers, *background))
-        per_task = max(1, min(MOST_FACES_PER_TASK, views * num_faces // CPU_BLOCK))
+        is_shared = shader.has_textures and surface.textures.shape[0] < views
+        views_per_task = views if is_shared else 1
+        num_owned = views // views_per_task * num_faces
+        per_task = max(1, min(MOST_FACES_PER_TASK, num_owned // CPU_BLOCK))
         tasks_per_view = -(-num_faces // per_task)
-        self.num_tasks = views * tasks_per_view
+        self.num_parts = views * tasks_per_view
         sizes = Sizes(
             image_size[0],
             image_size[1],
@@ -204,6 +207,7 @@ class SoftRasterization(Rasterization):
             num_lanes=LANES if is_cpu() else 1,
             faces_per_task=per_task,
             tasks_per_view=tasks_per_view,
+            views_per_task=views_per_task,
         )
         self.sizes = workspace.constants("soft_sizes", sizes, int)
 
@@ -258,15 +262,15 @@ class SoftRasterization(Rasterization):
 
     def parts_of(self, grads: Surface) -> tuple:
         """Scratch of the CPU: what each view gives to varyings, each task to uniforms."""
-        of_views, of_tasks = grads.varyings, grads.uniforms
+        of_views, of_parts = grads.varyings, grads.uniforms
         views = self.corners_shape[0]
         if self.shader.num_varyings and of_views.shape[0] < views:
             shape = (views, *of_views.shape[1:])
             of_views = self.workspace.get("grad_varyings_of_views", shape)
         if self.shader.num_uniforms:
-            shape = (self.num_tasks, self.shader.num_uniforms)
-            of_tasks = self.workspace.get("grad_uniforms_of_tasks", shape)
-        return of_views, of_tasks
+            shape = (self.num_parts, self.shader.num_uniforms)
+            of_parts = self.workspace.get("grad_uniforms_of_parts", shape)
+        return of_views, of_parts
 
     def push_forward(self, tangent_corners: ti.Ndarray, tangent_surface: Surface) -> ti.Ndarray:
         """(P, B, C + 1, H, W): the transpose of `backward`, see `Rasterization.push_forward`."""

@@ -104,10 +104,12 @@ class Sizes(NamedTuple):
     num_lanes: int
     faces_per_task: int
     tasks_per_view: int
+    views_per_task: int  # all where views share textures, whose gradients a task adds up
 
 
-HEIGHT, WIDTH, NUM_LANES, TASKS_PER_VIEW = (
-    Sizes._fields.index(name) for name in ("height", "width", "num_lanes", "tasks_per_view")
+HEIGHT, WIDTH, NUM_LANES, TASKS_PER_VIEW, VIEWS_PER_TASK = (
+    Sizes._fields.index(name)
+    for name in ("height", "width", "num_lanes", "tasks_per_view", "views_per_task")
 )
 
 

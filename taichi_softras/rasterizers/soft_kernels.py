@@ -30,6 +30,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     NO_LIMIT,
     TASKS_PER_VIEW,
     VARYINGS,
+    VIEWS_PER_TASK,
     WIDTH,
     PixelArrays,
     Pixels,
@@ -282,63 +283,72 @@ def pull_back_faces(  # more than 12 parameters: groups of arrays
     pixel_faces: array(int, 4),
     grad_image: array(float, 4),  # (B, C + 1, H, W + LANES), zero in the padding
     varyings_of_views: array(float, 4),  # (B, F, 3, K) scratch: `grad_varyings` if S = B
-    uniforms_of_tasks: array(float, 2),  # (tasks, N) scratch
+    uniforms_of_parts: array(float, 2),  # (views x tasks of a view, N) scratch
     grad_corners: array(float, 4),  # (B, F, 3, 3 or 4)
     grad_varyings: array(float, 4),  # as the surface's arrays
     grad_textures: array(float, 4),
     grad_uniforms: array(float, 2),
     structure: ti.template(),
 ):
-    """CPU: a task owns faces of a view, each face gathers over its pixels."""
+    """CPU: a task owns faces, of one view or all; each face gathers over its pixels."""
     if ti.static(structure.shader.has_textures):
         clear(grad_textures)
-    for thread in range(image.shape[0] * sizes[TASKS_PER_VIEW] * CPU_BLOCK):
+    num_tasks = image.shape[0] // sizes[VIEWS_PER_TASK] * sizes[TASKS_PER_VIEW]
+    for thread in range(num_tasks * CPU_BLOCK):
         if thread & (CPU_BLOCK - 1) == 0:
             faces = ti.static(FaceArrays(records, boxes))
             surface = ti.static(Surface(varyings, textures, uniforms))
             planes = ti.static(PixelArrays(image, state, pixel_faces))
             numbers = load_numbers(structure, floats, sizes)
             task = thread // CPU_BLOCK
-            view = task // numbers.tasks_per_view
-            of_view = load_uniforms(structure.shader, uniforms, view)
-            lanes = ti.static(range(LANES))
-            sums = [ti.Vector([0.0 for _ in lanes]) for _ in ti.static(range(structure.num_sums))]
             first = task % numbers.tasks_per_view * numbers.faces_per_task
-            for index in range(first, ti.min(first + numbers.faces_per_task, numbers.num_faces)):
-                face = load_face(structure, faces, surface, of_view, numbers.num_faces, view, index)
-                pull_back_face(
-                    structure,
-                    numbers,
-                    face,
-                    view,
-                    boxes,
-                    planes,
-                    grad_image,
-                    textures,
-                    sums,
-                    grad_textures,
-                )
-                i = view * numbers.num_faces + index
-                totals = sum_lanes(sums, 0, structure.first_uniform)
-                for corner in ti.static(range(3)):
-                    grad = pull_back_corner(
-                        structure, records, i, corner, grad_corners.shape[3], totals
+            first_view = task // numbers.tasks_per_view * numbers.views_per_task
+            lanes = ti.static(range(LANES))
+            for view in range(first_view, first_view + numbers.views_per_task):
+                of_view = load_uniforms(structure.shader, uniforms, view)
+                sums = [
+                    ti.Vector([0.0 for _ in lanes]) for _ in ti.static(range(structure.num_sums))
+                ]
+                for index in range(
+                    first, ti.min(first + numbers.faces_per_task, numbers.num_faces)
+                ):
+                    face = load_face(
+                        structure, faces, surface, of_view, numbers.num_faces, view, index
                     )
-                    for k in ti.static(range(3)):
-                        grad_corners[view, index, corner, k] = grad[k]
-                    if grad_corners.shape[3] == 4:
-                        grad_corners[view, index, corner, 3] = grad[3]
-                    for k in ti.static(range(structure.shader.num_varyings)):
-                        entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
-                        varyings_of_views[view, face.source, corner, k] = totals[entry]
-            if ti.static(structure.shader.num_uniforms > 0):
-                totals = sum_lanes(sums, structure.first_uniform, structure.num_sums)
-                for k in ti.static(range(structure.shader.num_uniforms)):
-                    uniforms_of_tasks[task, k] = totals[k]
+                    pull_back_face(
+                        structure,
+                        numbers,
+                        face,
+                        view,
+                        boxes,
+                        planes,
+                        grad_image,
+                        textures,
+                        sums,
+                        grad_textures,
+                    )
+                    i = view * numbers.num_faces + index
+                    totals = sum_lanes(sums, 0, structure.first_uniform)
+                    for corner in ti.static(range(3)):
+                        grad = pull_back_corner(
+                            structure, records, i, corner, grad_corners.shape[3], totals
+                        )
+                        for k in ti.static(range(3)):
+                            grad_corners[view, index, corner, k] = grad[k]
+                        if grad_corners.shape[3] == 4:
+                            grad_corners[view, index, corner, 3] = grad[3]
+                        for k in ti.static(range(structure.shader.num_varyings)):
+                            entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
+                            varyings_of_views[view, face.source, corner, k] = totals[entry]
+                if ti.static(structure.shader.num_uniforms > 0):
+                    totals = sum_lanes(sums, structure.first_uniform, structure.num_sums)
+                    part = view * numbers.tasks_per_view + task % numbers.tasks_per_view
+                    for k in ti.static(range(structure.shader.num_uniforms)):
+                        uniforms_of_parts[part, k] = totals[k]
     if ti.static(structure.shader.num_varyings > 0):
         sum_views(varyings_of_views, grad_varyings)
     if ti.static(structure.shader.num_uniforms > 0):
-        sum_tasks(uniforms_of_tasks, sizes[TASKS_PER_VIEW] * image.shape[0], grad_uniforms)
+        sum_parts(uniforms_of_parts, sizes[TASKS_PER_VIEW] * image.shape[0], grad_uniforms)
 
 
 @ti.func
@@ -384,9 +394,7 @@ def pull_back_face(
                     for channel in ti.static(range(structure.shader.num_samples)):
                         samples[channel][lane] = pulled.samples[channel]
             if ti.static(structure.shader.has_textures):
-                # within a view a task owns faces, each of which has a texture of its own
-                is_shared = grad_textures.shape[0] < planes.image.shape[0]
-                scatter_row(structure.shader, numbers, face, view, pulls, is_shared, grad_textures)
+                scatter_row(structure.shader, numbers, face, view, pulls, grad_textures)
 
 
 @ti.func
@@ -396,7 +404,6 @@ def scatter_row(
     face: ti.template(),
     view: int,
     pulls: ti.template(),
-    is_shared: int,
     grad_textures: ti.template(),
 ):
     """Adds what a row of fragments gives to a face's texture."""
@@ -413,7 +420,7 @@ def scatter_row(
                 used,
                 numbers.resolution,
                 samples,
-                is_shared,
+                False,
                 grad_textures,
             )
 
@@ -426,16 +433,16 @@ def scatter(
     used: vec3,
     resolution: int,
     grad_samples: ti.template(),
-    is_shared: int,
+    is_atomic: ti.template(),
     grad_textures: ti.template(),
 ):
-    """The adjoint of `look_up`; atomic, which costs most, only where threads share a texture."""
+    """The adjoint of `look_up`; atomic where threads share a texture."""
     entries, shares = shader.lookup.entries(used, resolution)
     of_view = view % grad_textures.shape[0]
     for k in ti.static(range(shader.lookup.count)):
         for channel in ti.static(range(shader.num_samples)):
             grad = grad_samples[channel] * shares[k]
-            if is_shared:
+            if ti.static(is_atomic):
                 ti.atomic_add(grad_textures[of_view, face, entries[k], channel], grad)
             else:
                 before = grad_textures[of_view, face, entries[k], channel]
@@ -513,7 +520,7 @@ def pull_back_tiles(  # more than 12 parameters: groups of arrays
                             pulled.used,
                             numbers.resolution,
                             pulled.samples,
-                            1,
+                            True,
                             grad_textures,
                         )
         totals = ti.Vector([sums[entry][0] for entry in ti.static(range(structure.num_sums))])
@@ -559,17 +566,17 @@ def sum_views(
 
 
 @ti.func
-def sum_tasks(
-    parts: ti.template(),  # (tasks, N), tasks view by view
-    num_tasks: int,
+def sum_parts(
+    parts: ti.template(),  # (parts, N), view by view
+    num_parts: int,
     total: ti.template(),  # (1 or B, N)
 ):
-    """Adds up what each task gives to the uniforms of its view, or of all."""
+    """Adds up what the faces of each task give to the uniforms of their view, or of all."""
     for entry in range(total.shape[0] * total.shape[1]):
         k = entry % total.shape[1]
-        per_row = num_tasks // total.shape[0]
+        per_row = num_parts // total.shape[0]
         first = entry // total.shape[1] * per_row
         value = 0.0
-        for task in range(first, first + per_row):
-            value += parts[task, k]
+        for part in range(first, first + per_row):
+            value += parts[part, k]
         total[entry // total.shape[1], k] = value

@@ -171,3 +171,15 @@ def test_softness_beyond_single_precision(backend, name, sigma, gamma):
     image, vjp = tsr.rasterize(corners, generator.uniform(size=(1, 20, 3, 3)), **inputs)
     for values in (image, *vjp(generator.normal(size=image.shape))):
         assert np.isfinite(values).all()
+
+
+@pytest.mark.cpu
+def test_gradients_of_texels_that_views_share_repeat_bit_by_bit(backend):
+    vertices, faces = tsr.primitives.icosphere(3)
+    corners = np.stack([vertices[faces] * 0.7 + [0.0, 0.0, 3.0 + 0.1 * k] for k in range(8)])
+    texels = np.random.default_rng(0).random((1, len(faces), 2, 2, 3))
+    image, vjp = tsr.rasterize(corners, texels, image_size=(64, 64))
+    cotangent = np.cos(np.arange(image.size)).reshape(image.shape)
+    _, first = vjp(cotangent)
+    for _ in range(9):
+        np.testing.assert_array_equal(vjp(cotangent)[1], first)
