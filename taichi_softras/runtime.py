@@ -66,9 +66,15 @@ def current_runtime() -> weakref.ref:
     return weakref.ref(impl.get_runtime().prog)
 
 
+def _config() -> Any:
+    """What `ti.init` was told, and may be changed."""
+    require_taichi()
+    return impl.current_cfg()
+
+
 def is_cpu() -> bool:
     """Whether kernels run on the CPU, where a task should own many pixels, not one."""
-    return impl.current_cfg().arch in (ti.x64, ti.arm64)
+    return _config().arch in (ti.x64, ti.arm64)
 
 
 def task_block() -> int:
@@ -82,12 +88,11 @@ def task_block() -> int:
 
 def is_double() -> bool:
     """Whether `float` in kernels has 64 bits, as `ti.init(default_fp=...)` says."""
-    return impl.current_cfg().default_fp == ti.f64
+    return _config().default_fp == ti.f64
 
 
 def default_numpy_float() -> type:
     """np.float32 or np.float64, as `float` in kernels."""
-    require_taichi()
     return np.float64 if is_double() else np.float32
 
 
@@ -384,11 +389,11 @@ class quick_compilation:  # noqa: N801, a context manager
     """
 
     def __enter__(self):
-        self._before = impl.current_cfg().make_cpu_multithreading_loop
-        impl.current_cfg().make_cpu_multithreading_loop = False
+        self._before = _config().make_cpu_multithreading_loop
+        _config().make_cpu_multithreading_loop = False
 
     def __exit__(self, *_):
-        impl.current_cfg().make_cpu_multithreading_loop = self._before
+        _config().make_cpu_multithreading_loop = self._before
 
 
 class lean_compilation:  # noqa: N801, a context manager
@@ -401,11 +406,11 @@ class lean_compilation:  # noqa: N801, a context manager
     """
 
     def __enter__(self):
-        self._before = impl.current_cfg().cfg_optimization
-        impl.current_cfg().cfg_optimization = False
+        self._before = _config().cfg_optimization
+        _config().cfg_optimization = False
 
     def __exit__(self, *_):
-        impl.current_cfg().cfg_optimization = self._before
+        _config().cfg_optimization = self._before
 
 
 # Forward mode, for kernels of users ---------------------------------------------------------------
@@ -421,13 +426,13 @@ class ForwardMode:
     def __enter__(self):
         impl.get_runtime().materialize()
         self._modes = []
-        self._is_taken_apart = impl.current_cfg().force_scalarize_matrix
-        impl.current_cfg().force_scalarize_matrix = True
+        self._is_taken_apart = _config().force_scalarize_matrix
+        _config().force_scalarize_matrix = True
         impl.get_runtime().fwd_mode_manager = self
 
     def __exit__(self, *_):
         impl.get_runtime().fwd_mode_manager = None
-        impl.current_cfg().force_scalarize_matrix = self._is_taken_apart
+        _config().force_scalarize_matrix = self._is_taken_apart
         for kernel, mode in self._modes:
             kernel.autodiff_mode = mode
 

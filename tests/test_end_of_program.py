@@ -95,7 +95,8 @@ for use in old.uses(new):
     refused(use, "ti.init was called again")
 np.testing.assert_array_equal(new.renderer.render().to_numpy(), old.image)
 ti.reset()
-refused(new.renderer.render, "ti.reset")
+refused(lambda: new.renderer.image.to_numpy(), "ti.reset")
+refused(new.renderer.render, "Taichi is not initialised")
 refused(lambda: tsr.Lights(), "Taichi is not initialised")
 """)
 
