@@ -132,6 +132,9 @@ def _make_living(kind: type, *_, **__) -> Any:
 
 ti.Field.__new__ = ti.Ndarray.__new__ = _make_living
 
+# Taichi frees arrays of numbers that nobody holds; those of vectors stayed as long as the program
+ti.VectorNdarray.__del__ = ti.MatrixNdarray.__del__ = ti.ScalarNdarray.__del__
+
 
 def _end_all(why: str) -> None:
     """Whoever touches a field or an array of the program from now on is told why it is gone.

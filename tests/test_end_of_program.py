@@ -118,6 +118,24 @@ assert all(array.to_numpy()[0] == number for number, array in enumerate(arrays))
 """)
 
 
+def test_arrays_of_vectors_are_freed():
+    """A silhouette loss makes one at each call."""
+    pytest.importorskip("resource")
+    run("""
+import resource
+begin()
+
+def grown_by_thousands(count):  # KiB
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(count * 1000):
+        ti.Vector.ndarray(2, float, 120)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+grown_by_thousands(1)
+assert grown_by_thousands(5) < 4096  # 24,000 if they stay
+""")
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("leave", ["sys.exit()", "os._exit(0)"])
 def test_a_forked_process_is_told_to_spawn(leave):
