@@ -189,7 +189,7 @@ if hasattr(os, "register_at_fork"):
 
 # Threads ------------------------------------------------------------------------------------------
 
-_home = threading.get_ident()  # the thread of `ti.init`
+_home = None  # the thread of `ti.init`; not known if that came before this import
 
 
 def _at_home(function: Callable) -> Callable:
@@ -198,7 +198,7 @@ def _at_home(function: Callable) -> Callable:
     @functools.wraps(function)
     def checked(*arguments, **options):
         program = impl.get_runtime().prog
-        if threading.get_ident() != _home and program is not None:
+        if program is not None and _home not in (None, threading.get_ident()):
             if core.arch_uses_llvm(program.config().arch):
                 raise RuntimeError(ELSEWHERE)
         return function(*arguments, **options)
