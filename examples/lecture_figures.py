@@ -4,8 +4,6 @@ Top: the probability map D = sigmoid(+-d^2 / sigma) of one triangle. Bottom: a l
 the paper's numbers, with a larger gamma (transparent) and with a larger sigma, too (blurred).
 """
 
-import json
-import pathlib
 import time
 
 import matplotlib.pyplot as plt
@@ -46,7 +44,7 @@ def scene():
 
 def main(steps=3, output="out/lecture_figures"):
     """Draws the first `steps` of SIGMAS and all looks."""
-    started, output, result = time.perf_counter(), pathlib.Path(output), {"steps": steps}
+    output, started, result = tsr.scripts.folder(output), time.perf_counter(), {"steps": steps}
     figure, axes = plt.subplots(2, 3, figsize=(8.4, 5.75), layout="constrained")
     for ax, sigma in zip(axes[0], SIGMAS[:steps]):
         drawn = coverage(TRIANGLE, sigma)
@@ -64,15 +62,15 @@ def main(steps=3, output="out/lecture_figures"):
         ax.set_title(title)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
-    output.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output / "lecture_figures.png", dpi=92)
+    tsr.scripts.save(output / "lecture_figures.png", figure, dpi=92)
     plt.close(figure)
     result["seconds"] = round(time.perf_counter() - started, 1)
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    tsr.scripts.save(output / "result.json", result)
     print(result)
     return result
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    main()
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        main()

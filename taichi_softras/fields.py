@@ -91,10 +91,11 @@ class FieldTree:
         pool.collect()
         key = tuple(self._specifications)
         if pool.idle[key]:
-            tree = pool.idle[key].pop()
-            hidden_trees().difference_update(tree.ids)
+            tree = pool.idle[key][-1]
             with quick_compilation():
                 zero(max(map(num_elements, tree.fields)), tuple(tree.fields))
+            pool.idle[key].pop()
+            hidden_trees().difference_update(tree.ids)
         else:
             tree = _Tree(key)
         lease = _Lease()
@@ -223,8 +224,8 @@ class _Tree:
                 "fields, or drop those that are not needed"
             )
         self.ids = [num_trees()]
-        self.fields = [_make(one) for one in specifications]
         builder = ti.FieldsBuilder()
+        self.fields = [_make(one) for one in specifications]
         for shape in dict.fromkeys(one.shape for one in specifications):
             of_shape = [
                 (field, one)

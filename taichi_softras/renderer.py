@@ -172,7 +172,6 @@ class Renderer:
                 precision cannot hold; if this renderer already drew the view in the same tape (the
                 first image would be lost, and its gradient wrong).
         """
-        self._workspace.check_runtime()
         check_rasterizer(self.rasterizer)
         views = self._checked_views(view)
         self._refuse_second_render(views)
@@ -209,14 +208,12 @@ class Renderer:
                 changed since `render`.
             RuntimeError: before the first `render` of all views, or inside a tape.
         """
-        self._workspace.check_runtime()
-        views = (0, self.num_views)
+        views, shape = (0, self.num_views), (*self.image.shape, self.image.n)
         if views not in self._rasterizers:
             raise RuntimeError("backward needs an image: call render() first")
         if is_in_tape():
             raise RuntimeError("backward is no part of a tape: call it outside of ti.ad.Tape")
         grad_image = np.ascontiguousarray(grad_image, default_numpy_float())
-        shape = (*self.image.shape, self.image.n)
         if grad_image.shape != shape:
             raise ValueError(f"grad_image must have shape {shape}, got {grad_image.shape}")
         if not np.isfinite(grad_image).all():
@@ -245,7 +242,6 @@ class Renderer:
                 linear; as `render`.
             RuntimeError: inside a tape.
         """
-        self._workspace.check_runtime()
         check_has_jacobian(self.rasterizer)
         fields = self._fields_of_scene()
         for field in fields:
@@ -352,7 +348,6 @@ class Renderer:
 
         @ti.ad.no_grad
         def run():
-            self._workspace.check_runtime()
             self._gather(0, self.num_views)
             found.append(look(*arguments))
 

@@ -8,7 +8,7 @@ array (it is wrong on Vulkan): gradients are arrays of their own.
 import numpy as np
 import taichi as ti
 
-from taichi_softras.runtime import current_runtime, default_numpy_float
+from taichi_softras.runtime import default_numpy_float, require_taichi
 
 
 def array(dtype: type, ndim: int) -> object:
@@ -17,19 +17,15 @@ def array(dtype: type, ndim: int) -> object:
 
 
 class Workspace:
-    """Named arrays, allocated when first asked for and again when the shape changes.
-
-    A workspace belongs to the Taichi runtime that it was made in.
-    """
+    """Named arrays, allocated when first asked for and again when the shape changes."""
 
     def __init__(self):
-        self._runtime = current_runtime()
+        require_taichi()
         self._arrays = {}
         self._constants = {}
 
     def get(self, name: str, shape: tuple, dtype: type = float) -> ti.Ndarray:
         """The array `name` of exactly this shape; zeros when it is new."""
-        self.check_runtime()
         array = self._arrays.get(name)
         if array is None or tuple(array.shape) != tuple(shape):
             array = self._arrays[name] = ti.ndarray(dtype, shape)
@@ -37,7 +33,6 @@ class Workspace:
 
     def get_list(self, name: str, length: int, dtype: type = int) -> ti.Ndarray:
         """The array `name` of at least this length; grows by a quarter more than is asked."""
-        self.check_runtime()
         array = self._arrays.get(name)
         if array is None or array.shape[0] < length:
             array = self._arrays[name] = ti.ndarray(dtype, max(1, length + length // 4))
@@ -55,11 +50,3 @@ class Workspace:
             array.from_numpy(np.array(values or (0,), numpy_type))
             self._constants[name] = array, values
         return array
-
-    def check_runtime(self) -> None:
-        """Raises a RuntimeError if `ti.init` was called since this was made."""
-        if self._runtime != current_runtime():
-            raise RuntimeError(
-                "ti.init was called again: everything made before it is gone, make new scenes, "
-                "renderers and optimizers"
-            )

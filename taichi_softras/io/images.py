@@ -10,6 +10,8 @@ from typing import Any, Union
 
 import numpy as np
 
+from taichi_softras.io.files import written_beside
+
 
 def load_image(path: Union[str, os.PathLike]) -> np.ndarray:
     """Reads an image as float64 in [0, 1]: (H, W) grey, or (H, W, C); row 0 on top.
@@ -42,11 +44,14 @@ def save_image(path: Union[str, os.PathLike], image: Any) -> None:
 
     Raises:
         ValueError: another shape, several views, a path that is none.
+        OSError: it cannot be written; what was there before stays, as with the functions below.
     """
     import imageio.v3 as imageio
 
     _check_path(path)
-    imageio.imwrite(path, _bytes(_only_view(image)))
+    pixels = _bytes(_only_view(image))
+    with written_beside(path) as beside:
+        imageio.imwrite(beside, pixels)
 
 
 def save_gif(path: Union[str, os.PathLike], images: Any, frames_per_second: float = 20.0) -> None:
@@ -64,7 +69,9 @@ def save_gif(path: Union[str, os.PathLike], images: Any, frames_per_second: floa
     import imageio.v3 as imageio
 
     _check_path(path)
-    imageio.imwrite(path, _frames(images), duration=1000 / frames_per_second, loop=0)
+    frames = _frames(images)
+    with written_beside(path) as beside:
+        imageio.imwrite(beside, frames, duration=1000 / frames_per_second, loop=0)
 
 
 def save_video(path: Union[str, os.PathLike], images: Any, frames_per_second: float = 30.0) -> None:
@@ -86,14 +93,17 @@ def save_video(path: Union[str, os.PathLike], images: Any, frames_per_second: fl
         return
     import imageio.v2 as imageio
 
-    try:
-        writer = imageio.get_writer(path, fps=frames_per_second, macro_block_size=1)
-    except ImportError as error:
-        raise ImportError(f"{path} needs `pip install imageio-ffmpeg`; .gif does not") from error
-    with writer:
-        for image in _frames(images):
-            rows, columns = (extent // 2 * 2 for extent in image.shape[:2])
-            writer.append_data(image[:rows, :columns])
+    frames = _frames(images)
+    rows, columns = (extent // 2 * 2 for extent in frames.shape[1:3])
+    with written_beside(path) as beside:
+        try:
+            writer = imageio.get_writer(beside, fps=frames_per_second, macro_block_size=1)
+        except ImportError as error:
+            message = f"{path} needs `pip install imageio-ffmpeg`; .gif does not"
+            raise ImportError(message) from error
+        with writer:
+            for image in frames:
+                writer.append_data(image[:rows, :columns])
 
 
 def over_background(images: Any, background: tuple = (1.0, 1.0, 1.0)) -> np.ndarray:

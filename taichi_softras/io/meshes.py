@@ -13,6 +13,7 @@ import numpy as np
 
 from taichi_softras.io.contents import Contents
 from taichi_softras.io.contents import MeshFileError as MeshFileError
+from taichi_softras.io.files import written_beside
 from taichi_softras.io.obj import read_obj
 from taichi_softras.io.texels import bake_texels
 from taichi_softras.io.texels import sample_image as sample_image
@@ -79,13 +80,17 @@ def save_mesh(
         vertices: (V, 3).
         faces: (F, 3).
         vertex_colors: (V, 3) in [0, 1], stored in 8 bits where the format has colours.
+
+    Raises:
+        OSError: it cannot be written; what was there before stays.
     """
     import trimesh
 
     if vertex_colors is not None:
         vertex_colors = np.floor(np.clip(vertex_colors, 0, 1) * 255 + 0.5).astype(np.uint8)
     mesh = trimesh.Trimesh(vertices, faces, vertex_colors=vertex_colors, process=False)
-    mesh.export(path)
+    with written_beside(path) as beside:
+        mesh.export(beside)
 
 
 def _read(path: pathlib.Path) -> Contents:
