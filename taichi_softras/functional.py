@@ -81,10 +81,11 @@ def rasterize(
             colors = _checked("colors", colors, dtype)
             _check_colors(colors.shape, views, faces)
         shader, surface = lay_colors(workspace, colors)
-    rasterizer = _fitted(rasterizer, corners, (height, width), shader.num_channels > 0)
+    rasterizer = _fitted(rasterizer, corners, (height, width))
     rasterization = rasterizer.forward(workspace, corners_array, shader, surface, (height, width))
     image = np.empty((views, height, width, shader.num_channels + 1), dtype)
     pixels_from_planes(rasterization.image, image)
+    _warn_once_of_cut(rasterizer, corners, (height, width), shader.num_channels > 0)
 
     def vjp(grad_image: np.ndarray) -> tuple:
         grad_image = _checked("grad_image", grad_image, dtype)
@@ -127,20 +128,27 @@ def fragments(
     image_size = check_image_size(image_size)
     views, faces = corners.shape[:2]
     corners_array = _upload(corners, (views, max(faces, 1), *corners.shape[2:]), dtype)
-    rasterizer = _fitted(rasterizer, corners, image_size, has_color=False)
-    return rasterizer.fragments(Workspace(), corners_array, image_size)
+    rasterizer = _fitted(rasterizer, corners, image_size)
+    result = rasterizer.fragments(Workspace(), corners_array, image_size)
+    _warn_once_of_cut(rasterizer, corners, image_size, has_color=False)
+    return result
 
 
 _warned: set = set()  # methods, ranges and shapes of corners: a loop hears of its faces once
 
 
-def _fitted(
+def _fitted(rasterizer: Rasterizer, corners: np.ndarray, image_size: tuple) -> Rasterizer:
+    """With a number for near and far."""
+    if not needs_fit(rasterizer):
+        return rasterizer
+    depths = measure(corners, image_size)
+    return complete(rasterizer, fit(depths, depths.farthest - depths.nearest))
+
+
+def _warn_once_of_cut(
     rasterizer: Rasterizer, corners: np.ndarray, image_size: tuple, has_color: bool
-) -> Rasterizer:
-    """With a number for near and far; warns of faces that given ones cut away."""
-    if needs_fit(rasterizer):
-        depths = measure(corners, image_size)
-        rasterizer = complete(rasterizer, fit(depths, depths.farthest - depths.nearest))
+) -> None:
+    """Warns of faces that the range of depths has cut away."""
     drawn = rasterizer.drawn_depths(has_color)
     case = type(rasterizer), drawn, corners.shape
     if drawn != ALL_DEPTHS and case not in _warned:
@@ -148,7 +156,6 @@ def _fitted(
         if depths.share_cut > 0:
             _warned.add(case)
             warn_of_cut(depths, drawn, is_fitted=False)
-    return rasterizer
 
 
 def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:

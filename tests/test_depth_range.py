@@ -16,7 +16,7 @@ SIZE = (24, 32)
 PERSPECTIVE, UNLIT = tsr.Perspective(50.0), tsr.Unlit()
 METHODS = [
     tsr.SoftAggregation(background=(0.0, 0.0, 1.0)),
-    tsr.KNearest(8, background=(0.0, 0.0, 1.0)),
+    tsr.KNearest(50, background=(0.0, 0.0, 1.0)),
     tsr.ApproximateGradient(background=(0.0, 0.0, 1.0)),
     tsr.FilteredDerivative(background=(0.0, 0.0, 1.0)),
 ]
@@ -255,7 +255,7 @@ def test_a_mesh_in_front_of_near(backend, torus, place):
     renderer = make_renderer(torus, place(), tsr.SoftAggregation(near=50.0))
     with pytest.warns(UserWarning, match="near = 50 .* 100.00% .* their depths are 1.94"):
         renderer.render()
-    renderer.rasterizer = tsr.KNearest(8, near=50.0, far=100.0)  # cuts nothing there
+    renderer.rasterizer = tsr.KNearest(50, near=50.0, far=100.0)  # cuts nothing there
     renderer.render()
 
 

@@ -104,7 +104,7 @@ def measure(
             is_in_front &= _extremes(corners[..., 3])[0] > 0
         nearest = min(nearest, first.min(where=is_in_front, initial=math.inf))
         farthest = max(farthest, last.max(where=is_in_front, initial=-math.inf))
-        is_cut = is_in_front & ((first < drawn[0]) | (last > drawn[1]))
+        is_cut = is_in_front & ((first < np.float64(drawn[0])) | (last > np.float64(drawn[1])))
         num_faces += np.count_nonzero(is_in_front)
         num_cut += np.count_nonzero(_is_on_image(corners[is_cut], image_size))
     return FaceDepths(float(nearest), float(farthest), float(num_cut / max(num_faces, 1)))
