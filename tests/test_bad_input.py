@@ -143,7 +143,10 @@ UNHELD = [
     ({"sigma_pixels": 1e-200}, "the sigma of sigma_pixels = 1e-200, in NDC squared, must be from"),
     ({"sigma_pixels": 1e200}, "the sigma of sigma_pixels = 1e.200, .*, got inf"),
     ({"gamma": 1e-300}, "gamma must be from 1e-30 to 1e.30 in single precision, got 1e-300"),
-    ({"gamma": 1e-20, "far": 1.0 + 1e-15}, r"gamma \* \(far - near\) must be from 1e-30"),
+    (
+        {"gamma": 1e-20, "near": 1.0, "far": 1.0 + 1e-15},
+        r"gamma \* \(far - near\) must be from 1e-30",
+    ),
     ({"background": 1e39}, "background must be from -1e.30 to 1e.30 in single precision, got"),
     ({"background": (0.0, -1e31, 0.0)}, "background must be from -1e.30 to 1e.30"),
     ({"background_depth": 1e29}, r"background_depth \* \(far - near\) must be from -1e.30"),
