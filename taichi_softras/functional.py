@@ -16,7 +16,7 @@ from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
 from taichi_softras.runtime import default_numpy_float, kernel
 from taichi_softras.shading.base import Shading, compose
 from taichi_softras.shading.unlit import Unlit
-from taichi_softras.workspace import Workspace, array
+from taichi_softras.workspace import MAX_PAIRS, Workspace, array, describe_scene
 
 
 def rasterize(
@@ -25,6 +25,7 @@ def rasterize(
     *,
     image_size: tuple,
     rasterizer: Optional[Rasterizer] = None,
+    max_pairs: int = MAX_PAIRS,
 ) -> tuple:
     """Draws projected triangles and returns the image with its vector-Jacobian product.
 
@@ -43,6 +44,7 @@ def rasterize(
             as background.
         image_size: (H, W) in pixels.
         rasterizer: the method; `SoftAggregation()` when left out.
+        max_pairs: how many (tile, face) pairs are in memory at a time, see `Renderer`.
 
     Returns:
         image: (B, H, W, C + 1), alpha last, row 0 on top.
@@ -50,7 +52,8 @@ def rasterize(
             inputs (grad_colors is None without colours). May be called more than once.
 
     Raises:
-        ValueError: for wrong shapes, sizes or values that are not finite.
+        ValueError: for wrong shapes, sizes or values that are not finite; for a scene with an
+            array of more than 2^31 - 1 entries.
     """
     rasterizer = SoftAggregation() if rasterizer is None else rasterizer
     check_rasterizer(rasterizer)
@@ -59,7 +62,7 @@ def rasterize(
     height, width = check_image_size(image_size)
     views, faces = corners.shape[:2]
     drawn_faces = max(faces, 1)  # Taichi has no empty arrays: one face at depth 0 draws nothing
-    workspace = Workspace()
+    workspace = Workspace(describe_scene(image_size, views, faces), max_pairs)
     corners_array = _upload(corners, (views, drawn_faces, *corners.shape[2:]), dtype)
 
     is_depth = isinstance(colors, Shading)
@@ -95,7 +98,11 @@ def rasterize(
 
 
 def fragments(
-    corners: np.ndarray, *, image_size: tuple, rasterizer: Optional[KNearest] = None
+    corners: np.ndarray,
+    *,
+    image_size: tuple,
+    rasterizer: Optional[KNearest] = None,
+    max_pairs: int = MAX_PAIRS,
 ) -> Fragments:
     """The K nearest faces of each pixel, sorted by depth, -1 where there are no more.
 
@@ -104,10 +111,12 @@ def fragments(
         image_size: (H, W) in pixels.
         rasterizer: gives K, the blur radius and how depths are interpolated; `KNearest()` when
             left out.
+        max_pairs: how many (tile, face) pairs are in memory at a time, see `Renderer`.
 
     Raises:
         ValueError: for wrong shapes, sizes or values that are not finite; for a rasterizer
-            that has no fragments.
+            that has no fragments; for more than 2^31 - 1 entries.
+        MemoryError: for more bytes than the machine has.
     """
     dtype = default_numpy_float()
     rasterizer = KNearest() if rasterizer is None else rasterizer
@@ -116,7 +125,8 @@ def fragments(
     image_size = check_image_size(image_size)
     views, faces = corners.shape[:2]
     corners_array = _upload(corners, (views, max(faces, 1), *corners.shape[2:]), dtype)
-    return rasterizer.fragments(Workspace(), corners_array, image_size)
+    workspace = Workspace(describe_scene(image_size, views, faces), max_pairs)
+    return rasterizer.fragments(workspace, corners_array, image_size)
 
 
 def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:

@@ -98,7 +98,7 @@ class Pipeline:
             moves_cameras: whether gradients of the cameras are asked for.
         """
         self.workspace, self.composition = workspace, composition
-        self._of_rasterizer = Workspace()  # names of its own
+        self._of_rasterizer = workspace.another()
         self.image_size, self.num_views = image_size, num_views
         self.num_cameras = num_cameras
         num_vertices = topology.corner_starts.shape[0] - 1

@@ -21,7 +21,7 @@ from taichi_softras.rasterizers.base import (
     check_range,
     choose,
 )
-from taichi_softras.rasterizers.binning import Bins
+from taichi_softras.rasterizers.binning import Bins, TileArrays
 from taichi_softras.rasterizers.fragments import (
     Shader,
     Surface,
@@ -111,6 +111,10 @@ class SoftAggregation(Rasterizer):
             return self.sigma
         return (self.sigma_pixels * 2.0 / min(image_size)) ** 2
 
+    def reach(self, image_size: tuple) -> float:
+        """Where coverage is cut off, NDC squared, for an image of (height, width) pixels."""
+        return DISTANCES[self.distance].reach(self.sigma_ndc(image_size), self.coverage_cutoff)
+
     def structure(self, shader: Shader) -> Structure:
         """The functions behind the names."""
         return Structure(
@@ -126,9 +130,12 @@ class SoftAggregation(Rasterizer):
 
     def numbers(self, image_size: tuple) -> Numbers:
         """What the kernels take as arguments."""
-        sigma = self.sigma_ndc(image_size)
-        reach = DISTANCES[self.distance].reach(sigma, self.coverage_cutoff)
+        sigma, reach = self.sigma_ndc(image_size), self.reach(image_size)
         return numbers_of(self, sigma, reach, self.background_depth, COLORS[self.color].is_soft)
+
+    def bin_faces(self, workspace: Workspace, corners: ti.Ndarray, image_size: tuple) -> Bins:
+        """The faces of each tile, see `Rasterizer.bin_faces`."""
+        return Bins(workspace, corners, image_size, self.reach(image_size) ** 0.5)
 
     def forward(
         self,
@@ -188,7 +195,7 @@ class SoftRasterization(Rasterization):
         views, num_faces = self.corners_shape[:2]
         numbers = method.numbers(image_size)
         self.structure = method.structure(shader)
-        self.bins = Bins(workspace, corners, image_size, numbers.reach**0.5)
+        self.bins = method.bin_faces(workspace, corners, image_size)
         background = background_of(shader, method.background, method.far)
         self.numbers = workspace.constants("soft_numbers", (*numbers, *background))
         per_task = max(1, min(MOST_FACES_PER_TASK, views * num_faces // CPU_BLOCK))
@@ -225,11 +232,16 @@ class SoftRasterization(Rasterization):
 
     def draw(self) -> None:
         """Fills `image`, and the state that `backward` reads."""
+        for of_tiles in self.bins.bands():
+            self.draw_band(of_tiles)
+
+    def draw_band(self, of_tiles: TileArrays) -> None:
+        """Draws the tiles of a band."""
         draw = draw_tiles if is_cpu() else draw_pixels
         with self.compilation:
             draw(
                 *self.bins.of_faces,
-                *self.bins.of_tiles,
+                *of_tiles,
                 *self.surface,
                 self.numbers,
                 self.sizes,
@@ -246,15 +258,10 @@ class SoftRasterization(Rasterization):
             if is_cpu():
                 parts = self.parts_of(grads)
                 pull_back_faces(*self.bins.of_faces, *inputs, *parts, *outputs)
-            else:
-                pull_back_tiles(
-                    *self.bins.of_faces,
-                    self.bins.of_tiles.faces,
-                    self.bins.tiles,
-                    self.bins.num_pairs,
-                    *inputs,
-                    *outputs,
-                )
+                return
+            for of_tiles in self.bins.bands():
+                tiles = self.bins.tiles
+                pull_back_tiles(*self.bins.of_faces, *of_tiles, tiles, *inputs, *outputs)
 
     def parts_of(self, grads: Surface) -> tuple:
         """Scratch of the CPU: what each view gives to varyings, each task to uniforms."""
@@ -273,16 +280,17 @@ class SoftRasterization(Rasterization):
         shape = (tangent_corners.shape[0], *self.image.shape[:2], *self.image_size)
         tangent_image = self.workspace.get("tangent_image", shape)
         with self.compilation:
-            push_pixels_forward(
-                *self.bins.of_faces,
-                *self.bins.of_tiles,
-                *self.surface,
-                self.numbers,
-                self.sizes,
-                *self.planes,
-                tangent_corners,
-                *tangent_surface,
-                tangent_image,
-                self.structure,
-            )
+            for of_tiles in self.bins.bands():
+                push_pixels_forward(
+                    *self.bins.of_faces,
+                    *of_tiles,
+                    *self.surface,
+                    self.numbers,
+                    self.sizes,
+                    *self.planes,
+                    tangent_corners,
+                    *tangent_surface,
+                    tangent_image,
+                    self.structure,
+                )
         return tangent_image
