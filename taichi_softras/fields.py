@@ -24,7 +24,7 @@ from taichi_softras.runtime import (
     quick_compilation,
     require_taichi,
 )
-from taichi_softras.workspace import array
+from taichi_softras.workspace import array, check_entries
 
 MAX_FIELD_TREES = 500  # Taichi 1.7 crashes at 512; user code needs some of them
 
@@ -79,6 +79,7 @@ class FieldTree:
             raise ValueError(
                 f"a field needs at least one element along each axis, got shape {shape}"
             )
+        check_entries("a field", "it", (*shape, *components))
         one = Specification(tuple(shape), tuple(components), dtype, needs_grad, needs_dual)
         self._specifications.append(one)
         kind = ti.MatrixField if components else ti.ScalarField

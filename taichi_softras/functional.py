@@ -2,13 +2,14 @@
 
 import math
 import operator
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 import numpy as np
 import taichi as ti
 
 from taichi_softras.funcs.lookups import CUBES, TEXELS
 from taichi_softras.rasterizers.base import Rasterizer, check_rasterizer
+from taichi_softras.rasterizers.binning import check_size
 from taichi_softras.rasterizers.fragments import SILHOUETTE, Surface
 from taichi_softras.rasterizers.k_nearest import Fragments, KNearest
 from taichi_softras.rasterizers.planes import pixels_from_planes, planes_from_pixels
@@ -58,12 +59,9 @@ def rasterize(
     rasterizer = SoftAggregation() if rasterizer is None else rasterizer
     check_rasterizer(rasterizer)
     dtype = default_numpy_float()
-    corners = _checked_corners(corners, dtype)
     height, width = check_image_size(image_size)
+    workspace, corners, corners_array = _lay_corners(corners, (height, width), max_pairs)
     views, faces = corners.shape[:2]
-    drawn_faces = max(faces, 1)  # Taichi has no empty arrays: one face at depth 0 draws nothing
-    workspace = Workspace(describe_scene(image_size, views, faces), max_pairs)
-    corners_array = _upload(corners, (views, drawn_faces, *corners.shape[2:]), dtype)
 
     is_depth = isinstance(colors, Shading)
     if isinstance(colors, Shading):
@@ -118,14 +116,10 @@ def fragments(
             that has no fragments; for more than 2^31 - 1 entries.
         MemoryError: for more bytes than the machine has.
     """
-    dtype = default_numpy_float()
     rasterizer = KNearest() if rasterizer is None else rasterizer
     check_rasterizer(rasterizer)
-    corners = _checked_corners(corners, dtype)
     image_size = check_image_size(image_size)
-    views, faces = corners.shape[:2]
-    corners_array = _upload(corners, (views, max(faces, 1), *corners.shape[2:]), dtype)
-    workspace = Workspace(describe_scene(image_size, views, faces), max_pairs)
+    workspace, _, corners_array = _lay_corners(corners, image_size, max_pairs)
     return rasterizer.fragments(workspace, corners_array, image_size)
 
 
@@ -143,8 +137,8 @@ def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:
     lookup = {4: None, 5: TEXELS, 6: CUBES}[colors.ndim]
     entries, channels = math.prod(colors.shape[2:-1]), colors.shape[-1]
     shape = (colors.shape[0], max(colors.shape[1], 1), entries, channels)
-    table = _upload(colors, shape, colors.dtype)
     name = "varyings" if lookup is None else "textures"
+    table = _upload(workspace, name, colors, shape)
     return compose([Unlit()], channels, lookup).shader, surface._replace(**{name: table})
 
 
@@ -198,15 +192,20 @@ def check_image_size(image_size: tuple) -> tuple:
     return height, width
 
 
-def _checked_corners(corners: np.ndarray, dtype: type) -> np.ndarray:
-    """Projected corners, finite and (B, F, 3, 3 or 4)."""
+def _lay_corners(corners: np.ndarray, image_size: tuple, max_pairs: int) -> tuple:
+    """The workspace of a call; projected corners, finite and (B, F, 3, 3 or 4); their array."""
+    dtype = default_numpy_float()
+    if not isinstance(corners, np.ndarray):
+        corners = _checked("corners", corners, dtype)
+    shape = corners.shape
+    if len(shape) != 4 or shape[0] < 1 or shape[2] != 3 or shape[3] not in (3, 4):
+        raise ValueError(f"corners must have shape (B, F, 3, 3) or (B, F, 3, 4), got {shape}")
+    workspace = Workspace(describe_scene(image_size, *shape[:2]), max_pairs)
+    check_size(workspace.scene, *shape[:2], image_size)  # before any copy
     corners = _checked("corners", corners, dtype)
-    is_shape = corners.ndim == 4 and corners.shape[2] == 3 and corners.shape[3] in (3, 4)
-    if not is_shape or corners.shape[0] < 1:
-        raise ValueError(
-            f"corners must have shape (B, F, 3, 3) or (B, F, 3, 4), got {corners.shape}"
-        )
-    return corners
+    drawn_faces = max(shape[1], 1)  # Taichi has no empty arrays: one face at depth 0 draws nothing
+    shape = (shape[0], drawn_faces, *shape[2:])
+    return workspace, corners, _upload(workspace, "corners", corners, shape)
 
 
 def _checked(name: str, values: np.ndarray, dtype: type) -> np.ndarray:
@@ -234,8 +233,9 @@ def _check_colors(shape: tuple, views: int, faces: int) -> None:
         raise ValueError(f"colors need at least one channel, got shape {shape}")
 
 
-def _upload(values: np.ndarray, shape: tuple, dtype: Any) -> ti.Ndarray:
+def _upload(workspace: Workspace, name: str, values: np.ndarray, shape: tuple) -> ti.Ndarray:
     """An array of `shape` on the device, zeros where there are no values."""
-    result = ti.ndarray(float, shape)
-    result.from_numpy(values.reshape(shape) if values.size else np.zeros(shape, dtype))
+    result = workspace.new(name, shape)
+    if values.size:
+        result.from_numpy(values.reshape(shape))
     return result

@@ -162,7 +162,7 @@ class Pipeline:
     def project_vertices(self) -> ti.Ndarray:
         """(B, V, 3): x_ndc, y_ndc and depth of all vertices."""
         shape = (self.num_views, self.scene.vertices.shape[1], 3)
-        vertices_ndc = ti.ndarray(float, shape)
+        vertices_ndc = self.workspace.new("vertices_ndc", shape)
         self.place(0, self.num_views)
         matrices = self._allocate(self.num_views)[0].matrices
         project_vertices(self.scene.vertices, matrices, vertices_ndc)

@@ -24,7 +24,7 @@ def array(dtype: type, ndim: int) -> object:
 
 def describe_scene(image_size: tuple, num_views: int, num_faces: int) -> str:
     """In the words of users, for errors."""
-    return f"image_size {tuple(image_size)} with {num_views:,} views of {num_faces:,} faces"
+    return f"image_size {tuple(image_size)} with num_views {num_views} and num_faces {num_faces}"
 
 
 def memory_bytes() -> float:
@@ -53,10 +53,12 @@ def check_entries(scene: str, name: str, shape: tuple) -> None:
 
 
 def check_max_pairs(max_pairs: int) -> int:
-    """A whole number from 1 to 2^31 - 1, or a ValueError."""
-    is_whole = isinstance(max_pairs, (int, np.integer))
-    if not is_whole or not 1 <= max_pairs <= MOST_ENTRIES:
-        raise ValueError(f"max_pairs must be an integer from 1 to 2^31 - 1, got {max_pairs!r}")
+    """A whole number that is at least 1 and below MOST_ENTRIES, or a ValueError."""
+    is_whole = isinstance(max_pairs, (int, np.integer)) and not isinstance(max_pairs, bool)
+    if not is_whole or not 1 <= max_pairs < MOST_ENTRIES:
+        raise ValueError(
+            f"max_pairs must be an integer from 1 to {MOST_ENTRIES - 1:,}, got {max_pairs!r}"
+        )
     return int(max_pairs)
 
 
@@ -85,13 +87,12 @@ class Workspace:
         """The array `name` of exactly this shape; zeros when it is new.
 
         Raises:
-            ValueError: for more entries than kernels can count.
-            MemoryError: for more than there is room for.
+            ValueError, MemoryError: as `new`.
         """
         self.check_runtime()
         array = self._arrays.get(name)
         if array is None or tuple(array.shape) != tuple(shape):
-            array = self._arrays[name] = self._allocate(name, shape, dtype)
+            array = self._arrays[name] = self.new(name, shape, dtype)
         return array
 
     def get_list(self, name: str, length: int, most: int, dtype: type = int) -> ti.Ndarray:
@@ -101,10 +102,16 @@ class Workspace:
         if array is None or array.shape[0] < length:
             self._arrays.pop(name, None)  # first, as both may be large
             longer = max(1, length, min(length + length // 4, most))
-            array = self._arrays[name] = self._allocate(name, (longer,), dtype)
+            array = self._arrays[name] = self.new(name, (longer,), dtype)
         return array
 
-    def _allocate(self, name: str, shape: tuple, dtype: type) -> ti.Ndarray:
+    def new(self, name: str, shape: tuple, dtype: type = float) -> ti.Ndarray:
+        """An array of zeros, which the caller keeps.
+
+        Raises:
+            ValueError: for more entries than kernels can count.
+            MemoryError: for more than there is room for.
+        """
         check_entries(self.scene, name, shape)
         try:
             return ti.ndarray(dtype, shape)

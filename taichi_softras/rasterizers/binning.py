@@ -4,6 +4,7 @@ Exact: count, prefix sum, fill. No face is dropped. The lists have the size that
 that are too long for the memory come band by band.
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
@@ -60,15 +61,14 @@ class Bins:
             reach: NDC: how far a face covers pixels beyond its edges.
 
         Raises:
-            ValueError: for a corner that is NaN or infinite; for more views or pixels than
+            ValueError: for a corner that is NaN or infinite; for more faces, pixels or views than
                 kernels can count.
         """
         views, num_faces = corners.shape[:2]
         height, width = image_size
         self.rows, self.columns = -(-height // TILE), -(-width // TILE)
         self._num_tiles = num_tiles = views * self.rows * self.columns
-        tasks = -(-num_tiles // TILES_PER_TASK)
-        check_entries(workspace.scene, "steps over tiles", (max(tasks, views), CPU_BLOCK))
+        check_size(workspace.scene, views, num_faces, image_size)
         self._workspace = workspace
         self._grid = views, self.rows, self.columns
         records = workspace.get("face_records", (views * num_faces, RECORD_SIZE))
@@ -101,10 +101,8 @@ class Bins:
         self._tiles: Optional[TileArrays] = None  # the lists, where one band has all
         self._before = None  # where there are more, the number of pairs before each tile
         if self.num_pairs > workspace.max_pairs:
-            count_again(boxes, *self._grid, self._starts, is_cpu())
-            counts = self._starts.to_numpy()
-            counts[0] = 0
-            self._before = np.cumsum(counts, dtype=np.int64)
+            counts = count_in_boxes(boxes.to_numpy(), *self._grid)
+            self._before = np.concatenate([[0], np.cumsum(counts)])
             self.num_pairs = int(self._before[-1])
 
     def bands(self) -> Iterator[TileArrays]:
@@ -141,6 +139,46 @@ class Bins:
         return TileArrays(self._starts, faces, band)
 
 
+def check_size(scene: str, num_views: int, num_faces: int, image_size: tuple) -> None:
+    """Raises a ValueError for more faces, pixels or views than kernels can count.
+
+    Args:
+        scene: what it is, in words.
+        num_views: B.
+        num_faces: F.
+        image_size: (H, W) in pixels.
+    """
+    num_tiles = num_views * math.prod(-(-extent // TILE) for extent in image_size)
+    check_entries(scene, "face_records", (num_views * num_faces, RECORD_SIZE))
+    tasks = max(num_views, -(-num_tiles // TILES_PER_TASK))
+    check_entries(scene, "steps over tiles", (tasks, CPU_BLOCK))
+
+
+def count_in_boxes(boxes: np.ndarray, num_views: int, rows: int, columns: int) -> np.ndarray:
+    """(B, tile rows, tile columns) faces in each tile, in 64 bits.
+
+    One more where a box begins, one less where it has ended, added up along both axes.
+
+    Args:
+        boxes: (B * F, BOX_SIZE) pixels.
+        num_views: B.
+        rows: of tiles.
+        columns: of tiles.
+    """
+    counts = np.zeros((num_views, rows + 1, columns + 1), np.int64)
+    faces = np.flatnonzero(boxes[:, 0] <= boxes[:, 1])
+    view = faces // (len(boxes) // num_views)
+    left, right, top, bottom = boxes[faces, :4].T // TILE + [[0], [1], [0], [1]]
+    for row, column, step in (
+        (top, left, 1),
+        (top, right, -1),
+        (bottom, left, -1),
+        (bottom, right, 1),
+    ):
+        np.add.at(counts, (view, row, column), step)
+    return counts.cumsum(axis=1).cumsum(axis=2)[:, :-1, :-1]
+
+
 @kernel
 def set_up_and_count(  # one launch for three stages
     corners: array(float, 4),  # (B, F, 3, 3 or 4)
@@ -165,22 +203,6 @@ def set_up_and_count(  # one launch for three stages
     else:
         count_by_face(boxes, corners.shape[0], tile_rows, tile_columns, starts)
     scan(num_tiles, starts, chunks, cursors, status)
-
-
-@kernel
-def count_again(
-    boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
-    num_views: int,
-    tile_rows: int,
-    tile_columns: int,
-    counts: array(int, 1),  # (T + 1,) the count of tile t goes to t + 1
-    on_cpu: ti.template(),
-):
-    """How many faces there are in each tile, where their sum is too large."""
-    if ti.static(on_cpu):
-        count_by_view(boxes, num_views, tile_rows, tile_columns, counts)
-    else:
-        count_by_face(boxes, num_views, tile_rows, tile_columns, counts)
 
 
 @ti.func
@@ -307,17 +329,20 @@ def fill_by_face(
     faces: array(int, 1),  # (>= pairs of the band,)
     tiles: array(int, 1),  # (>= pairs of the band,)
 ):
-    """The order of a tile's faces differs from run to run; images do not depend on it."""
+    """The order of a tile's faces may differ from run to run: images do by rounding alone.
+
+    Threads walk all tiles, not those of the band alone: so neighbours keep step, and the order is
+    that of one band.
+    """
     ti.loop_config(block_dim=ATOMIC_BLOCK_DIM)
     for i in range(boxes.shape[0]):
         num_faces = boxes.shape[0] // num_views
         view = i // num_faces
         if boxes[i, 0] <= boxes[i, 1]:
             for row in range(boxes[i, 2] // TILE, boxes[i, 3] // TILE + 1):
-                left = (view * tile_rows + row) * tile_columns
-                first = ti.max(left + boxes[i, 0] // TILE, band[0])
-                end = ti.min(left + boxes[i, 1] // TILE + 1, band[1])
-                for tile in range(first, end):
-                    slot = ti.atomic_add(cursors[tile], 1)
-                    faces[slot] = i - view * num_faces
-                    tiles[slot] = tile
+                for column in range(boxes[i, 0] // TILE, boxes[i, 1] // TILE + 1):
+                    tile = (view * tile_rows + row) * tile_columns + column
+                    if (tile >= band[0]) & (tile < band[1]):
+                        slot = ti.atomic_add(cursors[tile], 1)
+                        faces[slot] = i - view * num_faces
+                        tiles[slot] = tile

@@ -38,7 +38,7 @@ from taichi_softras.rasterizers.soft_kernels import (
     pull_back_tiles,
 )
 from taichi_softras.runtime import CPU_BLOCK, is_cpu, is_double, lean_compilation
-from taichi_softras.workspace import Workspace
+from taichi_softras.workspace import Workspace, check_entries
 
 MOST_FACES_PER_TASK = 64  # CPU backward: large enough to hide what a task costs
 LARGEST_FACTOR = 1e37  # of 1 / sigma and the like: near where single precision ends
@@ -195,6 +195,13 @@ class SoftRasterization(Rasterization):
         views, num_faces = self.corners_shape[:2]
         numbers = method.numbers(image_size)
         self.structure = method.structure(shader)
+        is_limited, has_colors = self.structure.is_limited, shader.num_channels > 0
+        num_planes = 5 if is_limited else 3 if has_colors else 1
+        planes = (image_size[0], image_size[1] + LANES)
+        most_planes = max(shader.num_channels + 1, num_planes)
+        check_entries(
+            workspace.scene, "pixels", (views, most_planes, *planes)
+        )  # before any is made
         self.bins = method.bin_faces(workspace, corners, image_size)
         background = background_of(shader, method.background, method.far)
         self.numbers = workspace.constants("soft_numbers", (*numbers, *background))
@@ -214,10 +221,7 @@ class SoftRasterization(Rasterization):
         )
         self.sizes = workspace.constants("soft_sizes", sizes, int)
 
-        planes = (image_size[0], image_size[1] + LANES)
-        is_limited, has_colors = self.structure.is_limited, shader.num_channels > 0
         self.image = workspace.get("image", (views, shader.num_channels + 1, *planes))
-        num_planes = 5 if is_limited else 3 if has_colors else 1
         shape = (views, 1 + is_limited, *planes) if is_limited or has_colors else (1, 1, 1, 1)
         self.planes = PixelArrays(
             self.image,
