@@ -47,7 +47,7 @@ class Walks(NamedTuple):
 
 
 @kernel
-def find_limits(
+def find_limits(  # many lines: a pixel's state, and groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
     starts: array(int, 1),  # see `TileArrays`
