@@ -79,7 +79,7 @@ class FieldTree:
             raise ValueError(
                 f"a field needs at least one element along each axis, got shape {shape}"
             )
-        check_entries("a field", "it", (*shape, *components))
+        check_entries("a field of this shape", "field", (*shape, *components))
         one = Specification(tuple(shape), tuple(components), dtype, needs_grad, needs_dual)
         self._specifications.append(one)
         kind = ti.MatrixField if components else ti.ScalarField

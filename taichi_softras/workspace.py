@@ -15,6 +15,10 @@ from taichi_softras.runtime import current_runtime, default_numpy_float
 
 MAX_PAIRS = 2**28  # 1 GiB of a CPU's memory, 2 of a GPU's
 MOST_ENTRIES = 2**31 - 1  # of an array or a loop: kernels count in 32 bits
+ADVICE = (
+    "lower image_size, or the number of faces, of views that are drawn together (views_per_pass) "
+    "or of a Jacobian's parameters"
+)
 
 
 def array(dtype: type, ndim: int) -> object:
@@ -47,8 +51,7 @@ def check_entries(scene: str, name: str, shape: tuple) -> None:
         product = " x ".join(map(str, shape))
         raise ValueError(
             f"{scene} needs {product} = {entries:,} entries of {name!r}, and kernels count to "
-            f"{MOST_ENTRIES:,}: lower the image's size, the number of faces, or that of the views "
-            "that are drawn together (views_per_pass)"
+            f"{MOST_ENTRIES:,}: {ADVICE}"
         )
 
 
@@ -117,9 +120,8 @@ class Workspace:
             return ti.ndarray(dtype, shape)
         except RuntimeError as error:
             raise MemoryError(
-                f"{self.scene}: no room for the {math.prod(shape):,} entries of {name!r}; lower "
-                "the image's size, the number of faces, max_pairs, or the number of views that "
-                "are drawn together (views_per_pass)"
+                f"{self.scene} needs {math.prod(shape):,} entries of {name!r}, for which there is "
+                f"no memory: {ADVICE}, or max_pairs"
             ) from error
 
     def constants(self, name: str, values: tuple, dtype: type = float) -> ti.Ndarray:

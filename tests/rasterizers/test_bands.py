@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import taichi_softras as tsr
+from taichi_softras.fields import FieldTree
 from taichi_softras.functional import lay_colors
 from taichi_softras.rasterizers.binning import TILE, Bins
 from taichi_softras.rasterizers.fragments import Surface
@@ -153,6 +154,21 @@ def test_what_kernels_cannot_count_is_refused(backend, shape, image_size, names,
     corners = np.broadcast_to(FACE, (*shape, 3, 3))
     with pytest.raises(ValueError, match=names):
         tsr.rasterize(corners, image_size=image_size, rasterizer=rasterizer)
+
+
+def test_no_memory_is_said_in_words(backend, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("Assertion failure")
+
+    workspace = Workspace("image_size (8, 8)")
+    monkeypatch.setattr("taichi_softras.workspace.ti.ndarray", fail)
+    with pytest.raises(MemoryError, match=r"image_size \(8, 8\) needs 15 entries of 'state', for"):
+        workspace.get("state", (3, 5))
+
+
+def test_a_field_that_kernels_cannot_count_is_refused(backend):
+    with pytest.raises(ValueError, match="2,147,483,649 entries of 'field'"):
+        FieldTree().add((715827883,), (3,))
 
 
 def test_an_image_that_kernels_cannot_count_is_refused(backend):
