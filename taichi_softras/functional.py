@@ -114,7 +114,7 @@ def fragments(
     Raises:
         ValueError: for wrong shapes, sizes or values that are not finite; for a rasterizer
             that has no fragments; for more than 2^31 - 1 entries.
-        MemoryError: for more bytes than the machine has.
+        MemoryError: for more bytes than are free.
     """
     rasterizer = KNearest() if rasterizer is None else rasterizer
     check_rasterizer(rasterizer)

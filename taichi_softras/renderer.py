@@ -277,7 +277,9 @@ class Renderer:
             inside) as NumPy arrays, sorted by depth, -1 where a pixel has fewer than K faces.
 
         Raises:
-            ValueError: for K < 1; for a rasterizer without fragments.
+            ValueError: for K < 1, or more than 2^31 - 1 entries; for a rasterizer without
+                fragments.
+            MemoryError: for more bytes than are free.
         """
         check_rasterizer(self.rasterizer)
         return self._without_tape(self._find_fragments, faces_per_pixel)

@@ -37,6 +37,7 @@ BLENDS = {  # alpha and colour
 }
 BACKGROUND_DEPTH = 1e-10  # of the background in the softmax, in normalised inverse depth
 DEFAULT_CUTOFF = 1e-4  # the coverage at which the default blur radius ends a face
+COPIES_ON_GPU = 3  # of an array that a kernel fills: NumPy's, on its way, on the device
 NOTABLE_CHANGE = 1e-3  # of a silhouette, by faces that are left out
 
 
@@ -200,7 +201,7 @@ def allocate_fragments(scene: str, shape: tuple) -> Fragments:
 
     Raises:
         ValueError: for more entries than kernels can count.
-        MemoryError: for more bytes than the machine has.
+        MemoryError: for more bytes than are free.
     """
     dtype = np.dtype(default_numpy_float())
     size = math.prod(shape) * (np.dtype(np.int32).itemsize + 5 * dtype.itemsize)
@@ -210,7 +211,7 @@ def allocate_fragments(scene: str, shape: tuple) -> Fragments:
     )
     if 3 * math.prod(shape) > MOST_ENTRIES:
         raise ValueError(sentence)
-    if size > memory_bytes():
+    if size * (1 if is_cpu() else COPIES_ON_GPU) > memory_bytes():
         raise MemoryError(sentence)
     try:
         numbers = (np.empty((*shape, *more), dtype) for more in ((), (3,), ()))
