@@ -124,6 +124,7 @@ def place_dual(field: ti.Field) -> None:
 
 def upload(fields: list, arrays: list) -> None:
     """Writes NumPy arrays into float fields, all by one kernel."""
+    check_entries("an object of such fields", "numbers", (sum(map(np.size, arrays)),))
     values = np.concatenate([np.ravel(array) for array in arrays]).astype(default_numpy_float())
     with quick_compilation():
         write(max(map(num_elements, fields)), values, tuple(body(field) for field in fields))

@@ -207,6 +207,7 @@ class SoftRasterization(Rasterization):
         self.numbers = workspace.constants("soft_numbers", (*numbers, *background))
         per_task = max(1, min(MOST_FACES_PER_TASK, views * num_faces // CPU_BLOCK))
         tasks_per_view = -(-num_faces // per_task)
+        # times CPU_BLOCK it is no more than entries of `face_records`, or that `check_size` allows
         self.num_tasks = views * tasks_per_view
         sizes = Sizes(
             image_size[0],
