@@ -199,9 +199,7 @@ class SoftRasterization(Rasterization):
         num_planes = 5 if is_limited else 3 if has_colors else 1
         planes = (image_size[0], image_size[1] + LANES)
         most_planes = max(shader.num_channels + 1, num_planes)
-        check_entries(
-            workspace.scene, "pixels", (views, most_planes, *planes)
-        )  # before any is made
+        check_entries(workspace.scene, "pixels", (views, most_planes, *planes))
         self.bins = method.bin_faces(workspace, corners, image_size)
         background = background_of(shader, method.background, method.far)
         self.numbers = workspace.constants("soft_numbers", (*numbers, *background))

@@ -148,7 +148,11 @@ def test_max_pairs_out_of_range(backend, max_pairs):
         ((2**23, 1), (1, 1), "num_views 8388608"),  # tasks of views
     ],
 )
-@pytest.mark.parametrize("rasterizer", [tsr.SoftAggregation(), tsr.KNearest()], ids=describe)
+@pytest.mark.parametrize(
+    "rasterizer",
+    [tsr.SoftAggregation(), tsr.KNearest(), tsr.ApproximateGradient(anti_aliasing=True)],
+    ids=describe,
+)
 def test_what_kernels_cannot_count_is_refused(backend, shape, image_size, names, rasterizer):
     """Before anything of that size is made."""
     corners = np.broadcast_to(FACE, (*shape, 3, 3))
