@@ -2,7 +2,7 @@
 
 import math
 import operator
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -10,6 +10,7 @@ import taichi as ti
 from taichi_softras.funcs.lookups import CUBES, TEXELS
 from taichi_softras.funcs.numeric import LARGEST
 from taichi_softras.rasterizers.base import Rasterizer, check_rasterizer
+from taichi_softras.rasterizers.binning import check_size
 from taichi_softras.rasterizers.depth_range import (
     ALL_DEPTHS,
     complete,
@@ -25,7 +26,7 @@ from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
 from taichi_softras.runtime import default_numpy_float, kernel
 from taichi_softras.shading.base import Shading, compose
 from taichi_softras.shading.unlit import Unlit
-from taichi_softras.workspace import Workspace, array
+from taichi_softras.workspace import MAX_PAIRS, Workspace, array, describe_scene
 
 
 def rasterize(
@@ -34,6 +35,7 @@ def rasterize(
     *,
     image_size: tuple,
     rasterizer: Optional[Rasterizer] = None,
+    max_pairs: int = MAX_PAIRS,
 ) -> tuple:
     """Draws projected triangles and returns the image with its vector-Jacobian product.
 
@@ -53,6 +55,7 @@ def rasterize(
         image_size: (H, W) in pixels.
         rasterizer: the method; `SoftAggregation()` when left out. `near` and `far` that it leaves
             out are fitted to the corners of this call.
+        max_pairs: how many (tile, face) pairs are in memory at a time, see `Renderer`.
 
     Returns:
         image: (B, H, W, C + 1), alpha last, row 0 on top.
@@ -60,17 +63,15 @@ def rasterize(
             inputs (grad_colors is None without colours). May be called more than once.
 
     Raises:
-        ValueError: for wrong shapes, sizes or values that are not finite.
+        ValueError: for wrong shapes, sizes or values that are not finite; for a scene with an
+            array of more than 2^31 - 1 entries.
     """
     rasterizer = SoftAggregation() if rasterizer is None else rasterizer
     check_rasterizer(rasterizer)
     dtype = default_numpy_float()
-    corners = _checked_corners(corners, dtype)
     height, width = check_image_size(image_size)
+    workspace, corners, corners_array = _lay_corners(corners, (height, width), max_pairs)
     views, faces = corners.shape[:2]
-    drawn_faces = max(faces, 1)  # Taichi has no empty arrays: one face at depth 0 draws nothing
-    workspace = Workspace()
-    corners_array = _upload(corners, (views, drawn_faces, *corners.shape[2:]), dtype)
 
     is_depth = isinstance(colors, Shading)
     if isinstance(colors, Shading):
@@ -107,7 +108,11 @@ def rasterize(
 
 
 def fragments(
-    corners: np.ndarray, *, image_size: tuple, rasterizer: Optional[KNearest] = None
+    corners: np.ndarray,
+    *,
+    image_size: tuple,
+    rasterizer: Optional[KNearest] = None,
+    max_pairs: int = MAX_PAIRS,
 ) -> Fragments:
     """The K nearest faces of each pixel, sorted by depth, -1 where there are no more.
 
@@ -116,20 +121,19 @@ def fragments(
         image_size: (H, W) in pixels.
         rasterizer: gives K, the blur radius and how depths are interpolated; `KNearest()` when
             left out.
+        max_pairs: how many (tile, face) pairs are in memory at a time, see `Renderer`.
 
     Raises:
         ValueError: for wrong shapes, sizes or values that are not finite; for a rasterizer
-            that has no fragments.
+            that has no fragments; for more than 2^31 - 1 entries.
+        MemoryError: for more bytes than are free.
     """
-    dtype = default_numpy_float()
     rasterizer = KNearest() if rasterizer is None else rasterizer
     check_rasterizer(rasterizer)
-    corners = _checked_corners(corners, dtype)
     image_size = check_image_size(image_size)
-    views, faces = corners.shape[:2]
-    corners_array = _upload(corners, (views, max(faces, 1), *corners.shape[2:]), dtype)
+    workspace, corners, corners_array = _lay_corners(corners, image_size, max_pairs)
     rasterizer = _fitted(rasterizer, corners, image_size)
-    result = rasterizer.fragments(Workspace(), corners_array, image_size)
+    result = rasterizer.fragments(workspace, corners_array, image_size)
     _warn_once_of_cut(rasterizer, corners, image_size, has_color=False)
     return result
 
@@ -172,8 +176,8 @@ def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:
     lookup = {4: None, 5: TEXELS, 6: CUBES}[colors.ndim]
     entries, channels = math.prod(colors.shape[2:-1]), colors.shape[-1]
     shape = (colors.shape[0], max(colors.shape[1], 1), entries, channels)
-    table = _upload(colors, shape, colors.dtype)
     name = "varyings" if lookup is None else "textures"
+    table = _upload(workspace, name, colors, shape)
     return compose([Unlit()], channels, lookup).shader, surface._replace(**{name: table})
 
 
@@ -227,15 +231,20 @@ def check_image_size(image_size: tuple) -> tuple:
     return height, width
 
 
-def _checked_corners(corners: np.ndarray, dtype: type) -> np.ndarray:
-    """Projected corners, finite and (B, F, 3, 3 or 4)."""
+def _lay_corners(corners: np.ndarray, image_size: tuple, max_pairs: int) -> tuple:
+    """The workspace of a call; projected corners, finite and (B, F, 3, 3 or 4); their array."""
+    dtype = default_numpy_float()
+    if not isinstance(corners, np.ndarray):
+        corners = _checked("corners", corners, dtype)
+    shape = corners.shape
+    if len(shape) != 4 or shape[0] < 1 or shape[2] != 3 or shape[3] not in (3, 4):
+        raise ValueError(f"corners must have shape (B, F, 3, 3) or (B, F, 3, 4), got {shape}")
+    workspace = Workspace(describe_scene(image_size, *shape[:2]), max_pairs)
+    check_size(workspace.scene, *shape[:2], image_size)  # before any copy
     corners = _checked("corners", corners, dtype)
-    is_shape = corners.ndim == 4 and corners.shape[2] == 3 and corners.shape[3] in (3, 4)
-    if not is_shape or corners.shape[0] < 1:
-        raise ValueError(
-            f"corners must have shape (B, F, 3, 3) or (B, F, 3, 4), got {corners.shape}"
-        )
-    return corners
+    drawn_faces = max(shape[1], 1)  # Taichi has no empty arrays: one face at depth 0 draws nothing
+    shape = (shape[0], drawn_faces, *shape[2:])
+    return workspace, corners, _upload(workspace, "corners", corners, shape)
 
 
 def _checked(name: str, values: np.ndarray, dtype: type) -> np.ndarray:
@@ -268,8 +277,9 @@ def _check_colors(shape: tuple, views: int, faces: int) -> None:
         raise ValueError(f"colors need at least one channel, got shape {shape}")
 
 
-def _upload(values: np.ndarray, shape: tuple, dtype: Any) -> ti.Ndarray:
+def _upload(workspace: Workspace, name: str, values: np.ndarray, shape: tuple) -> ti.Ndarray:
     """An array of `shape` on the device, zeros where there are no values."""
-    result = ti.ndarray(float, shape)
-    result.from_numpy(values.reshape(shape) if values.size else np.zeros(shape, dtype))
+    result = workspace.new(name, shape)
+    if values.size:
+        result.from_numpy(values.reshape(shape))
     return result

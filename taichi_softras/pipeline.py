@@ -100,7 +100,7 @@ class Pipeline:
             moves_cameras: whether gradients of the cameras are asked for.
         """
         self.workspace, self.composition = workspace, composition
-        self._of_rasterizer = Workspace()  # names of its own
+        self._of_rasterizer = workspace.another()
         self.image_size, self.num_views = image_size, num_views
         self.num_cameras = num_cameras
         num_vertices = topology.corner_starts.shape[0] - 1
@@ -195,7 +195,7 @@ class Pipeline:
     def project_vertices(self) -> ti.Ndarray:
         """(B, V, 3): x_ndc, y_ndc and depth of all vertices."""
         shape = (self.num_views, self.scene.vertices.shape[1], 3)
-        vertices_ndc = ti.ndarray(float, shape)
+        vertices_ndc = self.workspace.new("vertices_ndc", shape)
         self.place(0, self.num_views)
         project_vertices(self.scene.vertices, self._tables.matrices, vertices_ndc)
         return vertices_ndc

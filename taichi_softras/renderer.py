@@ -53,7 +53,7 @@ from taichi_softras.shading.base import Composition, Shading, compose, uniform_v
 from taichi_softras.shading.flat import Flat
 from taichi_softras.shading.outputs import choose_outputs
 from taichi_softras.tape import TapeMemory
-from taichi_softras.workspace import Workspace
+from taichi_softras.workspace import MAX_PAIRS, Workspace, check_entries, describe_scene
 
 PIXELS_PER_PASS = 3 * 2**14  # of a mesh that moves: two cores are busy, 40 MB hold them
 EYE = "eye_world"  # the uniform that is the camera's
@@ -88,6 +88,7 @@ class Renderer:
         frames: Optional[Sequence[int]] = None,
         views_per_pass: Optional[int] = None,
         outputs: Union[Sequence[str], dict] = (),
+        max_pairs: int = MAX_PAIRS,
     ):
         """Places the fields of the image.
 
@@ -106,9 +107,13 @@ class Renderer:
                 out: all views of a still mesh; of one that moves, as many as have 3 * 2^14 pixels.
             outputs: names of further channels that are drawn in the same pass, "depth",
                 "normal_world", "position_world"; or shadings by names of your own.
+            max_pairs: how many pairs of a tile (8 x 8 pixels) and a face that reaches it are in
+                memory at a time, for 4 bytes each, on a GPU 8. A pass that has more is drawn in
+                bands of tiles: the same image. See `count_pairs`.
 
         Raises:
-            ValueError: for an image size below (1, 1), frames that the mesh does not have, another
+            ValueError: for an image size below (1, 1), or a scene with an array of more than
+                2^31 - 1 entries; for frames that the mesh does not have, another
                 number of cameras than of frames, or views_per_pass below 1; for a shading or an
                 output that lacks what it needs; for colours that light cannot tint.
         """
@@ -123,7 +128,8 @@ class Renderer:
         frames = _checked_frames(frames, mesh, cameras)
         self.num_views = len(frames)
         self.views_per_pass = _checked_views_per_pass(views_per_pass, self)
-        self._workspace = Workspace()
+        scene = describe_scene(self.image_size, self.num_views, mesh.num_faces)
+        self._workspace = Workspace(scene, max_pairs)
         self._frames = self._workspace.get("frames", (self.num_views,), int)
         self._frames.from_numpy(frames)
         self._colors = mesh.vertex_colors if mesh.face_colors is None else mesh.face_colors
@@ -147,6 +153,7 @@ class Renderer:
         own, *of_outputs = composition.channels
         alpha = composition.shader.num_channels
         image_shape = (self.num_views, *self.image_size)
+        check_entries(scene, "image", (*image_shape, max(map(len, composition.channels)) + 1))
         self.image = tree.add(image_shape, (len(own) + 1,))
         self.outputs = {
             name: tree.add(image_shape, (len(channels),) if len(channels) > 1 else ())
@@ -285,7 +292,9 @@ class Renderer:
             inside) as NumPy arrays, sorted by depth, -1 where a pixel has fewer than K faces.
 
         Raises:
-            ValueError: for K < 1; for a rasterizer without fragments.
+            ValueError: for K < 1, or more than 2^31 - 1 entries; for a rasterizer without
+                fragments.
+            MemoryError: for more bytes than are free.
         """
         check_rasterizer(self.rasterizer)
         return self._without_tape(self._find_fragments, faces_per_pixel)
@@ -296,7 +305,8 @@ class Renderer:
             self.rasterizer, self.image_size, lambda: self._look(0, self.num_views)
         )
         with self._explained(0):
-            return rasterizer.fragments(Workspace(), corners, self.image_size, faces_per_pixel)
+            workspace = self._workspace.another()
+            return rasterizer.fragments(workspace, corners, self.image_size, faces_per_pixel)
 
     @contextlib.contextmanager
     def _explained(self, start: int) -> Iterator[None]:
@@ -336,6 +346,25 @@ class Renderer:
     def _look(self, first: int, end: int) -> tuple:
         """The faces of some views, after they were placed; see `Pipeline.look`."""
         return self._pipeline.look(self.mesh.faces_array, first, end)
+
+    def count_pairs(self) -> int:
+        """How many pairs of a tile (8 x 8 pixels) and a face that reaches it all views have.
+
+        The time that a draw takes grows with it, its memory up to `max_pairs`. Nothing is drawn.
+
+        Raises:
+            ValueError: as `render`; for a rasterizer that does not count them.
+        """
+        check_rasterizer(self.rasterizer)
+        return self._without_tape(self._count_pairs)
+
+    def _count_pairs(self) -> int:
+        workspace = self._workspace.another()
+        count = 0
+        for view in range(self.num_views):
+            corners = self._pipeline.place(view, 1).corners
+            count += self.rasterizer.bin_faces(workspace, corners, self.image_size).num_pairs
+        return count
 
     @property
     def vertices_ndc(self) -> ti.Ndarray:

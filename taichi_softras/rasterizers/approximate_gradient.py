@@ -19,7 +19,7 @@ from taichi_softras.rasterizers.base import (
     check_held,
     check_range,
 )
-from taichi_softras.rasterizers.binning import FaceArrays
+from taichi_softras.rasterizers.binning import Bins, FaceArrays
 from taichi_softras.rasterizers.edge_pulls import Lines, pull_edges, transpose
 from taichi_softras.rasterizers.faces import (
     SOURCE_FACE,
@@ -39,7 +39,7 @@ from taichi_softras.rasterizers.fragments import (
 )
 from taichi_softras.rasterizers.planes import average_blocks, average_blocks_backward
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, load_color
-from taichi_softras.rasterizers.z_buffer import Seen, load_weights
+from taichi_softras.rasterizers.z_buffer import Seen, bin_visible_faces, load_weights
 from taichi_softras.runtime import is_cpu, kernel
 from taichi_softras.workspace import Workspace, array
 
@@ -91,6 +91,15 @@ class ApproximateGradient(Rasterizer):
         check_color("background", self.background)
         check_range("eps", self.eps, above=0.0)
 
+    def bin_faces(self, workspace: Workspace, corners: ti.Ndarray, image_size: tuple) -> Bins:
+        """The faces of each tile, see `Rasterizer.bin_faces`."""
+        return bin_visible_faces(workspace, corners, self.drawn_size(image_size))
+
+    def drawn_size(self, image_size: tuple) -> tuple:
+        """(H, W) that is drawn for an image of this size."""
+        factor = 2 if self.anti_aliasing else 1
+        return tuple(factor * extent for extent in image_size)
+
     def forward(
         self,
         workspace: Workspace,
@@ -118,8 +127,8 @@ class ApproximateRasterization(ZBufferRasterization):
         """Draws; see `Rasterizer.forward`."""
         check_held({"eps": method.eps}, {})
         self.eps = method.eps
-        self.factor = 2 if method.anti_aliasing else 1
-        size = tuple(self.factor * extent for extent in image_size)
+        size = method.drawn_size(image_size)
+        self.factor = size[0] // image_size[0]
         super().__init__(method, workspace, corners, shader, surface, size)
         self.paint()
         self.image = self.drawn

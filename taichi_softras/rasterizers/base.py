@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Optional, Union
 import numpy as np
 import taichi as ti
 
+from taichi_softras.rasterizers.binning import Bins
 from taichi_softras.rasterizers.fragments import Shader, Surface
 from taichi_softras.runtime import is_double
 from taichi_softras.workspace import Workspace
@@ -117,6 +118,16 @@ class Rasterizer(abc.ABC):
             surface: varyings, textures and uniforms of the faces.
             image_size: (H, W) in pixels.
         """
+
+    def bin_faces(self, workspace: Workspace, corners: ti.Ndarray, image_size: tuple) -> Bins:
+        """The faces of each tile, counted; a ValueError of rasterizers that do not look for them.
+
+        Args:
+            workspace: keeps the arrays; what was drawn with it is lost.
+            corners: as for `forward`.
+            image_size: (H, W) in pixels.
+        """
+        raise ValueError(f"{type(self).__name__} has no bin_faces, and so no pairs to count")
 
     def fragments(
         self,

@@ -13,6 +13,7 @@ from taichi.math import vec2, vec3
 from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.values import value
 from taichi_softras.rasterizers.base import NO_FACE, Rasterizer, check_color, check_depth_range
+from taichi_softras.rasterizers.binning import Bins
 from taichi_softras.rasterizers.faces import SOURCE_FACE, clip_corner_vjp, load_planes
 from taichi_softras.rasterizers.fragments import (
     Shader,
@@ -25,7 +26,7 @@ from taichi_softras.rasterizers.fragments import (
 )
 from taichi_softras.rasterizers.outlines import draw_outlines
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization
-from taichi_softras.rasterizers.z_buffer import load_weights
+from taichi_softras.rasterizers.z_buffer import bin_visible_faces, load_weights
 from taichi_softras.runtime import kernel
 from taichi_softras.workspace import Workspace, array
 
@@ -69,6 +70,10 @@ class FilteredDerivative(Rasterizer):
     def __post_init__(self):
         check_depth_range(self.near, self.far)
         check_color("background", self.background)
+
+    def bin_faces(self, workspace: Workspace, corners: ti.Ndarray, image_size: tuple) -> Bins:
+        """The faces of each tile, see `Rasterizer.bin_faces`."""
+        return bin_visible_faces(workspace, corners, image_size)
 
     def forward(
         self,

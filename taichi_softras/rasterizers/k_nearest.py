@@ -24,7 +24,7 @@ from taichi_softras.rasterizers.base import (
     check_range,
     choose,
 )
-from taichi_softras.rasterizers.binning import TILE
+from taichi_softras.rasterizers.binning import TILE, Bins, TileArrays
 from taichi_softras.rasterizers.fragments import SILHOUETTE, Shader, Surface
 from taichi_softras.rasterizers.k_nearest_kernels import (
     count_truncated,
@@ -39,7 +39,7 @@ from taichi_softras.rasterizers.soft_aggregation import (
 )
 from taichi_softras.rasterizers.soft_fragments import Numbers, Structure
 from taichi_softras.runtime import default_numpy_float, is_cpu, lean_compilation
-from taichi_softras.workspace import Workspace
+from taichi_softras.workspace import MOST_ENTRIES, Workspace, memory_bytes
 
 BLENDS = {  # alpha and colour
     "softmax": (ALPHAS["product"], FLOORED_SOFTMAX),
@@ -48,6 +48,7 @@ BLENDS = {  # alpha and colour
 }
 BACKGROUND_DEPTH = 1e-10  # of the background in the softmax, in normalised inverse depth
 DEFAULT_CUTOFF = 1e-4  # the coverage at which the default blur radius ends a face
+COPIES_ON_GPU = 3  # of an array that a kernel fills: NumPy's, on its way, on the device
 NOTABLE_CHANGE = 1e-3  # of a silhouette, by faces that are left out
 
 
@@ -170,6 +171,12 @@ class KNearest(SoftRasterizer):
         }
         return cls(**{**numbers, **changes})
 
+    def reach(self, image_size: tuple) -> float:
+        """Where coverage is cut off, NDC squared."""
+        if self.blur_radius is not None:
+            return self.blur_radius
+        return DISTANCES["euclidean"].reach(self.sigma_ndc(image_size), DEFAULT_CUTOFF)
+
     def structure(self, shader: Shader) -> Structure:
         """The functions behind the names."""
         alpha, color = BLENDS[self.blend]
@@ -186,12 +193,14 @@ class KNearest(SoftRasterizer):
 
     def numbers(self, image_size: tuple) -> Numbers:
         """What the kernels take as arguments."""
-        sigma, reach = self.sigma_ndc(image_size), self.blur_radius
-        if reach is None:
-            reach = DISTANCES["euclidean"].reach(sigma, DEFAULT_CUTOFF)
         check_held({}, {"blur_radius": self.blur_radius or 0.0})
+        sigma, reach = self.sigma_ndc(image_size), self.reach(image_size)
         is_soft = BLENDS[self.blend][1].is_soft
         return numbers_of(self, sigma, reach, BACKGROUND_DEPTH, is_soft)
+
+    def bin_faces(self, workspace: Workspace, corners: ti.Ndarray, image_size: tuple) -> Bins:
+        """The faces of each tile, see `Rasterizer.bin_faces`."""
+        return Bins(workspace, corners, image_size, self.reach(image_size) ** 0.5)
 
     def forward(
         self,
@@ -239,6 +248,30 @@ def check_faces_per_pixel(faces_per_pixel: int) -> None:
         )
 
 
+def allocate_fragments(scene: str, shape: tuple) -> Fragments:
+    """NumPy arrays for (B, H, W, K) fragments.
+
+    Raises:
+        ValueError: for more entries than kernels can count.
+        MemoryError: for more bytes than are free.
+    """
+    dtype = np.dtype(default_numpy_float())
+    size = math.prod(shape) * (np.dtype(np.int32).itemsize + 5 * dtype.itemsize)
+    sentence = (
+        f"faces_per_pixel = {shape[-1]:,} fragments at each pixel of {scene} take {size:,} bytes: "
+        "lower faces_per_pixel, the image's size or the number of views"
+    )
+    if 3 * math.prod(shape) > MOST_ENTRIES:
+        raise ValueError(sentence)
+    if size * (1 if is_cpu() else COPIES_ON_GPU) > memory_bytes():
+        raise MemoryError(sentence)
+    try:
+        numbers = (np.empty((*shape, *more), dtype) for more in ((), (3,), ()))
+        return Fragments(np.empty(shape, np.int32), *numbers)
+    except MemoryError:
+        raise MemoryError(sentence) from None
+
+
 class KNearestRasterization(SoftRasterization):
     """One image: that of soft aggregation, from the nearest faces alone."""
 
@@ -250,24 +283,26 @@ class KNearestRasterization(SoftRasterization):
         self.is_exact = method.faces_per_pixel == 1 and method.blur_radius == 0.0
         self.colorless = method.structure(SILHOUETTE)  # which faces are near, any shader shares
 
-    @property
-    def bins_and_numbers(self) -> tuple:
-        """What all kernels here begin with."""
-        return (*self.bins.of_faces, *self.bins.of_tiles, self.numbers, self.sizes)
-
     def draw(self) -> None:
         """Finds the faces, then fills `image`, and the state that `backward` reads."""
+        super().draw()
+        self.warn_of_truncation()
+
+    def draw_band(self, of_tiles: TileArrays) -> None:
+        """Draws the tiles of a band."""
         with lean_compilation():
             find_limits(
-                *self.bins_and_numbers,
+                *self.bins.of_faces,
+                *of_tiles,
+                self.numbers,
+                self.sizes,
                 min(self.faces_per_pixel, self.corners_shape[1]),
                 self.planes.state,
                 self.planes.faces,
                 TILE if is_cpu() else 1,
                 self.colorless,
             )
-        super().draw()
-        self.warn_of_truncation()
+        super().draw_band(of_tiles)
 
     def warn_of_truncation(self) -> None:
         """Warns once, if faces that are left out change the silhouette.
@@ -296,12 +331,14 @@ class KNearestRasterization(SoftRasterization):
     def fragments(self, faces_per_pixel: int) -> Fragments:
         """The nearest faces of each pixel."""
         shape = (self.corners_shape[0], *self.image_size, faces_per_pixel)
-        dtype = default_numpy_float()
-        result = Fragments(
-            np.empty(shape, np.int32),
-            np.empty(shape, dtype),
-            np.empty((*shape, 3), dtype),
-            np.empty(shape, dtype),
-        )
-        store_fragments(*self.bins_and_numbers, *result, self.colorless)
+        result = allocate_fragments(self.workspace.scene, shape)
+        for of_tiles in self.bins.bands():
+            store_fragments(
+                *self.bins.of_faces,
+                *of_tiles,
+                self.numbers,
+                self.sizes,
+                *result,
+                self.colorless,
+            )
         return result

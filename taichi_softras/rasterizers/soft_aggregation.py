@@ -24,7 +24,7 @@ from taichi_softras.rasterizers.base import (
     check_range,
     choose,
 )
-from taichi_softras.rasterizers.binning import Bins
+from taichi_softras.rasterizers.binning import Bins, TileArrays
 from taichi_softras.rasterizers.fragments import (
     Shader,
     Surface,
@@ -41,7 +41,7 @@ from taichi_softras.rasterizers.soft_kernels import (
     pull_back_tiles,
 )
 from taichi_softras.runtime import CPU_BLOCK, is_cpu, is_double, lean_compilation
-from taichi_softras.workspace import Workspace
+from taichi_softras.workspace import Workspace, check_entries
 
 MOST_FACES_PER_TASK = 64  # CPU backward: large enough to hide what a task costs
 LEAST_SHARE = 1e-9  # far below what single precision tells; none in double, which is for tests
@@ -185,6 +185,10 @@ class SoftAggregation(SoftRasterizer):
         }
         return cls(**{**numbers, **changes})
 
+    def reach(self, image_size: tuple) -> float:
+        """Where coverage is cut off, NDC squared, for an image of (height, width) pixels."""
+        return DISTANCES[self.distance].reach(self.sigma_ndc(image_size), self.coverage_cutoff)
+
     def structure(self, shader: Shader) -> Structure:
         """The functions behind the names."""
         return Structure(
@@ -201,10 +205,14 @@ class SoftAggregation(SoftRasterizer):
     def numbers(self, image_size: tuple) -> Numbers:
         """What the kernels take as arguments."""
         check_held({"coverage_cutoff": self.coverage_cutoff}, {})
-        distance = DISTANCES[self.distance]
-        sigma = self.sigma_ndc(image_size) if distance.has_reach else 1.0
-        reach = distance.reach(sigma, self.coverage_cutoff)
+        has_reach = DISTANCES[self.distance].has_reach
+        sigma = self.sigma_ndc(image_size) if has_reach else 1.0
+        reach = self.reach(image_size)
         return numbers_of(self, sigma, reach, self.background_depth, COLORS[self.color].is_soft)
+
+    def bin_faces(self, workspace: Workspace, corners: ti.Ndarray, image_size: tuple) -> Bins:
+        """The faces of each tile, see `Rasterizer.bin_faces`."""
+        return Bins(workspace, corners, image_size, self.reach(image_size) ** 0.5)
 
     def forward(
         self,
@@ -280,7 +288,12 @@ class SoftRasterization(Rasterization):
         views, num_faces = self.corners_shape[:2]
         numbers = method.numbers(image_size)
         self.structure = method.structure(shader)
-        self.bins = Bins(workspace, corners, image_size, numbers.reach**0.5)
+        is_limited, has_colors = self.structure.is_limited, shader.num_channels > 0
+        num_planes = 5 if is_limited else 3 if has_colors else 1
+        planes = (image_size[0], image_size[1] + LANES)
+        most_planes = max(shader.num_channels + 1, num_planes)
+        check_entries(workspace.scene, "pixels", (views, most_planes, *planes))
+        self.bins = method.bin_faces(workspace, corners, image_size)
         background = background_of(shader, method.background, method.far)
         self.numbers = workspace.constants("soft_numbers", (*numbers, *background))
         is_shared = shader.has_textures and surface.textures.shape[0] < views
@@ -288,6 +301,7 @@ class SoftRasterization(Rasterization):
         num_owned = views // views_per_task * num_faces
         per_task = max(1, min(MOST_FACES_PER_TASK, num_owned // CPU_BLOCK))
         tasks_per_view = -(-num_faces // per_task)
+        # times CPU_BLOCK it is no more than entries of `face_records`, or that `check_size` allows
         self.num_parts = views * tasks_per_view
         sizes = Sizes(
             image_size[0],
@@ -303,10 +317,7 @@ class SoftRasterization(Rasterization):
         )
         self.sizes = workspace.constants("soft_sizes", sizes, int)
 
-        planes = (image_size[0], image_size[1] + LANES)
-        is_limited, has_colors = self.structure.is_limited, shader.num_channels > 0
         self.image = workspace.get("image", (views, shader.num_channels + 1, *planes))
-        num_planes = 5 if is_limited else 3 if has_colors else 1
         shape = (views, 1 + is_limited, *planes) if is_limited or has_colors else (1, 1, 1, 1)
         self.planes = PixelArrays(
             self.image,
@@ -321,11 +332,16 @@ class SoftRasterization(Rasterization):
 
     def draw(self) -> None:
         """Fills `image`, and the state that `backward` reads."""
+        for of_tiles in self.bins.bands():
+            self.draw_band(of_tiles)
+
+    def draw_band(self, of_tiles: TileArrays) -> None:
+        """Draws the tiles of a band."""
         draw = draw_tiles if is_cpu() else draw_pixels
         with self.compilation:
             draw(
                 *self.bins.of_faces,
-                *self.bins.of_tiles,
+                *of_tiles,
                 *self.surface,
                 self.numbers,
                 self.sizes,
@@ -342,15 +358,10 @@ class SoftRasterization(Rasterization):
             if is_cpu():
                 parts = self.parts_of(grads)
                 pull_back_faces(*self.bins.of_faces, *inputs, *parts, *outputs)
-            else:
-                pull_back_tiles(
-                    *self.bins.of_faces,
-                    self.bins.of_tiles.faces,
-                    self.bins.tiles,
-                    self.bins.num_pairs,
-                    *inputs,
-                    *outputs,
-                )
+                return
+            for of_tiles in self.bins.bands():
+                tiles = self.bins.tiles
+                pull_back_tiles(*self.bins.of_faces, *of_tiles, tiles, *inputs, *outputs)
 
     def parts_of(self, grads: Surface) -> tuple:
         """Scratch of the CPU: what each view gives to varyings, each task to uniforms."""
@@ -369,16 +380,17 @@ class SoftRasterization(Rasterization):
         shape = (tangent_corners.shape[0], *self.image.shape[:2], *self.image_size)
         tangent_image = self.workspace.get("tangent_image", shape)
         with self.compilation:
-            push_pixels_forward(
-                *self.bins.of_faces,
-                *self.bins.of_tiles,
-                *self.surface,
-                self.numbers,
-                self.sizes,
-                *self.planes,
-                tangent_corners,
-                *tangent_surface,
-                tangent_image,
-                self.structure,
-            )
+            for of_tiles in self.bins.bands():
+                push_pixels_forward(
+                    *self.bins.of_faces,
+                    *of_tiles,
+                    *self.surface,
+                    self.numbers,
+                    self.sizes,
+                    *self.planes,
+                    tangent_corners,
+                    *tangent_surface,
+                    tangent_image,
+                    self.structure,
+                )
         return tangent_image

@@ -153,6 +153,12 @@ def tile_of(numbers: ti.template(), view: int, row: int, column: int) -> int:
 
 
 @ti.func
+def has_lists(tiles: ti.template(), tile: int) -> int:
+    """Whether the tile is in the band whose lists are there."""
+    return (tile >= tiles.band[0]) & (tile < tiles.band[1])
+
+
+@ti.func
 def load_face(
     structure: ti.template(),
     faces: ti.template(),

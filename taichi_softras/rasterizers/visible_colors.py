@@ -26,7 +26,7 @@ from taichi_softras.rasterizers.fragments import (
 )
 from taichi_softras.rasterizers.z_buffer import Seen, ZBuffer, load_weights
 from taichi_softras.runtime import kernel
-from taichi_softras.workspace import Workspace, array
+from taichi_softras.workspace import Workspace, array, check_entries
 
 SUM_CHUNK = 256  # faces whose gradients at uniforms one thread adds up
 
@@ -55,6 +55,8 @@ class ZBufferRasterization(Rasterization):
         """
         super().__init__(workspace, corners, shader, surface)
         check_held({"near": method.near, "far": method.far}, {"background": method.background})
+        most_planes = max(shader.num_channels + 1, 3)  # of colours, of weights
+        check_entries(workspace.scene, "pixels", (corners.shape[0], most_planes, *image_size))
         self.z_buffer = ZBuffer(
             workspace, corners, image_size, method.near, method.far, method.double_sided
         )
