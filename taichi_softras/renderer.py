@@ -149,11 +149,20 @@ class Renderer:
         self._num_copied = max(mesh.num_vertices, self.num_views, *lengths)
         self._copied = {}  # what `_find_copied` found
 
+        self._place_images(composition, shadings)
+        self._rasterizers = {}  # by (first, end) of the views that were drawn in one call
+        self._kept_range = KeptRange()
+        self._on_tape = TapeMemory()
+
+    def _place_images(self, composition: Composition, shadings: dict) -> None:
+        """The fields of `image` and `outputs`, by the names of their shadings."""
         tree = FieldTree()
         own, *of_outputs = composition.channels
         alpha = composition.shader.num_channels
         image_shape = (self.num_views, *self.image_size)
-        check_entries(scene, "image", (*image_shape, max(map(len, composition.channels)) + 1))
+        check_entries(
+            self._workspace.scene, "image", (*image_shape, max(map(len, composition.channels)) + 1)
+        )
         self.image = tree.add(image_shape, (len(own) + 1,))
         self.outputs = {
             name: tree.add(image_shape, (len(channels),) if len(channels) > 1 else ())
@@ -163,9 +172,6 @@ class Renderer:
         images = (self.image, *self.outputs.values())
         planes = ((*own, alpha), *map(tuple, of_outputs))
         self._images = tuple(zip(map(body, images), planes))
-        self._rasterizers = {}  # by (first, end) of the views that were drawn in one call
-        self._kept_range = KeptRange()
-        self._on_tape = TapeMemory()
 
     def render(self, view: Optional[int] = None):
         """Draws `image` and `outputs`, returns the image; inside a `ti.ad.Tape` it is recorded.
