@@ -24,11 +24,12 @@ CASES = [("spot", 256, 1e-5), ("spot", 256, 1e-4), ("spot", 512, 1e-4), ("deform
 
 def methods(sigma):
     """What is compared, by name."""
+    depths = {"near": 1.0, "far": 100.0}
     return {
-        "SoftAggregation": tsr.SoftAggregation(sigma=sigma),
-        **{f"KNearest, K = {k}": tsr.KNearest(k, sigma=sigma) for k in (1, 5, 50, 100)},
-        "ApproximateGradient": tsr.ApproximateGradient(),
-        "FilteredDerivative": tsr.FilteredDerivative(),
+        "SoftAggregation": tsr.SoftAggregation(sigma=sigma, **depths),
+        **{f"KNearest, K = {k}": tsr.KNearest(k, sigma=sigma, **depths) for k in (1, 5, 50, 100)},
+        "ApproximateGradient": tsr.ApproximateGradient(**depths),
+        "FilteredDerivative": tsr.FilteredDerivative(**depths),
     }
 
 

@@ -198,7 +198,7 @@ def clock():
 def run_case(number, data, limit_source):
     """Milliseconds of each contestant, and the ratios to the limit."""
     name, size, sigma, has_colors = CASES[number]
-    rasterizer = tsr.SoftAggregation(sigma=sigma)
+    rasterizer = tsr.SoftAggregation(sigma=sigma, near=1.0, far=100.0)
     scene = load_scene(name, data, size, has_colors, rasterizer)
     contestants = {"ours": Ours(scene, rasterizer), "step": OurStep(scene, rasterizer)}
     limit = load(limit_source)

@@ -39,7 +39,8 @@ class Scene:
         mesh = tsr.Mesh(*tsr.primitives.torus(major_segments=num_segments, minor_segments=12))
         cameras = tsr.Camera.look_at((0.0, 1.0, 3.0), fov_y_degrees=50)
         lights = tsr.Lights(directions=((0, 1, 0), (1, 0, 1)), colors=((0.4,) * 3, (0.2,) * 3))
-        self.renderer = tsr.Renderer(mesh, cameras, size, lights=lights)
+        papers = tsr.SoftAggregation.liu2019()
+        self.renderer = tsr.Renderer(mesh, cameras, size, papers, lights=lights)
         self.target = np.zeros((1, *size, 4), np.float32)
         self.loss = loss
 

@@ -56,7 +56,8 @@ def measure(num_frames):
     velocity[None] = (0.2, 0.5, 0.0)
     cameras = tsr.Camera.look_at((0, 0, 3), fov_y_degrees=60, needs_grad=False)
     frames = range(0, num_steps, SUBSTEPS)
-    renderer = tsr.Renderer(tsr.Mesh(x, faces), cameras, IMAGE_SIZE, frames=frames)
+    papers = tsr.SoftAggregation.liu2019()
+    renderer = tsr.Renderer(tsr.Mesh(x, faces), cameras, IMAGE_SIZE, papers, frames=frames)
     target = np.zeros((num_frames, *IMAGE_SIZE, 4), np.float32)
 
     def tape(renders):

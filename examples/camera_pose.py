@@ -3,9 +3,6 @@
 `python examples/camera_pose.py ApproximateGradient` takes another rasterizer.
 """
 
-import contextlib
-import json
-import pathlib
 import sys
 import time
 
@@ -24,6 +21,7 @@ RASTERIZERS = {
 
 def main(steps=200, output="out/camera_pose", rasterizer="KNearest", good=200.0):
     """Descends until the sum of squared differences is below `good`; writes film and picture."""
+    output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     truth = tsr.orbit(distance=3, elevation_degrees=50, azimuth_degrees=0)
     camera = tsr.Camera.look_at(truth, fov_y_degrees=60)
     renderer = tsr.Renderer(pot(), camera, (256, 256), RASTERIZERS[rasterizer], tsr.Silhouette())
@@ -32,20 +30,20 @@ def main(steps=200, output="out/camera_pose", rasterizer="KNearest", good=200.0)
     optimizer = tsr.Adam([camera.eye], learning_rate=0.05)
     loss = ti.field(float, shape=(), needs_grad=True)
     history, frames, started = [np.inf], [], time.perf_counter()
-    with contextlib.suppress(KeyboardInterrupt):
-        while len(history) <= steps and history[-1] >= good:
-            with ti.ad.Tape(loss):
-                renderer.render()
-                tsr.losses.mean_squared_error(renderer.image, target, loss, weight=target.size)
-            optimizer.step()
-            history.append(loss[None])
-            frames.append(1 - target[0] / 4 - renderer.image.to_numpy()[0] * (0.7, 0.4, 0))
+    for _ in run:
+        with ti.ad.Tape(loss):
+            renderer.render()
+            tsr.losses.mean_squared_error(renderer.image, target, loss, weight=target.size)
+        optimizer.step()
+        history.append(loss[None])
+        frames.append(1 - target[0] / 4 - renderer.image.to_numpy()[0] * (0.7, 0.4, 0))
+        if history[-1] < good:
+            break
     result = {"rasterizer": rasterizer, "steps": len(frames)}
     result["seconds"] = round(time.perf_counter() - started, 2)
     result["sum_of_squares"] = round(history[-1], 1)
     result["distance_to_truth"] = float(np.linalg.norm(camera.eye.to_numpy() - truth).round(4))
-    (output := pathlib.Path(output)).mkdir(parents=True, exist_ok=True)
-    (output / "result.json").write_text(json.dumps(result))
+    tsr.scripts.save(output / "result.json", result)
     tsr.images.save_gif(output / "camera_pose.gif", frames[::2] + 15 * frames[-1:], 12)
     plot(frames, history, output / "camera_pose.png")
     print(result)
@@ -71,9 +69,10 @@ def plot(frames, history, path):
         cell.set(title=f"step {step} over target", xticks=[], yticks=[])
     axes[3].semilogy(history)
     axes[3].set(title="sum of squared differences", xlabel="step")
-    figure.savefig(path, dpi=100)
+    tsr.scripts.save(path, figure, dpi=100)
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    main(rasterizer=sys.argv[1] if len(sys.argv) > 1 else "KNearest")
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        main(rasterizer=sys.argv[1] if len(sys.argv) > 1 else "KNearest")

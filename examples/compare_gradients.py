@@ -1,6 +1,5 @@
 """One edge, four gradients: what each method answers when a triangle should move."""
 
-import os
 import warnings
 
 import matplotlib.pyplot as plt
@@ -45,6 +44,7 @@ def corner_direction(method, move, size=(SIZE, SIZE)):
 
 
 def main(steps=10, output="out/compare_gradients"):
+    output = tsr.scripts.folder(output)
     warnings.filterwarnings("ignore", "faces_per_pixel = 1 ")  # is what PyTorch3D's column shows
     turns = np.linspace(0, 2 * np.pi, steps + 1)[:-1] + 0.57  # moves all around; drawn: the first
     moves = 0.26 * np.stack([np.cos(turns), np.sin(turns), 0 * turns], axis=-1)
@@ -67,13 +67,13 @@ def main(steps=10, output="out/compare_gradients"):
             ax.fill(*BLUE.T[:2], fill=False)
             ax.set(xlim=SQUARE[:2], ylim=SQUARE[2:], xticks=[], yticks=[], aspect="equal")
             ax.set(xlabel=label, ylabel=row * (name == "Z-buffer"), title=name * (row == "image"))
-    os.makedirs(output, exist_ok=True)
-    figure.savefig(f"{output}/compare_gradients.png", dpi=130)
+    tsr.scripts.save(output / "compare_gradients.png", figure, dpi=130)
     plt.close(figure)
     print(result)
     return result
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    main()
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        main()

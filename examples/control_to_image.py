@@ -5,8 +5,6 @@ on all nodes. The loss is the pixel error of two late frames to a heart, nothing
 starts beside the heart, where sharp silhouettes have no gradient: a large sigma first, then small.
 """
 
-import json
-import pathlib
 import time
 
 import numpy as np
@@ -76,45 +74,47 @@ def heart(disc):
 
 
 def main(steps=200, output="out/control_to_image"):
-    pathlib.Path(output).mkdir(parents=True, exist_ok=True)
+    output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     jelly, loss = Jelly(), ti.field(float, shape=(), needs_grad=True)
     camera = tsr.Camera.look_at((0.0, 0.0, 2.4), needs_grad=False)
     view = {"cameras": camera, "image_size": (256, 256), "shading": tsr.Silhouette()}
     renderer = tsr.Renderer(jelly.mesh, frames=[jelly.steps - 11, jelly.steps - 1], **view)
     picture = tsr.Renderer(tsr.Mesh(heart(jelly.disc), jelly.mesh.faces_array), **view)
     optimizer = tsr.Adam([jelly.forces], eps=1e-5)
-    seconds = []
-    for step in range(steps + 9):
+    seconds, runs = [], 9
+    for step in run:
         sigma = max(SIGMA * (SIGMA_END / SIGMA) ** (2 * step / steps), SIGMA_END)
         picture.rasterizer = renderer.rasterizer = tsr.SoftAggregation(sigma=sigma)
         target = picture.render().to_numpy().repeat(2, axis=0)  # as blurred as the image
         started = time.process_time()
         with ti.ad.Tape(loss):
             jelly.run()
-            if step < steps:  # the last runs are without pictures, for their time
-                tsr.losses.mean_squared_error(renderer.render(), target, loss)
+            tsr.losses.mean_squared_error(renderer.render(), target, loss)
         seconds.append(time.process_time() - started)
-        if step < steps:
-            optimizer.learning_rate = min(1.0, 2 - 2 * step / steps)
-            optimizer.step()
+        optimizer.learning_rate = min(1.0, 2 - 2 * step / steps)
+        optimizer.step()
+    started = time.process_time()
+    for _ in range(runs):  # without pictures, for their share of the time
+        with ti.ad.Tape(loss):
+            jelly.run()
+    share = 1 - (time.process_time() - started) / runs / float(np.median(seconds))
     picture.rasterizer = renderer.rasterizer = SHARP
     image, target = renderer.render().to_numpy(), picture.render().to_numpy().repeat(2, axis=0)
-    result = {"steps": steps, "seconds": sum(seconds[:steps])}
+    result = {"steps": optimizer.num_steps, "seconds": sum(seconds), "renderer_share": share}
     result["mean_squared_error"] = float(np.mean((image - target)[-1] ** 2))
     result["ious"] = tsr.losses.silhouette_ious(image, target, threshold=0.5).tolist()
     result["iou"] = min(result["ious"])  # of the two late frames
-    result["renderer_share"] = float(1 - np.median(seconds[steps:]) / np.median(seconds[:steps]))
-    pathlib.Path(output, "result.json").write_text(json.dumps(result, indent=2))
+    tsr.scripts.save(output / "result.json", result)
     view["shading"] = tsr.Unlit()
     film = tsr.Renderer(jelly.mesh, rasterizer=SHARP, frames=range(0, jelly.steps, 4), **view)
     film = tsr.images.over_background(film.render().to_numpy(), 1 - 0.25 * target[-1])
-    tsr.images.save_gif(f"{output}/film.gif", [*film, *film[-1:].repeat(15, axis=0)])
+    tsr.images.save_gif(output / "film.gif", [*film, *film[-1:].repeat(15, axis=0)])
     strip = np.concatenate(film[[0, 12, 20, 25, 30]], axis=1)  # t = 0, 48, 80, 100, 120
-    tsr.images.save_image(f"{output}/strip.png", strip)
-    print(result)
+    tsr.images.save_image(output / "strip.png", strip)
     return result
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    main()
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        print(main())

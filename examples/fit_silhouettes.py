@@ -6,9 +6,6 @@ the Soft Rasterizer; the default preset sharpens the silhouettes as it goes.
 """
 
 import argparse
-import contextlib
-import json
-import pathlib
 import time
 
 import matplotlib.pyplot as plt
@@ -97,8 +94,7 @@ def main(
     output="out/fit_silhouettes",
 ):
     """Fits, and writes mesh.obj, result.json, loss.png, views.png and fit.gif to `output`."""
-    output = pathlib.Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     placements = np.load(cameras) if cameras else orbit_of_views()
     views = camera(placements, half_angle_degrees)
     pictures = load_pictures(images) if images else draw_aeroplane(views, (64, 64))
@@ -120,9 +116,9 @@ def main(
     optimizer = tsr.Adam(shape.parameters, betas=shape.betas)
     loss = ti.field(float, shape=(), needs_grad=True)
     history, seconds = [], []
-    with progress_bar() as bar, contextlib.suppress(KeyboardInterrupt):
+    with progress_bar() as bar:
         task = bar.add_task("compiling", total=steps)
-        for step in bar.track(range(steps), task_id=task):
+        for step in bar.track(run, total=steps, task_id=task):
             settings = shape.settings(step / steps)
             renderer.rasterizer = tsr.SoftAggregation(sigma=sigma or settings["sigma"])
             optimizer.learning_rate = settings["learning_rate"]
@@ -147,8 +143,7 @@ def main(
     renderer.render()
     film.shoot()
     ious = silhouette_ious(renderer, target, threshold=0.5)
-    is_complete = len(seconds) == steps  # an interrupted step has cleared its loss
-    history.append((len(seconds), loss[None] if is_complete else np.nan, float(ious.mean())))
+    history.append((len(seconds), loss[None], float(ious.mean())))
     result = {
         "preset": preset,
         "arch": ti.lang.impl.current_cfg().arch.name,
@@ -159,8 +154,9 @@ def main(
         "iou_min": round(float(ious.min()), 4),
         "soft_iou_mean": round(float(silhouette_ious(renderer, target).mean()), 4),
     }
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
-    np.savetxt(output / "history.csv", history, "%g", ",", header="step,loss,iou", comments="")
+    tsr.scripts.save(output / "result.json", result)
+    rows = ["step,loss,iou", *("{},{:g},{:g}".format(*row) for row in history)]
+    tsr.scripts.save(output / "history.csv", "\n".join(rows) + "\n")
     mesh.save(output / "mesh.obj")
     film.save(output / "fit.gif")
     draw_history(history, output / "loss.png")
@@ -259,7 +255,7 @@ def draw_history(history, path):
     axes.set(xlabel="step", ylim=(0, 1))
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=120)
+    tsr.scripts.save(path, figure, dpi=120)
     plt.close(figure)
 
 
@@ -272,7 +268,7 @@ def draw_views(target, fitted, path):
             cell.imshow(pictures[view], cmap="gray", vmin=0, vmax=1)
             cell.set(xticks=[], yticks=[])
         line[0].set_ylabel(name)
-    figure.savefig(path, dpi=120)
+    tsr.scripts.save(path, figure, dpi=120)
     plt.close(figure)
 
 
@@ -288,5 +284,6 @@ if __name__ == "__main__":
     parser.add_argument("--arch", default="cpu", help="cpu, gpu, cuda, vulkan or metal")
     parser.add_argument("--output", default="out/fit_silhouettes")
     options = vars(parser.parse_args())
-    ti.init(arch=getattr(ti, options.pop("arch")), log_level=ti.ERROR)
-    main(**options)
+    with tsr.scripts.plain_errors():
+        ti.init(arch=getattr(ti, options.pop("arch")), log_level=ti.ERROR)
+        main(**options)

@@ -1,7 +1,5 @@
 """A first picture and a first gradient: how much more do we see if the upper corner rises?"""
 
-import pathlib
-
 import taichi as ti
 
 import taichi_softras as tsr
@@ -14,6 +12,7 @@ def add_area(image: ti.template(), area: ti.template()):  # your own: Taichi dif
 
 
 def main(output="out/hello_triangle"):
+    output = tsr.scripts.folder(output)
     vertices, faces = tsr.primitives.triangle()
     mesh = tsr.Mesh(vertices, faces, vertex_colors=[[1, 0, 0], [0, 1, 0], [0, 0, 1]])
     camera = tsr.Camera.look_at(eye=(0, 0, 3), fov_y_degrees=50)
@@ -24,11 +23,11 @@ def main(output="out/hello_triangle"):
         add_area(renderer.image, area)
     slope = mesh.vertices.grad[0].y  # also there: colours, camera.eye, camera.fov_y_degrees, ...
     print(f"{area[None]:.0f} pixels; {slope:.0f} more for each unit that the upper corner rises")
-    pathlib.Path(output).mkdir(parents=True, exist_ok=True)
-    tsr.images.save_image(f"{output}/triangle.png", renderer.image.to_numpy()[0])
+    tsr.images.save_image(output / "triangle.png", renderer.image.to_numpy()[0])
     return {"area": area[None], "slope": slope}
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)  # or ti.gpu
-    main()
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)  # or ti.gpu
+        main()

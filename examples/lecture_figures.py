@@ -1,11 +1,9 @@
 """The lecture's pictures of the Soft Rasterizer: what sigma and gamma do.
 
 Top: the probability map D = sigmoid(+-d^2 / sigma) of one triangle. Bottom: a lit scene with
-the default numbers, with a larger gamma (transparent) and with a larger sigma, too (blurred).
+the paper's numbers, with a larger gamma (transparent) and with a larger sigma, too (blurred).
 """
 
-import json
-import pathlib
 import time
 
 import matplotlib.pyplot as plt
@@ -16,7 +14,7 @@ import taichi_softras as tsr
 
 SIGMAS = (0.003, 0.01, 0.03)
 LOOKS = {
-    "default $\\gamma = \\sigma = 10^{-4}$": {},
+    "the paper's $\\gamma = \\sigma = 10^{-4}$": {},
     "$\\gamma = 0.1$: transparent": {"gamma": 0.1},
     "$\\gamma = 0.1$, $\\sigma = 0.002$: blurred": {"gamma": 0.1, "sigma": 0.002},
 }
@@ -46,7 +44,7 @@ def scene():
 
 def main(steps=3, output="out/lecture_figures"):
     """Draws the first `steps` of SIGMAS and all looks."""
-    started, output, result = time.perf_counter(), pathlib.Path(output), {"steps": steps}
+    output, started, result = tsr.scripts.folder(output), time.perf_counter(), {"steps": steps}
     figure, axes = plt.subplots(2, 3, figsize=(8.4, 5.75), layout="constrained")
     for ax, sigma in zip(axes[0], SIGMAS[:steps]):
         drawn = coverage(TRIANGLE, sigma)
@@ -59,20 +57,20 @@ def main(steps=3, output="out/lecture_figures"):
     sun = tsr.Lights((0.45, 0.45, 0.5), [(-0.4, 1.0, 0.7)], [(0.6, 0.58, 0.55)])
     renderer = tsr.Renderer(scene(), camera, (256, 256), shading=tsr.Gouraud(), lights=sun)
     for ax, (title, look) in zip(axes[1], LOOKS.items()):
-        renderer.rasterizer = tsr.SoftAggregation(near=1.5, far=4.5, background=1.0, **look)
+        renderer.rasterizer = tsr.SoftAggregation.liu2019(near=1.5, far=4.5, background=1.0, **look)
         ax.imshow(renderer.render().to_numpy()[0, ..., :3].clip(0, 1))
         ax.set_title(title)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
-    output.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output / "lecture_figures.png", dpi=92)
+    tsr.scripts.save(output / "lecture_figures.png", figure, dpi=92)
     plt.close(figure)
     result["seconds"] = round(time.perf_counter() - started, 1)
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    tsr.scripts.save(output / "result.json", result)
     print(result)
     return result
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    main()
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        main()

@@ -4,9 +4,6 @@ Example 4 of the Neural 3D Mesh Renderer (Kato et al. 2018): the eye starts at (
 away, and moves until the picture is that from distance 2.732, elevation 30, azimuth -15 degrees.
 """
 
-import contextlib
-import json
-import pathlib
 import sys
 import time
 
@@ -28,8 +25,7 @@ RASTERIZERS = {
 
 def main(steps=1000, output="out/nmr_camera", rasterizer="ApproximateGradient"):
     """Fits, and writes result.json and result.png to `output`."""
-    output = pathlib.Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     vertices, faces = tsr.primitives.aeroplane()
     mesh = tsr.Mesh(2 * vertices, faces)
     true_eye = tsr.orbit(2.732, 30, 195)  # their azimuth -15: it begins at -z
@@ -42,21 +38,20 @@ def main(steps=1000, output="out/nmr_camera", rasterizer="ApproximateGradient"):
     optimizer = tsr.Adam([camera.eye], learning_rate=0.1)
     loss = ti.field(float, shape=(), needs_grad=True)
     losses, began = [], time.perf_counter()
-    with contextlib.suppress(KeyboardInterrupt):
-        for _ in range(steps):
-            with ti.ad.Tape(loss):
-                renderer.render()
-                tsr.losses.mean_squared_error(renderer.image, target, loss, weight=target.size)
-            losses.append(loss[None])
-            if losses[-1] < STOP:
-                break
-            optimizer.step()
+    for _ in run:
+        with ti.ad.Tape(loss):
+            renderer.render()
+            tsr.losses.mean_squared_error(renderer.image, target, loss, weight=target.size)
+        losses.append(loss[None])
+        if losses[-1] < STOP:
+            break
+        optimizer.step()
     seconds = round(time.perf_counter() - began, 1)
     result = {"rasterizer": rasterizer, "steps": len(losses), "seconds": seconds}
     result["error"] = losses[-1]
     result["eye_error"] = float(np.linalg.norm(camera.eye.to_numpy() - true_eye))
     print(result)
-    (output / "result.json").write_text(json.dumps(result, indent=2))
+    tsr.scripts.save(output / "result.json", result)
     images = {"target": target, "start": start, "result": renderer.image.to_numpy()}
     figure, axes = plt.subplots(1, 4, figsize=(8, 2.3), layout="constrained")
     for axis, (title, image) in zip(axes, images.items()):
@@ -66,11 +61,12 @@ def main(steps=1000, output="out/nmr_camera", rasterizer="ApproximateGradient"):
     axes[3].set_title("result - target")
     for axis in axes:
         axis.axis("off")
-    figure.savefig(output / "result.png", dpi=120)
+    tsr.scripts.save(output / "result.png", figure, dpi=120)
     plt.close(figure)
     return result
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    main(rasterizer=sys.argv[1] if len(sys.argv) > 1 else "ApproximateGradient")
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        main(rasterizer=sys.argv[1] if len(sys.argv) > 1 else "ApproximateGradient")

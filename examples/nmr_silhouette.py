@@ -4,9 +4,6 @@ Example 2 of the Neural 3D Mesh Renderer (Kato et al. 2018), with a ball for the
 the sum of squared differences, Adam. Another rasterizer: python nmr_silhouette.py SoftAggregation
 """
 
-import contextlib
-import json
-import pathlib
 import sys
 import time
 
@@ -27,8 +24,7 @@ RASTERIZERS = {
 
 def main(steps=300, output="out/nmr_silhouette", rasterizer="ApproximateGradient"):
     """Fits, and writes result.json and result.png to `output`."""
-    output = pathlib.Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     target = np.zeros((1, *SIZE), np.float32)
     target[0, 72:184, 60:196] = 1.0
     vertices, faces = tsr.primitives.icosphere(3)
@@ -43,25 +39,24 @@ def main(steps=300, output="out/nmr_silhouette", rasterizer="ApproximateGradient
     optimizer = tsr.Adam([mesh.vertices], learning_rate=1e-3)
     loss = ti.field(float, shape=(), needs_grad=True)
     began = time.perf_counter()
-    with contextlib.suppress(KeyboardInterrupt):
-        for _ in range(steps):
-            with ti.ad.Tape(loss):
-                renderer.render()
-                tsr.losses.mean_squared_error(renderer.image, target, loss, weight=target.size)
-            optimizer.step()
+    for _ in run:
+        with ti.ad.Tape(loss):
+            renderer.render()
+            tsr.losses.mean_squared_error(renderer.image, target, loss, weight=target.size)
+        optimizer.step()
     seconds = round(time.perf_counter() - began, 1)
 
     final = judge.render().to_numpy()[..., 0]
-    result = {"rasterizer": rasterizer, "steps": steps, "seconds": seconds}
+    result = {"rasterizer": rasterizer, "steps": optimizer.num_steps, "seconds": seconds}
     result["error_start"] = float(((start - target) ** 2).sum())
     result["error"] = float(((final - target) ** 2).sum())
     print(result)
-    (output / "result.json").write_text(json.dumps(result, indent=2))
+    tsr.scripts.save(output / "result.json", result)
     side = tsr.Camera.look_at(tsr.orbit(2.732, 25, 45), fov_y_degrees=60, needs_grad=False)
     picture = tsr.Renderer(mesh, side, SIZE, tsr.ApproximateGradient(anti_aliasing=True))
     rgb, alpha = np.split(picture.render().to_numpy()[0], [3], axis=-1)
     panels = {"target": target[0], "start": start[0], "result": final[0]}
-    _, axes = plt.subplots(1, 4, figsize=(8, 2.3), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(8, 2.3), layout="constrained")
     for axis, (title, image) in zip(axes, panels.items()):
         axis.imshow(1 - image, cmap="gray", vmin=-0.2, vmax=1)
         axis.set_title(title)
@@ -69,11 +64,12 @@ def main(steps=300, output="out/nmr_silhouette", rasterizer="ApproximateGradient
     axes[3].set_title("from another side")
     for axis in axes:
         axis.axis("off")
-    plt.savefig(output / "result.png", dpi=120)
-    plt.close()
+    tsr.scripts.save(output / "result.png", figure, dpi=120)
+    plt.close(figure)
     return result
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    main(rasterizer=sys.argv[1] if len(sys.argv) > 1 else "ApproximateGradient")
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        main(rasterizer=sys.argv[1] if len(sys.argv) > 1 else "ApproximateGradient")

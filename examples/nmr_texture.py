@@ -4,8 +4,6 @@ Example 3 of the Neural 3D Mesh Renderer (Kato et al. 2018): texture cubes of 4 
 light, and at every step another azimuth, with the same picture as the target of them all.
 """
 
-import json
-import pathlib
 import sys
 import time
 
@@ -37,6 +35,7 @@ def squash(logits: ti.template(), colors: ti.template()):
 
 def main(steps=300, output="out/nmr_texture", rasterizer="ApproximateGradient"):
     """Fits, and writes result.json and result.png to `output`."""
+    output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     vertices, faces = tsr.primitives.icosphere(3)
     mesh = tsr.Mesh(vertices, faces, texture_cubes=np.full((len(faces), 4, 4, 4, 3), 0.5))
     logits = ti.Vector.field(3, float, mesh.texture_cubes.shape, needs_grad=True)
@@ -47,7 +46,7 @@ def main(steps=300, output="out/nmr_texture", rasterizer="ApproximateGradient"):
     optimizer = tsr.Adam([logits], learning_rate=0.1, betas=(0.5, 0.999))
     loss = ti.field(float, shape=(), needs_grad=True)
     generator, losses, began = np.random.default_rng(0), [], time.perf_counter()
-    for _ in range(steps):
+    for _ in run:
         camera.eye.from_numpy(tsr.orbit(2.732, 0, generator.uniform(0, 360)).astype("f"))
         with ti.ad.Tape(loss):
             squash(logits, mesh.texture_cubes)
@@ -55,25 +54,25 @@ def main(steps=300, output="out/nmr_texture", rasterizer="ApproximateGradient"):
             tsr.losses.mean_squared_error(renderer.image, target, loss, weight=target.size)
         optimizer.step()
         losses.append(loss[None])
-    result = {"rasterizer": rasterizer, "steps": steps, "error_start": losses[0]}
+    result = {"rasterizer": rasterizer, "steps": len(losses), "error_start": losses[0]}
     result.update(error=float(np.mean(losses[-10:])), seconds=time.perf_counter() - began)
     print(result)
-    (output := pathlib.Path(output)).mkdir(parents=True, exist_ok=True)
-    (output / "result.json").write_text(json.dumps(result, indent=2))
+    tsr.scripts.save(output / "result.json", result)
     panels = {"target": target}
     for azimuth in (0, 120, 240):
         camera.eye.from_numpy(tsr.orbit(2.732, 0, azimuth).astype("f"))
         panels[f"azimuth {azimuth}°"] = renderer.render().to_numpy()
-    _, axes = plt.subplots(1, 4, figsize=(8, 2.3), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(8, 2.3), layout="constrained")
     for axis, (title, image) in zip(axes, panels.items()):
         axis.imshow(np.clip(image[0, ..., :3], 0, 1))
         axis.set_title(title)
         axis.axis("off")
-    plt.savefig(output / "result.png", dpi=120)
-    plt.close()
+    tsr.scripts.save(output / "result.png", figure, dpi=120)
+    plt.close(figure)
     return result
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    main(rasterizer=sys.argv[1] if len(sys.argv) > 1 else "ApproximateGradient")
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        main(rasterizer=sys.argv[1] if len(sys.argv) > 1 else "ApproximateGradient")

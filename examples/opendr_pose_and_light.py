@@ -1,7 +1,6 @@
 """OpenDR's first job: a planet's pose and light by Gauss-Newton; or with `soft`, `k_nearest`."""
 
 import functools
-import os
 import sys
 import time
 
@@ -36,6 +35,7 @@ def make_planet():  # land and sea around Vancouver Island, mirrored to close ar
 
 
 def main(steps=39, output="out/opendr_pose_and_light", rasterizer="filtered", seed=0):
+    output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     mesh, sky = make_planet(), tsr.SphericalHarmonics(np.zeros((9, 3)))
     camera = tsr.Camera.look_at((0, 0, 0), (0, 0, -1), fov_y_degrees=41.1121)  # f = 320 pixels
     renderer = tsr.Renderer(mesh, camera, (240, 320), RASTERIZERS[rasterizer], tsr.Gouraud(), sky)
@@ -51,7 +51,7 @@ def main(steps=39, output="out/opendr_pose_and_light", rasterizer="filtered", se
     target = draw()
     offset = np.random.default_rng(seed).random(15) * (3 * [0.2] + [1, -1, -1] + 9 * [0])
     pose.from_numpy(np.float32((TRUTH + offset) * (np.arange(15) < 7)))  # constant light
-    start, began, taken = draw(), time.perf_counter(), 0
+    start, began, costs = draw(), time.perf_counter(), []
     for levels, tolerance in ((6, 1e-3), (1, 1e-4)):
         pyramid = functools.partial(tsr.images.gaussian_pyramid, levels=levels)
         optimizer = tsr.GaussNewton(
@@ -60,20 +60,20 @@ def main(steps=39, output="out/opendr_pose_and_light", rasterizer="filtered", se
             jacobian=lambda view=pyramid: view(renderer.jacobian([pose], move)[0]).reshape(-1, 15),
             tolerance=tolerance,
         )
-        while taken < steps and not optimizer.is_converged:
-            taken, cost = taken + 1, optimizer.step()
+        while not optimizer.is_converged and next(run, None) is not None:  # both levels share it
+            costs.append(optimizer.step())
     seconds, error = time.perf_counter() - began, pose.to_numpy() - TRUTH
-    result = {"rasterizer": rasterizer, "steps": taken, "cost": cost, "seconds": seconds}
+    result = {"rasterizer": rasterizer, "steps": len(costs), "cost": costs[-1], "seconds": seconds}
     result["rotation_error_degrees"] = float(np.degrees(np.linalg.norm(error[:3])))
     result["translation_error"] = float(np.linalg.norm(error[3:6]))
     result["light_error"] = float(np.abs(error[6:]).max())
-    os.makedirs(output, exist_ok=True)
+    tsr.scripts.save(output / "result.json", result)
     picture = np.hstack([i[40:200, 80:240] for i in (target, start, draw())]) * [0.7, 0.7, 0.7, 1]
-    tsr.images.save_image(f"{output}/images.png", tsr.images.over_background(picture))
-    print(result)
+    tsr.images.save_image(output / "images.png", tsr.images.over_background(picture))
     return result
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    main(rasterizer=sys.argv[1] if len(sys.argv) > 1 else "filtered")
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        print(main(rasterizer=sys.argv[1] if len(sys.argv) > 1 else "filtered"))

@@ -4,8 +4,6 @@ Blurred outlines reach from the guess to the target; then they are sharpened. A 
 the ball meets the ground is cut at the time of impact, which makes its gradient right.
 """
 
-import json
-import pathlib
 import time
 
 import matplotlib.pyplot as plt
@@ -66,6 +64,7 @@ class BouncingBall:
 
 
 def main(steps=60, output="out/sim_bouncing_ball"):
+    output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     ball, loss = BouncingBall(), ti.field(float, (), needs_grad=True)
     camera, frames = tsr.Camera.look_at((1, 1.5, 9), (1, 1.5, 0)), range(0, 100, 5)
     renderer = tsr.Renderer(ball.mesh, camera, (256, 256), None, tsr.Silhouette(), frames=frames)
@@ -73,7 +72,7 @@ def main(steps=60, output="out/sim_bouncing_ball"):
     films = [targets[-1], ball.film(START, renderer)]
     optimizer = tsr.Adam([ball.parameters], betas=(0.8, 0.99))
     history, started = [START], time.perf_counter()
-    for step in range(steps):
+    for step in run:
         stage = step * len(STAGES) // steps
         renderer.rasterizer, optimizer.learning_rate = STAGES[stage]
         with ti.ad.Tape(loss):
@@ -85,14 +84,12 @@ def main(steps=60, output="out/sim_bouncing_ball"):
     seconds = time.perf_counter() - started
     with ti.ad.Tape(loss):
         ball.run()
-    share = 1 - steps * (time.perf_counter() - started - seconds) / seconds
+    share = 1 - optimizer.num_steps * (time.perf_counter() - started - seconds) / seconds
     films.append(ball.film(history[-1], renderer))
-    result = {"steps": steps, "seconds": round(seconds, 2), "renderer_share": round(share, 2)}
-    result.update(found=history[-1], truth=TRUTH)
+    result = {"steps": optimizer.num_steps, "seconds": round(seconds, 2)}
+    result.update(renderer_share=round(share, 2), found=history[-1], truth=TRUTH)
     result["relative_error"] = {name: abs(history[-1][name] / TRUTH[name] - 1) for name in TRUTH}
-    output = pathlib.Path(output)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    tsr.scripts.save(output / "result.json", result)
     draw(films, history, output / "sim_bouncing_ball")
     print(result)
     return result
@@ -108,10 +105,11 @@ def draw(films, history, path):
     for name, truth in TRUTH.items():
         axes[name].plot([truth] * len(history), "k--", [values[name] for values in history], "C1")
         axes[name].set(title=name, xlabel="step")
-    figure.savefig(path.with_suffix(".png"), dpi=90)
+    tsr.scripts.save(path.with_suffix(".png"), figure, dpi=90)
     plt.close(figure)
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    main()
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        main()

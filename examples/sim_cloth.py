@@ -1,7 +1,5 @@
 """Pixels of a thrown cloth in, its initial velocity out. After gradSim (Jatavallabhula 2021)."""
 
-import json
-import pathlib
 import time
 
 import matplotlib.pyplot as plt
@@ -67,8 +65,8 @@ class Cloth:
 
 
 def main(steps=40, output="out/sim_cloth"):
-    cloth, output = Cloth(SEEN_SUBSTEPS[-1]), pathlib.Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
+    cloth = Cloth(SEEN_SUBSTEPS[-1])
     mesh = tsr.Mesh(cloth.positions, cloth.faces, cloth.colors)
     lights = tsr.Lights(directions=[(0.3, 1.5, 1.0), (-0.3, 1.2, -1.0)], colors=[(0.7,) * 3] * 2)
     camera = tsr.Camera.look_at((1.5, 0.6, 1.7), (0.0, -0.1, -0.1), fov_y_degrees=60)
@@ -92,29 +90,30 @@ def main(steps=40, output="out/sim_cloth"):
     target, before = film(VELOCITY), film(np.zeros(3))
     optimizer = tsr.SGD([cloth.initial_velocity], learning_rate=30.0, momentum=0.8)
     velocities, seconds = [np.zeros(3)], []
-    for step in range(steps):
+    for step in run:
         renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=5 * 0.06 ** (step / steps), far=10)
         optimizer.learning_rate = 30.0 * 0.2 ** (step / steps)
         seconds.append(differentiate())
         optimizer.step()
         velocities.append(cloth.initial_velocity.to_numpy())
     error = np.linalg.norm(velocities[-1] - VELOCITY) / np.linalg.norm(VELOCITY)
-    result = {"velocity": velocities[-1].tolist(), "truth": VELOCITY, "steps": steps}
-    result.update(relative_error=float(error), seconds=sum(seconds))
+    result = {"velocity": velocities[-1].tolist(), "truth": VELOCITY}
+    result.update(steps=optimizer.num_steps, relative_error=float(error), seconds=sum(seconds))
     result["renderer_share"] = differentiate(lambda: None) / float(np.median(seconds))
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    tsr.scripts.save(output / "result.json", result)
     films = [tsr.images.over_background(x) for x in (target, before, film(velocities[-1]))]
     films = np.concatenate(films, axis=2).reshape(-1, 128, 2, 384, 2, 3).mean((2, 4))
     tsr.images.save_gif(output / "film.gif", films, frames_per_second=10)
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(velocities)
-    axes.hlines(VELOCITY, 0, steps, [f"C{i}" for i in range(3)], "--", linewidth=1)
+    axes.hlines(VELOCITY, 0, len(seconds), [f"C{i}" for i in range(3)], "--", linewidth=1)
     axes.set(xlabel="step", ylabel="initial velocity in m/s; dashed: true")
-    figure.savefig(output / "velocity.png")
+    tsr.scripts.save(output / "velocity.png", figure)
     plt.close(figure)
     return result
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    print(main())
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        print(main())

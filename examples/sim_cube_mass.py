@@ -4,8 +4,6 @@ The cube is soft: the motion of a rigid one tells its total mass, its centre and
 7 numbers for 8 masses. After Jatavallabhula et al., gradSim, ICLR 2021, who weigh bodies so.
 """
 
-import json
-import pathlib
 import time
 
 import matplotlib.pyplot as plt
@@ -56,8 +54,7 @@ class Cube:
 
 
 def main(steps=60, output="out/sim_cube_mass"):
-    output = pathlib.Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     cube = Cube(NUM_FRAMES * SUBSTEPS_PER_FRAME)
     mesh = tsr.Mesh(cube.positions, cube.faces, vertex_colors=0.5 + 0.7 * cube.corners)
     camera = tsr.Camera.look_at((0.6, 1.2, 3.0), (-0.3, -0.35, 0.35), fov_y_degrees=60)
@@ -68,7 +65,7 @@ def main(steps=60, output="out/sim_cube_mass"):
     def film(masses):
         cube.masses.from_numpy(np.array(masses))
         cube.simulate()
-        renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=0.5, far=10)
+        renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=0.5, near=1, far=10)
         return renderer.render().to_numpy()
 
     def differentiate(simulate=cube.simulate):
@@ -82,30 +79,33 @@ def main(steps=60, output="out/sim_cube_mass"):
     target, before = film(MASSES_KG), film(np.ones(8))
     optimizer = tsr.Adam([cube.masses], betas=(0.8, 0.99))
     masses, seconds = [np.ones(8)], []
-    for step in range(steps):
-        renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=2 * 0.25 ** (step / steps), far=10)
+    for step in run:
+        sigma_pixels = 2 * 0.25 ** (step / steps)
+        renderer.rasterizer = tsr.SoftAggregation(sigma_pixels=sigma_pixels, near=1, far=10)
         optimizer.learning_rate = 0.05 * 0.1 ** (step / steps)
         seconds.append(differentiate())
         optimizer.step()
         masses.append(cube.masses.to_numpy())
     errors = np.abs(masses[-1] / MASSES_KG - 1)
-    result = {"masses_kg": masses[-1].tolist(), "truth_kg": MASSES_KG, "steps": steps}
+    result = {"masses_kg": masses[-1].tolist(), "truth_kg": MASSES_KG}
+    result["steps"] = optimizer.num_steps
     result.update(relative_errors=errors.tolist(), largest_relative_error=float(errors.max()))
     result["seconds"] = sum(seconds)
     result["renderer_share"] = differentiate(lambda: None) / float(np.median(seconds))
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    tsr.scripts.save(output / "result.json", result)
     films = [tsr.images.over_background(x) for x in (target, before, film(masses[-1]))]
     films = np.concatenate(films, axis=2).reshape(-1, 128, 2, 384, 2, 3).mean((2, 4))
     tsr.images.save_gif(output / "film.gif", films, frames_per_second=12)
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(masses)
-    axes.hlines(MASSES_KG, 0, steps, [f"C{i}" for i in range(8)], "--", linewidth=1)
+    axes.hlines(MASSES_KG, 0, len(seconds), [f"C{i}" for i in range(8)], "--", linewidth=1)
     axes.set(xlabel="step", ylabel="mass in kg; dashed: true")
-    figure.savefig(output / "masses.png")
+    tsr.scripts.save(output / "masses.png", figure)
     plt.close(figure)
     return result
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    print(main())
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        print(main())

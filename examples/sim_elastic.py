@@ -4,8 +4,6 @@ Tetrahedra of a stable neo-Hookean solid (Smith, de Goes & Kim 2018), explicit s
 at all steps are the vertices of the mesh: the gradient of pixels runs back through time.
 """
 
-import json
-import pathlib
 import time
 
 import numpy as np
@@ -74,12 +72,12 @@ def make_renderer(beam, image_size=(256, 256), frames=range(19, 400, 20)):
     mesh = tsr.Mesh(beam.x, beam.faces, np.where(is_red, (0.95, 0.4, 0.25), (1.0, 0.85, 0.6)))
     camera = tsr.Camera.look_at((1.6, 0.5, 2.6), (1.0, -0.4, 0.3), needs_grad=False)
     lights = tsr.Lights((0.5,) * 3, [(0.3, 1.0, 0.7)], [(0.5,) * 3])
-    method = tsr.SoftAggregation(sigma_pixels=0.5)
+    method = tsr.SoftAggregation(sigma_pixels=0.5, near=1.0, far=100.0)
     return tsr.Renderer(mesh, camera, image_size, method, tsr.Flat(), lights, frames)
 
 
 def main(steps=15, output="out/sim_elastic"):
-    pathlib.Path(output).mkdir(parents=True, exist_ok=True)
+    output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     beam, loss = Beam(), ti.field(float, shape=(), needs_grad=True)
     renderer, optimizer = make_renderer(beam), tsr.Adam([beam.log_youngs], betas=(0.7, 0.9))
     films, history, clock = [], [START], []
@@ -87,7 +85,7 @@ def main(steps=15, output="out/sim_elastic"):
         beam.log_youngs[None] = np.log(youngs)
         beam.run()
         films.append(renderer.render().to_numpy())
-    for step in range(steps):
+    for step in run:
         clock.append(time.process_time())
         with ti.ad.Tape(loss):
             beam.run()
@@ -100,21 +98,22 @@ def main(steps=15, output="out/sim_elastic"):
         beam.run()  # without pictures, to see their share of the time
     clock.append(time.process_time())
     films.append(renderer.render().to_numpy())
-    result = {"steps": steps, "seconds": clock[-2] - clock[0]}
+    result = {"steps": optimizer.num_steps, "seconds": clock[-2] - clock[0]}
     result["renderer_share"] = 1 - (clock[-1] - clock[-2]) / float(np.median(np.diff(clock[:-1])))
     result.update(truth=TRUTH, found=history[-1], relative_error=abs(history[-1] / TRUTH - 1))
-    pathlib.Path(output, "result.json").write_text(json.dumps(result, indent=2))
+    tsr.scripts.save(output / "result.json", result)
     film = tsr.images.over_background(np.concatenate(films, axis=2))  # target, start, found
-    tsr.images.save_gif(f"{output}/film.gif", film[:, ::2, ::2], frames_per_second=15)
+    tsr.images.save_gif(output / "film.gif", film[:, ::2, ::2], frames_per_second=15)
     axis = Figure((6, 3.5), layout="constrained").subplots()
     axis.plot(history)
     axis.axhline(TRUTH, color="gray", linestyle="--")
     axis.set(xlabel="step", ylabel="Young's modulus in Pa (dashed: truth)")
-    axis.figure.savefig(f"{output}/parameters.png")
+    tsr.scripts.save(output / "parameters.png", axis.figure)
     print(result)
     return result
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    main()
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        main()

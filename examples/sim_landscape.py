@@ -3,8 +3,6 @@
 Where the outlines of guess and target do not meet, a sharp picture does not tell where to go.
 """
 
-import json
-import pathlib
 import time
 
 import matplotlib.pyplot as plt
@@ -19,7 +17,7 @@ METHODS["hard"] = tsr.SoftAggregation(distance="hard")
 
 
 def main(steps=61, output="out/sim_landscape"):
-    (output := pathlib.Path(output)).mkdir(parents=True, exist_ok=True)
+    output = tsr.scripts.folder(output)
     sphere, faces = tsr.primitives.icosphere(1)
     mesh = tsr.Mesh(np.zeros((len(SECONDS), *sphere.shape)), faces)
     camera = tsr.Camera.look_at((0, 0.5, 6), (0, 0.5, 0), needs_grad=False)
@@ -41,7 +39,7 @@ def main(steps=61, output="out/sim_landscape"):
 
     result = {"steps": steps, "seconds": round(time.perf_counter() - started, 2)}
     result["largest_gradient"] = {name: max(map(abs, slopes[name])) for name in METHODS}
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    tsr.scripts.save(output / "result.json", result)
     figure, cells = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for cell, title, curves in zip(cells, ("loss", "gradient"), (losses, slopes)):
         for name, curve in curves.items():
@@ -49,12 +47,13 @@ def main(steps=61, output="out/sim_landscape"):
         cell.axvline(TRUTH, color="black", linestyle="--")
         cell.set(title=f"{title}, over its largest", xlabel="speed [m/s]")
     cells[0].legend()
-    figure.savefig(output / "sim_landscape.png", dpi=90)
+    tsr.scripts.save(output / "sim_landscape.png", figure, dpi=90)
     plt.close(figure)
     print(result)
     return result
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    main()
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        main()

@@ -3,8 +3,6 @@
 The length is seen in every picture, gravity in the period, damping in how the swing fades.
 """
 
-import json
-import pathlib
 import time
 
 import matplotlib.pyplot as plt
@@ -69,6 +67,7 @@ class Pendulum:
 
 
 def main(steps=60, output="out/sim_pendulum"):
+    output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     pendulum, loss = Pendulum(), ti.field(float, (), needs_grad=True)
     camera, frames = tsr.Camera.look_at((0, -0.7, 3.2), (0, -0.7, 0)), range(0, 50, 2)
     renderer = tsr.Renderer(
@@ -78,7 +77,7 @@ def main(steps=60, output="out/sim_pendulum"):
     films = [targets[-1], pendulum.film(START, renderer)]
     optimizer = tsr.Adam([pendulum.parameters], betas=(0.8, 0.99))
     history, started = [START], time.perf_counter()
-    for step in range(steps):
+    for step in run:
         stage = step * len(STAGES) // steps
         renderer.rasterizer, optimizer.learning_rate = STAGES[stage]
         with ti.ad.Tape(loss):
@@ -90,13 +89,12 @@ def main(steps=60, output="out/sim_pendulum"):
     seconds = time.perf_counter() - started
     with ti.ad.Tape(loss):
         pendulum.run()
-    share = 1 - steps * (time.perf_counter() - started - seconds) / seconds
+    share = 1 - optimizer.num_steps * (time.perf_counter() - started - seconds) / seconds
     films.append(pendulum.film(history[-1], renderer))
-    result = {"steps": steps, "seconds": round(seconds, 2), "renderer_share": round(share, 2)}
-    result.update(found=history[-1], truth=TRUTH)
+    result = {"steps": optimizer.num_steps, "seconds": round(seconds, 2)}
+    result.update(renderer_share=round(share, 2), found=history[-1], truth=TRUTH)
     result["relative_error"] = {name: abs(history[-1][name] / TRUTH[name] - 1) for name in TRUTH}
-    (output := pathlib.Path(output)).mkdir(parents=True, exist_ok=True)
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    tsr.scripts.save(output / "result.json", result)
     draw(films, history, output / "sim_pendulum")
     print(result)
     return result
@@ -111,10 +109,11 @@ def draw(films, history, path):
     for name, truth in TRUTH.items():
         axes[name].plot([truth] * len(history), "k--", [values[name] for values in history], "C1")
         axes[name].set(title=name, xlabel="step")
-    figure.savefig(path.with_suffix(".png"), dpi=90)
+    tsr.scripts.save(path.with_suffix(".png"), figure, dpi=90)
     plt.close(figure)
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    main()
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        main()

@@ -4,8 +4,6 @@ One pixel sees a dark face move right until its edge passes (a step in x), and m
 light one is before it (in z). Black: brightness. Red: what backward reports. Grey: black's slope.
 """
 
-import json
-import pathlib
 import time
 import warnings
 
@@ -45,7 +43,7 @@ def pixel(method, faces, axis, positions):
 
 def main(steps=120, output="out/step_changes"):
     """Draws the curves at `steps` positions."""
-    started, output, result = time.perf_counter(), pathlib.Path(output), {"steps": steps}
+    output, started, result = tsr.scripts.folder(output), time.perf_counter(), {"steps": steps}
     warnings.filterwarnings("ignore", "faces_per_pixel = 1 ")  # is what the last column shows
     figure, axes = plt.subplots(4, 5, figsize=(10, 6.6), sharey="row", layout="constrained")
     for rows, motion in zip((axes[:2], axes[2:]), MOTIONS):
@@ -65,15 +63,15 @@ def main(steps=120, output="out/step_changes"):
             lower.set(ylim=limits, xticks=[0], xticklabels=[place], yticks=[0, limits[axis // 2]])
         rows[0, 0].set_ylabel("brightness")
         rows[1, 0].set_ylabel("gradient")
-    output.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output / "step_changes.png", dpi=130)
+    tsr.scripts.save(output / "step_changes.png", figure, dpi=130)
     plt.close(figure)
     result["seconds"] = round(time.perf_counter() - started, 1)
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    tsr.scripts.save(output / "result.json", result)
     print(result)
     return result
 
 
 if __name__ == "__main__":
-    ti.init(arch=ti.cpu, log_level=ti.ERROR)
-    main()
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        main()

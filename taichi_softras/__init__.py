@@ -1,6 +1,7 @@
 """taichi_softras: differentiable mesh rendering whose kernels are written in Taichi."""
 
 from taichi_softras import losses as losses
+from taichi_softras import scripts as scripts
 from taichi_softras.functional import fragments as fragments
 from taichi_softras.functional import rasterize as rasterize
 from taichi_softras.gauss_newton import GaussNewton as GaussNewton
@@ -66,4 +67,5 @@ __all__ = [
     "primitives",
     "rasterize",
     "rotate",
+    "scripts",
 ]

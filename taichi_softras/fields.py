@@ -24,7 +24,7 @@ from taichi_softras.runtime import (
     quick_compilation,
     require_taichi,
 )
-from taichi_softras.workspace import array
+from taichi_softras.workspace import array, check_entries
 
 MAX_FIELD_TREES = 500  # Taichi 1.7 crashes at 512; user code needs some of them
 
@@ -79,6 +79,7 @@ class FieldTree:
             raise ValueError(
                 f"a field needs at least one element along each axis, got shape {shape}"
             )
+        check_entries("a field of this shape", "field", (*shape, *components))
         one = Specification(tuple(shape), tuple(components), dtype, needs_grad, needs_dual)
         self._specifications.append(one)
         kind = ti.MatrixField if components else ti.ScalarField
@@ -91,10 +92,11 @@ class FieldTree:
         pool.collect()
         key = tuple(self._specifications)
         if pool.idle[key]:
-            tree = pool.idle[key].pop()
-            hidden_trees().difference_update(tree.ids)
+            tree = pool.idle[key][-1]
             with quick_compilation():
                 zero(max(map(num_elements, tree.fields)), tuple(tree.fields))
+            pool.idle[key].pop()
+            hidden_trees().difference_update(tree.ids)
         else:
             tree = _Tree(key)
         lease = _Lease()
@@ -123,6 +125,7 @@ def place_dual(field: ti.Field) -> None:
 
 def upload(fields: list, arrays: list) -> None:
     """Writes NumPy arrays into float fields, all by one kernel."""
+    check_entries("an object of such fields", "numbers", (sum(map(np.size, arrays)),))
     values = np.concatenate([np.ravel(array) for array in arrays]).astype(default_numpy_float())
     with quick_compilation():
         write(max(map(num_elements, fields)), values, tuple(body(field) for field in fields))
@@ -223,8 +226,8 @@ class _Tree:
                 "fields, or drop those that are not needed"
             )
         self.ids = [num_trees()]
-        self.fields = [_make(one) for one in specifications]
         builder = ti.FieldsBuilder()
+        self.fields = [_make(one) for one in specifications]
         for shape in dict.fromkeys(one.shape for one in specifications):
             of_shape = [
                 (field, one)

@@ -2,13 +2,23 @@
 
 import math
 import operator
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 import numpy as np
 import taichi as ti
 
 from taichi_softras.funcs.lookups import CUBES, TEXELS
+from taichi_softras.funcs.numeric import LARGEST
 from taichi_softras.rasterizers.base import Rasterizer, check_rasterizer
+from taichi_softras.rasterizers.binning import check_size
+from taichi_softras.rasterizers.depth_range import (
+    ALL_DEPTHS,
+    complete,
+    fit,
+    measure,
+    needs_fit,
+    warn_of_cut,
+)
 from taichi_softras.rasterizers.fragments import SILHOUETTE, Surface
 from taichi_softras.rasterizers.k_nearest import Fragments, KNearest
 from taichi_softras.rasterizers.planes import pixels_from_planes, planes_from_pixels
@@ -16,7 +26,7 @@ from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
 from taichi_softras.runtime import default_numpy_float, kernel
 from taichi_softras.shading.base import Shading, compose
 from taichi_softras.shading.unlit import Unlit
-from taichi_softras.workspace import Workspace, array
+from taichi_softras.workspace import MAX_PAIRS, Workspace, array, describe_scene
 
 
 def rasterize(
@@ -25,6 +35,7 @@ def rasterize(
     *,
     image_size: tuple,
     rasterizer: Optional[Rasterizer] = None,
+    max_pairs: int = MAX_PAIRS,
 ) -> tuple:
     """Draws projected triangles and returns the image with its vector-Jacobian product.
 
@@ -42,7 +53,9 @@ def rasterize(
             the silhouette alone. Or `Depth()`: one channel, the depth, with the rasterizer's `far`
             as background.
         image_size: (H, W) in pixels.
-        rasterizer: the method; `SoftAggregation()` when left out.
+        rasterizer: the method; `SoftAggregation()` when left out. `near` and `far` that it leaves
+            out are fitted to the corners of this call.
+        max_pairs: how many (tile, face) pairs are in memory at a time, see `Renderer`.
 
     Returns:
         image: (B, H, W, C + 1), alpha last, row 0 on top.
@@ -50,17 +63,15 @@ def rasterize(
             inputs (grad_colors is None without colours). May be called more than once.
 
     Raises:
-        ValueError: for wrong shapes, sizes or values that are not finite.
+        ValueError: for wrong shapes, sizes or values that are not finite; for a scene with an
+            array of more than 2^31 - 1 entries.
     """
     rasterizer = SoftAggregation() if rasterizer is None else rasterizer
     check_rasterizer(rasterizer)
     dtype = default_numpy_float()
-    corners = _checked_corners(corners, dtype)
     height, width = check_image_size(image_size)
+    workspace, corners, corners_array = _lay_corners(corners, (height, width), max_pairs)
     views, faces = corners.shape[:2]
-    drawn_faces = max(faces, 1)  # Taichi has no empty arrays: one face at depth 0 draws nothing
-    workspace = Workspace()
-    corners_array = _upload(corners, (views, drawn_faces, *corners.shape[2:]), dtype)
 
     is_depth = isinstance(colors, Shading)
     if isinstance(colors, Shading):
@@ -71,9 +82,11 @@ def rasterize(
             colors = _checked("colors", colors, dtype)
             _check_colors(colors.shape, views, faces)
         shader, surface = lay_colors(workspace, colors)
+    rasterizer = _fitted(rasterizer, corners, (height, width))
     rasterization = rasterizer.forward(workspace, corners_array, shader, surface, (height, width))
     image = np.empty((views, height, width, shader.num_channels + 1), dtype)
     pixels_from_planes(rasterization.image, image)
+    _warn_once_of_cut(rasterizer, corners, (height, width), shader.num_channels > 0)
 
     def vjp(grad_image: np.ndarray) -> tuple:
         grad_image = _checked("grad_image", grad_image, dtype)
@@ -95,7 +108,11 @@ def rasterize(
 
 
 def fragments(
-    corners: np.ndarray, *, image_size: tuple, rasterizer: Optional[KNearest] = None
+    corners: np.ndarray,
+    *,
+    image_size: tuple,
+    rasterizer: Optional[KNearest] = None,
+    max_pairs: int = MAX_PAIRS,
 ) -> Fragments:
     """The K nearest faces of each pixel, sorted by depth, -1 where there are no more.
 
@@ -104,19 +121,45 @@ def fragments(
         image_size: (H, W) in pixels.
         rasterizer: gives K, the blur radius and how depths are interpolated; `KNearest()` when
             left out.
+        max_pairs: how many (tile, face) pairs are in memory at a time, see `Renderer`.
 
     Raises:
         ValueError: for wrong shapes, sizes or values that are not finite; for a rasterizer
-            that has no fragments.
+            that has no fragments; for more than 2^31 - 1 entries.
+        MemoryError: for more bytes than are free.
     """
-    dtype = default_numpy_float()
     rasterizer = KNearest() if rasterizer is None else rasterizer
     check_rasterizer(rasterizer)
-    corners = _checked_corners(corners, dtype)
     image_size = check_image_size(image_size)
-    views, faces = corners.shape[:2]
-    corners_array = _upload(corners, (views, max(faces, 1), *corners.shape[2:]), dtype)
-    return rasterizer.fragments(Workspace(), corners_array, image_size)
+    workspace, corners, corners_array = _lay_corners(corners, image_size, max_pairs)
+    rasterizer = _fitted(rasterizer, corners, image_size)
+    result = rasterizer.fragments(workspace, corners_array, image_size)
+    _warn_once_of_cut(rasterizer, corners, image_size, has_color=False)
+    return result
+
+
+_warned: set = set()  # methods, ranges and shapes of corners: a loop hears of its faces once
+
+
+def _fitted(rasterizer: Rasterizer, corners: np.ndarray, image_size: tuple) -> Rasterizer:
+    """With a number for near and far."""
+    if not needs_fit(rasterizer):
+        return rasterizer
+    depths = measure(corners, image_size)
+    return complete(rasterizer, fit(depths, depths.farthest - depths.nearest))
+
+
+def _warn_once_of_cut(
+    rasterizer: Rasterizer, corners: np.ndarray, image_size: tuple, has_color: bool
+) -> None:
+    """Warns of faces that the range of depths has cut away."""
+    drawn = rasterizer.drawn_depths(has_color)
+    case = type(rasterizer), drawn, corners.shape
+    if drawn != ALL_DEPTHS and case not in _warned:
+        depths = measure(corners, image_size, drawn)
+        if depths.share_cut > 0:
+            _warned.add(case)
+            warn_of_cut(depths, drawn, is_fitted=False)
 
 
 def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:
@@ -133,8 +176,8 @@ def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:
     lookup = {4: None, 5: TEXELS, 6: CUBES}[colors.ndim]
     entries, channels = math.prod(colors.shape[2:-1]), colors.shape[-1]
     shape = (colors.shape[0], max(colors.shape[1], 1), entries, channels)
-    table = _upload(colors, shape, colors.dtype)
     name = "varyings" if lookup is None else "textures"
+    table = _upload(workspace, name, colors, shape)
     return compose([Unlit()], channels, lookup).shader, surface._replace(**{name: table})
 
 
@@ -188,26 +231,36 @@ def check_image_size(image_size: tuple) -> tuple:
     return height, width
 
 
-def _checked_corners(corners: np.ndarray, dtype: type) -> np.ndarray:
-    """Projected corners, finite and (B, F, 3, 3 or 4)."""
+def _lay_corners(corners: np.ndarray, image_size: tuple, max_pairs: int) -> tuple:
+    """The workspace of a call; projected corners, finite and (B, F, 3, 3 or 4); their array."""
+    dtype = default_numpy_float()
+    if not isinstance(corners, np.ndarray):
+        corners = _checked("corners", corners, dtype)
+    shape = corners.shape
+    if len(shape) != 4 or shape[0] < 1 or shape[2] != 3 or shape[3] not in (3, 4):
+        raise ValueError(f"corners must have shape (B, F, 3, 3) or (B, F, 3, 4), got {shape}")
+    workspace = Workspace(describe_scene(image_size, *shape[:2]), max_pairs)
+    check_size(workspace.scene, *shape[:2], image_size)  # before any copy
     corners = _checked("corners", corners, dtype)
-    is_shape = corners.ndim == 4 and corners.shape[2] == 3 and corners.shape[3] in (3, 4)
-    if not is_shape or corners.shape[0] < 1:
-        raise ValueError(
-            f"corners must have shape (B, F, 3, 3) or (B, F, 3, 4), got {corners.shape}"
-        )
-    return corners
+    drawn_faces = max(shape[1], 1)  # Taichi has no empty arrays: one face at depth 0 draws nothing
+    shape = (shape[0], drawn_faces, *shape[2:])
+    return workspace, corners, _upload(workspace, "corners", corners, shape)
 
 
 def _checked(name: str, values: np.ndarray, dtype: type) -> np.ndarray:
     """A contiguous array of finite numbers in the precision of the runtime."""
+    if isinstance(values, type):
+        raise ValueError(f"{name} must be a value, got a class: write {values.__name__}()")
     try:
-        values = np.ascontiguousarray(values, dtype)
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(values, dtype)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be an array of numbers, got {type(values)}") from None
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} has entries that are NaN or infinite")
-    return values
+    if not np.abs(array).max(initial=0.0) <= LARGEST:
+        is_finite = np.isfinite(np.asarray(values, np.float64)).all()
+        what = f"too large: above {LARGEST:g}" if is_finite else "NaN or infinite"
+        raise ValueError(f"{name} has entries that are {what}")
+    return array
 
 
 def _check_colors(shape: tuple, views: int, faces: int) -> None:
@@ -224,8 +277,9 @@ def _check_colors(shape: tuple, views: int, faces: int) -> None:
         raise ValueError(f"colors need at least one channel, got shape {shape}")
 
 
-def _upload(values: np.ndarray, shape: tuple, dtype: Any) -> ti.Ndarray:
+def _upload(workspace: Workspace, name: str, values: np.ndarray, shape: tuple) -> ti.Ndarray:
     """An array of `shape` on the device, zeros where there are no values."""
-    result = ti.ndarray(float, shape)
-    result.from_numpy(values.reshape(shape) if values.size else np.zeros(shape, dtype))
+    result = workspace.new(name, shape)
+    if values.size:
+        result.from_numpy(values.reshape(shape))
     return result

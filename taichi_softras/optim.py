@@ -2,16 +2,50 @@
 
 A step is one kernel over all fields of an optimizer. Every number is a kernel argument, so learning
 rates and betas may change at any step. A gradient that is not finite goes through: look at the
-loss, not at the optimizer.
+loss, not at the optimizer. Of gradients that are all 0 an optimizer warns, once.
 """
+
+import warnings
 
 import taichi as ti
 
 from taichi_softras.fields import FieldTree, body
 from taichi_softras.runtime import has_gradient, kernel
+from taichi_softras.workspace import array
 
 
-class Adam:
+class Optimizer:
+    """What all have: fields with gradient, and an eye on whether there is any.
+
+    Attributes:
+        fields: what is moved.
+        num_steps: that were done.
+    """
+
+    def __init__(self, fields):
+        """Checks the fields."""
+        self.fields = _check_fields(fields)
+        self.num_steps = 0
+        self._has_moved = ti.ndarray(int, 1)  # 1 if a gradient was not 0 since the last look
+        self._has_warned = False
+
+    def _end_step(self) -> None:
+        """Counts, and looks after 1, 2, 4, 8, ... steps: a look waits for the device."""
+        self.num_steps += 1
+        if self._has_warned or self.num_steps & (self.num_steps - 1):
+            return
+        if not self._has_moved[0]:
+            self._has_warned = True
+            warnings.warn(
+                f"all gradients were 0 at step {self.num_steps}, so nothing moves: is the loss "
+                "made within ti.ad.Tape(loss), from a drawing that depends on these fields; does "
+                "the image show the mesh, and does its blur (sigma) reach the target?",
+                stacklevel=3,
+            )
+        self._has_moved[0] = 0
+
+
+class Adam(Optimizer):
     """Adam with bias correction: Kingma & Ba 2015, algorithm 1.
 
         optimizer = Adam([mesh.vertices], learning_rate=1e-2)
@@ -31,11 +65,10 @@ class Adam:
     """
 
     def __init__(self, fields, learning_rate: float = 1e-2, betas=(0.9, 0.999), eps: float = 1e-8):
-        self.fields = _check_fields(fields)
+        super().__init__(fields)
         if not all(0.0 <= beta < 1.0 for beta in betas):
             raise ValueError(f"betas must be two numbers in [0, 1), got {betas}")
         self.learning_rate, self.betas, self.eps = learning_rate, betas, eps
-        self.num_steps = 0
         tree = FieldTree()
         self._means = [_add_like(tree, field) for field in self.fields]
         self._mean_squares = [_add_like(tree, field) for field in self.fields]
@@ -43,22 +76,23 @@ class Adam:
 
     def step(self) -> None:
         """Moves every field against its gradient."""
-        self.num_steps += 1
+        step = self.num_steps + 1
         beta_1, beta_2 = self.betas
         adam_step(
             _bodies(self.fields),
             _bodies(self._means),
             _bodies(self._mean_squares),
-            self.learning_rate,
+            self.learning_rate / (1.0 - beta_1**step),
             self.eps,
             1.0 - beta_1,
             1.0 - beta_2,
-            1.0 - beta_1**self.num_steps,
-            1.0 - beta_2**self.num_steps,
+            1.0 - beta_2**step,
+            self._has_moved,
         )
+        self._end_step()
 
 
-class SGD:
+class SGD(Optimizer):
     """Gradient descent with momentum, as torch.optim.SGD.
 
     Args:
@@ -72,7 +106,7 @@ class SGD:
     """
 
     def __init__(self, fields, learning_rate: float, momentum: float = 0.0):
-        self.fields = _check_fields(fields)
+        super().__init__(fields)
         self.learning_rate, self.momentum = learning_rate, momentum
         tree = FieldTree()
         self._velocities = [_add_like(tree, field) for field in self.fields]
@@ -81,7 +115,8 @@ class SGD:
     def step(self) -> None:
         """Moves every field against its gradient."""
         fields, velocities = _bodies(self.fields), _bodies(self._velocities)
-        sgd_step(fields, velocities, self.learning_rate, self.momentum)
+        sgd_step(fields, velocities, self.learning_rate, self.momentum, self._has_moved)
+        self._end_step()
 
 
 def _check_fields(fields) -> list:
@@ -108,29 +143,40 @@ def _bodies(fields: list) -> tuple:
     return tuple(body(field) for field in fields)
 
 
+@ti.func
+def is_zero(grad: ti.template(), field: ti.template()):
+    """Of a number, or of all numbers of a vector or matrix, the gradient of an element."""
+    zero = True
+    if ti.static(isinstance(field, ti.MatrixField)):
+        zero = (grad == 0.0).all()
+    else:
+        zero = grad == 0.0
+    return zero
+
+
 @kernel
 def adam_step(
     parameters: ti.template(),  # tuple of fields of any shape, with gradient; in and out
     means: ti.template(),  # tuple, like parameters; in and out
     mean_squares: ti.template(),  # tuple, like parameters; in and out
-    learning_rate: float,
+    rate: float,  # learning rate / (1 - beta_1^t) at step t
     eps: float,
     rate_1: float,  # 1 - beta_1
     rate_2: float,  # 1 - beta_2
-    correction_1: float,  # 1 - beta_1^t at step t
     correction_2: float,  # 1 - beta_2^t
+    has_moved: array(int, 1),  # (1,) 1 if a gradient is not 0
 ):
     """One step of algorithm 1, elementwise."""
     for k in ti.static(range(len(parameters))):
         parameter, mean, mean_square = ti.static(parameters[k], means[k], mean_squares[k])
         for index in ti.grouped(parameter):
             grad = parameter.grad[index]
+            if not is_zero(grad, parameter):
+                has_moved[0] = 1  # threads write the same
             mean[index] = mean[index] + rate_1 * (grad - mean[index])
             mean_square[index] = mean_square[index] + rate_2 * (grad * grad - mean_square[index])
             scale = ti.sqrt(mean_square[index] / correction_2) + eps
-            parameter[index] = parameter[index] - learning_rate * mean[index] / (
-                correction_1 * scale
-            )
+            parameter[index] = parameter[index] - rate * mean[index] / scale
 
 
 @kernel
@@ -139,10 +185,14 @@ def sgd_step(
     velocities: ti.template(),  # tuple, like parameters; in and out
     learning_rate: float,
     momentum: float,
+    has_moved: array(int, 1),  # (1,) 1 if a gradient is not 0
 ):
     """One step, elementwise."""
     for k in ti.static(range(len(parameters))):
         parameter, velocity = ti.static(parameters[k], velocities[k])
         for index in ti.grouped(parameter):
-            velocity[index] = momentum * velocity[index] + parameter.grad[index]
+            grad = parameter.grad[index]
+            if not is_zero(grad, parameter):
+                has_moved[0] = 1  # threads write the same
+            velocity[index] = momentum * velocity[index] + grad
             parameter[index] = parameter[index] - learning_rate * velocity[index]

@@ -8,6 +8,7 @@ Arrays in, arrays out: no field, no tape, no autodiff of Taichi's.
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Optional
 
+import numpy as np
 import taichi as ti
 
 from taichi_softras.geometry.inspection import project_vertices
@@ -22,6 +23,7 @@ from taichi_softras.geometry.scene_arrays import (
     SceneArrays,
     SceneNumbers,
     Stages,
+    Tables,
     Views,
 )
 from taichi_softras.placement import (
@@ -98,7 +100,7 @@ class Pipeline:
             moves_cameras: whether gradients of the cameras are asked for.
         """
         self.workspace, self.composition = workspace, composition
-        self._of_rasterizer = Workspace()  # names of its own
+        self._of_rasterizer = workspace.another()
         self.image_size, self.num_views = image_size, num_views
         self.num_cameras = num_cameras
         num_vertices = topology.corner_starts.shape[0] - 1
@@ -114,6 +116,7 @@ class Pipeline:
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
         self.fragment_uniforms = workspace.get("fragment_uniforms", shape)
         self.rasterization: Optional[Rasterization] = None
+        self._tables: Optional[Tables] = None  # of the pass that was placed last
         # of `rasterization`: the rasterizer, first view, number of views
         self._drawn: Optional[tuple] = None
 
@@ -154,18 +157,47 @@ class Pipeline:
     def place(self, first: int, num_views: int) -> Placed:
         """What a rasterizer reads of some views."""
         self.forget()
-        tables, placed = self._allocate(num_views)
+        self._tables, placed = self._allocate(num_views)
         with lean_compilation():
-            place_scene(*self.scene, *self._views(first), *tables, *placed)
+            place_scene(*self.scene, *self._views(first), *self._tables, *placed)
         return placed
+
+    def look(self, faces: np.ndarray, first: int, end: int) -> tuple:
+        """Where all faces are, on the host; something must have been placed since the last change.
+
+        Args:
+            faces: (F, 3) those of the scene.
+            first: view.
+            end: behind the last view.
+
+        Returns:
+            An iterator of the corners (F, 3, 4) in each view; and the diagonal of the box around
+            the vertices of faces, in units of depth.
+        """
+        matrices = self._tables.matrices.to_numpy().astype(np.float64)
+        vertices = self.scene.vertices.to_numpy().astype(np.float64)
+        if len(vertices) > 1:
+            vertices = vertices[first:end]
+        is_used = np.zeros(vertices.shape[1], bool)
+        is_used[faces] = True
+        with np.errstate(invalid="ignore"):  # of infinite ones, which no rasterizer draws
+            diagonal = np.linalg.norm(np.ptp(vertices[:, is_used], axis=(0, 1)))
+        size = diagonal * np.linalg.norm(matrices[:, 2, :3], axis=1).max()
+
+        def corners(view: int) -> np.ndarray:
+            matrix = matrices[min(first + view, len(matrices) - 1)]
+            with np.errstate(invalid="ignore"):
+                clip = vertices[min(view, len(vertices) - 1)] @ matrix[:, :3].T + matrix[:, 3]
+            return clip[faces]
+
+        return map(corners, range(end - first)), size
 
     def project_vertices(self) -> ti.Ndarray:
         """(B, V, 3): x_ndc, y_ndc and depth of all vertices."""
         shape = (self.num_views, self.scene.vertices.shape[1], 3)
-        vertices_ndc = ti.ndarray(float, shape)
+        vertices_ndc = self.workspace.new("vertices_ndc", shape)
         self.place(0, self.num_views)
-        matrices = self._allocate(self.num_views)[0].matrices
-        project_vertices(self.scene.vertices, matrices, vertices_ndc)
+        project_vertices(self.scene.vertices, self._tables.matrices, vertices_ndc)
         return vertices_ndc
 
     def forget(self) -> None:

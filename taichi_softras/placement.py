@@ -10,6 +10,7 @@ threads of a CPU, and only those that a scene needs (`Stages`). A kernel is one 
 import taichi as ti
 from taichi.math import vec3, vec4
 
+from taichi_softras.funcs.numeric import UNDRAWABLE, is_drawable
 from taichi_softras.geometry.cameras import (
     compute_matrix,
     compute_matrix_jvp,
@@ -157,7 +158,9 @@ def place_scene(  # one launch for all stages, so all arrays are its arguments
         for i in range(textures.shape[0] * textures.shape[1] * textures.shape[2]):
             face = i // textures.shape[2]
             coloring, entry = face // textures.shape[1], i - face * textures.shape[2]
-            compute_texture(scene, tables, placed, coloring, face % textures.shape[1], entry)
+            face %= textures.shape[1]
+            if not is_drawable(compute_texture(scene, tables, placed, coloring, face, entry)):
+                corners[coloring, face, 0, 0] = UNDRAWABLE  # threads write the same
 
 
 @ti.func
@@ -169,7 +172,10 @@ def place_face(
     view: int,
     face: int,
 ):
-    """One face in one view of the pass: its corners, its light, and what its corners have."""
+    """One face in one view of the pass: its corners, its light, and what its corners have.
+
+    What is not finite makes a corner undrawable: that is all that the host looks for.
+    """
     compute_corners(scene, views, tables, placed, view, face)
     num_varied = placed.varyings.shape[0]
     if ti.static(scene.stages.lit == LIT_FACES):
@@ -177,7 +183,8 @@ def place_face(
             compute_face_surface(scene, views, tables, view, face)
     if ti.static(scene.stages.num_varyings > 0):
         if view < num_varied:
-            compute_varyings(scene, views, tables, placed, view, face)
+            if not is_drawable(compute_varyings(scene, views, tables, placed, view, face)):
+                placed.corners[view, face, 0, 0] = UNDRAWABLE
 
 
 @kernel

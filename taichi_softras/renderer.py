@@ -5,6 +5,7 @@ What a user or a simulation touches are fields. One kernel gathers them into arr
 `ti.ad.Tape` in one place, `_draw_recorded`: Taichi differentiates users' kernels, never ours.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Optional, Union
@@ -25,6 +26,13 @@ from taichi_softras.geometry.scene_arrays import CAMERA_SIZE
 from taichi_softras.io.images import over_background, save_video
 from taichi_softras.pipeline import Kinds, Pipeline, Topology
 from taichi_softras.rasterizers.base import Rasterizer, check_has_jacobian, check_rasterizer
+from taichi_softras.rasterizers.binning import CornerError
+from taichi_softras.rasterizers.depth_range import (
+    KeptRange,
+    checked_depth_range,
+    complete,
+    needs_fit,
+)
 from taichi_softras.rasterizers.k_nearest import Fragments
 from taichi_softras.rasterizers.planes import jacobian_from_planes
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
@@ -37,6 +45,7 @@ from taichi_softras.runtime import (
     quick_compilation,
 )
 from taichi_softras.scene.camera import Camera
+from taichi_softras.scene.checks import check_kind
 from taichi_softras.scene.lights import Lights
 from taichi_softras.scene.mesh import Mesh
 from taichi_softras.scene.spherical_harmonics import SphericalHarmonics
@@ -44,7 +53,7 @@ from taichi_softras.shading.base import Composition, Shading, compose, uniform_v
 from taichi_softras.shading.flat import Flat
 from taichi_softras.shading.outputs import choose_outputs
 from taichi_softras.tape import TapeMemory
-from taichi_softras.workspace import Workspace
+from taichi_softras.workspace import MAX_PAIRS, Workspace, check_entries, describe_scene
 
 PIXELS_PER_PASS = 3 * 2**14  # of a mesh that moves: two cores are busy, 40 MB hold them
 EYE = "eye_world"  # the uniform that is the camera's
@@ -65,6 +74,7 @@ class Renderer:
         outputs: further channels by name, (B, H, W) fields of scalars or vectors with gradient.
         rasterizer: the method; may be replaced between renders. New numbers compile nothing.
         views_per_pass: how many views are rasterized together; may be changed between renders.
+        depth_range: (near, far) where the rasterizer leaves them out, see there.
     """
 
     def __init__(
@@ -78,6 +88,7 @@ class Renderer:
         frames: Optional[Sequence[int]] = None,
         views_per_pass: Optional[int] = None,
         outputs: Union[Sequence[str], dict] = (),
+        max_pairs: int = MAX_PAIRS,
     ):
         """Places the fields of the image.
 
@@ -96,22 +107,29 @@ class Renderer:
                 out: all views of a still mesh; of one that moves, as many as have 3 * 2^14 pixels.
             outputs: names of further channels that are drawn in the same pass, "depth",
                 "normal_world", "position_world"; or shadings by names of your own.
+            max_pairs: how many pairs of a tile (8 x 8 pixels) and a face that reaches it are in
+                memory at a time, for 4 bytes each, on a GPU 8. A pass that has more is drawn in
+                bands of tiles: the same image. See `count_pairs`.
 
         Raises:
-            ValueError: for an image size below (1, 1), frames that the mesh does not have, another
+            ValueError: for an image size below (1, 1), or a scene with an array of more than
+                2^31 - 1 entries; for frames that the mesh does not have, another
                 number of cameras than of frames, or views_per_pass below 1; for a shading or an
                 output that lacks what it needs; for colours that light cannot tint.
         """
+        _check_scene(mesh, cameras, lights)
         self.mesh = mesh
         self.cameras = cameras
         self.image_size = check_image_size(image_size)
         self.rasterizer = SoftAggregation() if rasterizer is None else rasterizer
+        check_rasterizer(self.rasterizer)
         self.shading = Flat() if shading is None else shading
 
         frames = _checked_frames(frames, mesh, cameras)
         self.num_views = len(frames)
         self.views_per_pass = _checked_views_per_pass(views_per_pass, self)
-        self._workspace = Workspace()
+        scene = describe_scene(self.image_size, self.num_views, mesh.num_faces)
+        self._workspace = Workspace(scene, max_pairs)
         self._frames = self._workspace.get("frames", (self.num_views,), int)
         self._frames.from_numpy(frames)
         self._colors = mesh.vertex_colors if mesh.face_colors is None else mesh.face_colors
@@ -131,10 +149,20 @@ class Renderer:
         self._num_copied = max(mesh.num_vertices, self.num_views, *lengths)
         self._copied = {}  # what `_find_copied` found
 
+        self._place_images(composition, shadings)
+        self._rasterizers = {}  # by (first, end) of the views that were drawn in one call
+        self._kept_range = KeptRange()
+        self._on_tape = TapeMemory()
+
+    def _place_images(self, composition: Composition, shadings: dict) -> None:
+        """The fields of `image` and `outputs`, by the names of their shadings."""
         tree = FieldTree()
         own, *of_outputs = composition.channels
         alpha = composition.shader.num_channels
         image_shape = (self.num_views, *self.image_size)
+        check_entries(
+            self._workspace.scene, "image", (*image_shape, max(map(len, composition.channels)) + 1)
+        )
         self.image = tree.add(image_shape, (len(own) + 1,))
         self.outputs = {
             name: tree.add(image_shape, (len(channels),) if len(channels) > 1 else ())
@@ -144,8 +172,6 @@ class Renderer:
         images = (self.image, *self.outputs.values())
         planes = ((*own, alpha), *map(tuple, of_outputs))
         self._images = tuple(zip(map(body, images), planes))
-        self._rasterizers = {}  # by (first, end) of the views that were drawn in one call
-        self._on_tape = TapeMemory()
 
     def render(self, view: Optional[int] = None):
         """Draws `image` and `outputs`, returns the image; inside a `ti.ad.Tape` it is recorded.
@@ -154,10 +180,11 @@ class Renderer:
             view: of a mesh that moves, the one view that is drawn; `image` keeps the others.
 
         Raises:
-            ValueError: if a vertex is NaN or infinite; if this renderer already drew the view in
-                the same tape (the first image would be lost, and its gradient wrong).
+            ValueError: if a vertex, a colour, a light or a camera is NaN, infinite or too large; if
+                a camera looks nowhere, or its angle is none; for settings that the runtime's
+                precision cannot hold; if this renderer already drew the view in the same tape (the
+                first image would be lost, and its gradient wrong).
         """
-        self._workspace.check_runtime()
         check_rasterizer(self.rasterizer)
         views = self._checked_views(view)
         self._refuse_second_render(views)
@@ -194,14 +221,12 @@ class Renderer:
                 changed since `render`.
             RuntimeError: before the first `render` of all views, or inside a tape.
         """
-        self._workspace.check_runtime()
-        views = (0, self.num_views)
+        views, shape = (0, self.num_views), (*self.image.shape, self.image.n)
         if views not in self._rasterizers:
             raise RuntimeError("backward needs an image: call render() first")
         if is_in_tape():
             raise RuntimeError("backward is no part of a tape: call it outside of ti.ad.Tape")
         grad_image = np.ascontiguousarray(grad_image, default_numpy_float())
-        shape = (*self.image.shape, self.image.n)
         if grad_image.shape != shape:
             raise ValueError(f"grad_image must have shape {shape}, got {grad_image.shape}")
         if not np.isfinite(grad_image).all():
@@ -230,7 +255,6 @@ class Renderer:
                 linear; as `render`.
             RuntimeError: inside a tape.
         """
-        self._workspace.check_runtime()
         check_has_jacobian(self.rasterizer)
         fields = self._fields_of_scene()
         for field in fields:
@@ -242,7 +266,7 @@ class Renderer:
             place()
         self._draw_recorded(0, self.num_views)
         pipeline = self._pipeline
-        pipeline.draw(self.rasterizer, 0, self.num_views)  # all of them in one pass
+        pipeline.draw(self._rasterizers[0, self.num_views], 0, self.num_views)  # in one pass
         count = count_numbers(parameters)
 
         def tangents() -> Iterator[tuple]:
@@ -274,15 +298,79 @@ class Renderer:
             inside) as NumPy arrays, sorted by depth, -1 where a pixel has fewer than K faces.
 
         Raises:
-            ValueError: for K < 1; for a rasterizer without fragments.
+            ValueError: for K < 1, or more than 2^31 - 1 entries; for a rasterizer without
+                fragments.
+            MemoryError: for more bytes than are free.
         """
         check_rasterizer(self.rasterizer)
         return self._without_tape(self._find_fragments, faces_per_pixel)
 
     def _find_fragments(self, faces_per_pixel: Optional[int]) -> Fragments:
         corners = self._pipeline.place(0, self.num_views).corners
-        size = self.image_size
-        return self.rasterizer.fragments(Workspace(), corners, size, faces_per_pixel)
+        rasterizer = self._kept_range.complete(
+            self.rasterizer, self.image_size, lambda: self._look(0, self.num_views)
+        )
+        with self._explained(0):
+            workspace = self._workspace.another()
+            return rasterizer.fragments(workspace, corners, self.image_size, faces_per_pixel)
+
+    @contextlib.contextmanager
+    def _explained(self, start: int) -> Iterator[None]:
+        """Within it a pass from view `start` on is drawn; what makes that impossible is named."""
+        try:
+            yield
+        except CornerError as error:
+            self.cameras.check()
+            if self._pipeline.composition.light is not None:
+                self.lights.check()
+            if self._pipeline.composition.reads_color:
+                self.mesh.check_colors()
+            is_finite = np.isfinite(self.mesh.vertices.to_numpy()).all()
+            raise CornerError(start + error.view, error.face, is_finite) from None
+
+    @property
+    def depth_range(self) -> Optional[tuple]:
+        """(near, far) of what is drawn; None before the first draw, if the scene has to say them.
+
+        What the rasterizer leaves out is fitted to the scene at the first draw, to all views and
+        frames of it, and is kept: for other rasterizers, too, and for a scene that has moved or
+        turned, by up to ten times its size. Gradients take it as constant. Write a pair to have
+        another, and None to have it fitted anew at the next draw.
+        """
+        if self._kept_range.fitted is None and needs_fit(self.rasterizer):
+            return None
+        rasterizer = complete(self.rasterizer, self._kept_range.fitted)
+        return getattr(rasterizer, "near", None), rasterizer.far
+
+    @depth_range.setter
+    def depth_range(self, depth_range: Optional[tuple]) -> None:
+        kept = KeptRange()
+        if depth_range is not None:
+            kept.fitted = checked_depth_range(depth_range)
+        self._kept_range = kept
+
+    def _look(self, first: int, end: int) -> tuple:
+        """The faces of some views, after they were placed; see `Pipeline.look`."""
+        return self._pipeline.look(self.mesh.faces_array, first, end)
+
+    def count_pairs(self) -> int:
+        """How many pairs of a tile (8 x 8 pixels) and a face that reaches it all views have.
+
+        The time that a draw takes grows with it, its memory up to `max_pairs`. Nothing is drawn.
+
+        Raises:
+            ValueError: as `render`; for a rasterizer that does not count them.
+        """
+        check_rasterizer(self.rasterizer)
+        return self._without_tape(self._count_pairs)
+
+    def _count_pairs(self) -> int:
+        workspace = self._workspace.another()
+        count = 0
+        for view in range(self.num_views):
+            corners = self._pipeline.place(view, 1).corners
+            count += self.rasterizer.bin_faces(workspace, corners, self.image_size).num_pairs
+        return count
 
     @property
     def vertices_ndc(self) -> ti.Ndarray:
@@ -295,7 +383,6 @@ class Renderer:
 
         @ti.ad.no_grad
         def run():
-            self._workspace.check_runtime()
             self._gather(0, self.num_views)
             found.append(look(*arguments))
 
@@ -306,11 +393,23 @@ class Renderer:
     def _draw_recorded(self, first: int, end: int) -> None:
         self._rasterizers.pop((first, end), None)  # should this raise, nothing was drawn
         self._gather(first, end)
-        for start, num_views in self._passes(first, end):
-            self._pipeline.draw(self.rasterizer, start, num_views)
-            planes = self._pipeline.rasterization.image
+        pipeline, passes = self._pipeline, self._passes(first, end)
+
+        def place_and_look() -> tuple:
+            pipeline.place(*passes[0])
+            return self._look(first, end)
+
+        rasterizer = self._kept_range.complete(self.rasterizer, self.image_size, place_and_look)
+        for start, num_views in passes:
+            with self._explained(start):
+                pipeline.draw(rasterizer, start, num_views)
+            planes = pipeline.rasterization.image
             store_images(planes, start, self.image_size[1], is_cpu(), self._images)
-        self._rasterizers[first, end] = self.rasterizer
+        self._rasterizers[first, end] = rasterizer
+        drawn = rasterizer.drawn_depths(pipeline.composition.shader.num_channels > 0)
+        self._kept_range.watch(
+            self.rasterizer, drawn, self.image_size, lambda: self._look(first, end)
+        )
 
     @ti.ad.grad_for(_draw_recorded)
     def _draw_recorded_backward(self, first: int, end: int) -> None:
@@ -356,6 +455,7 @@ class Renderer:
 
     def _gather(self, first: int, end: int) -> None:
         """The fields of the scene, into the arrays of the core."""
+        self.cameras.check_image_size(self.image_size)
         self.cameras.update(self.image_size[1] / self.image_size[0])
         pipeline = self._pipeline
         pipeline.forget()
@@ -485,6 +585,21 @@ class Renderer:
     def _vertices_range(self, first: int, end: int) -> tuple:
         """Which vertices views have: a still mesh has one set for all of them."""
         return (first, end) if self.mesh.is_moving else (0, 1)
+
+
+def _check_scene(mesh: Mesh, cameras: Camera, lights: Any) -> None:
+    """Raises a ValueError that says what to write, unless all are of their kinds."""
+    if isinstance(mesh, (list, tuple)) and all(isinstance(one, Mesh) for one in mesh):
+        raise ValueError(
+            f"a Renderer draws one mesh, got {len(mesh)}: join them, "
+            "Mesh(np.concatenate([a.vertices.to_numpy(), b.vertices.to_numpy()]), "
+            "np.concatenate([a.faces_array, b.faces_array + a.num_vertices]))"
+        )
+    check_kind("mesh", mesh, (Mesh,), "one Mesh, such as Mesh(vertices, faces)")
+    check_kind("cameras", cameras, (Camera,), "one Camera of all views, Camera.look_at(eyes)")
+    if lights is not None:
+        kinds = (Lights, SphericalHarmonics)
+        check_kind("lights", lights, kinds, "Lights(...) or SphericalHarmonics(...)")
 
 
 def _checked_frames(frames: Optional[Sequence[int]], mesh: Mesh, cameras: Camera) -> np.ndarray:

@@ -6,9 +6,11 @@ versions that these were tried with.
 
 import atexit
 import contextlib
+import ctypes
 import functools
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any, Callable
@@ -16,8 +18,9 @@ from typing import Any, Callable
 import numpy as np
 import taichi as ti
 from taichi import _kernels
+from taichi._lib import core
 from taichi.ad import _ad
-from taichi.lang import impl
+from taichi.lang import impl, kernel_impl
 from taichi.lang.ast.ast_transformer_utils import ASTTransformerContext
 from taichi.lang.enums import AutodiffMode, SNodeGradType
 from taichi.types import primitive_types
@@ -30,14 +33,28 @@ atexit.register(ti.reset)
 
 CPU_BLOCK = 512  # Taichi runs this many neighbouring iterations of a CPU loop on one thread
 
+NOT_BEGUN = (
+    "Taichi is not initialised: call ti.init(arch=ti.cpu), or ti.gpu, before using taichi_softras"
+)
+ENDED = (
+    "ti.init was called again (or ti.reset): everything made before it is gone, make new scenes, "
+    "renderers and optimizers"
+)
+FORKED = (
+    "this process was forked after ti.init, and Taichi does not outlive a fork: start it by the "
+    "method 'spawn', as in multiprocessing.get_context('spawn') or "
+    "DataLoader(multiprocessing_context='spawn')"
+)
+ELSEWHERE = (
+    "on this backend Taichi compiles only in the thread that called ti.init: make scenes and draw "
+    "each of them once there; what is compiled may then be drawn in another thread"
+)
+
 
 def require_taichi() -> None:
     """Raises a RuntimeError that says what to do when `ti.init` was not called."""
     if impl.get_runtime().prog is None:
-        raise RuntimeError(
-            "Taichi is not initialised: call ti.init(arch=ti.cpu), or ti.gpu, "
-            "before using taichi_softras"
-        )
+        raise RuntimeError(FORKED if _is_forked else NOT_BEGUN)
 
 
 def current_runtime() -> weakref.ref:
@@ -49,9 +66,15 @@ def current_runtime() -> weakref.ref:
     return weakref.ref(impl.get_runtime().prog)
 
 
+def _config() -> Any:
+    """What `ti.init` was told, and may be changed."""
+    require_taichi()
+    return impl.current_cfg()
+
+
 def is_cpu() -> bool:
     """Whether kernels run on the CPU, where a task should own many pixels, not one."""
-    return impl.current_cfg().arch in (ti.x64, ti.arm64)
+    return _config().arch in (ti.x64, ti.arm64)
 
 
 def task_block() -> int:
@@ -65,12 +88,11 @@ def task_block() -> int:
 
 def is_double() -> bool:
     """Whether `float` in kernels has 64 bits, as `ti.init(default_fp=...)` says."""
-    return impl.current_cfg().default_fp == ti.f64
+    return _config().default_fp == ti.f64
 
 
 def default_numpy_float() -> type:
     """np.float32 or np.float64, as `float` in kernels."""
-    require_taichi()
     return np.float64 if is_double() else np.float32
 
 
@@ -93,6 +115,101 @@ def has_gradient(field: ti.Field) -> bool:
 def has_dual(field: ti.Field) -> bool:
     """Whether `field.dual`, the tangent of forward mode, is placed."""
     return field.snode.ptr.has_dual()
+
+
+# The end of a program -----------------------------------------------------------------------------
+
+_living = weakref.WeakSet()  # fields and arrays of the running program
+_is_forked = False  # whether the program runs in the process that this one was forked from
+
+
+def _make_living(kind: type, *_, **__) -> Any:
+    """`__new__` of fields and arrays, copies too."""
+    made = object.__new__(kind)
+    _living.add(made)
+    return made
+
+
+ti.Field.__new__ = ti.Ndarray.__new__ = _make_living
+
+# Taichi frees arrays of numbers that nobody holds; those of vectors stayed as long as the program
+ti.VectorNdarray.__del__ = ti.MatrixNdarray.__del__ = ti.ScalarNdarray.__del__
+
+
+def _end_all(why: str) -> None:
+    """Whoever touches a field or an array of the program from now on is told why it is gone.
+
+    In Taichi they read freed memory, and an old array that is collected frees a new one's.
+    """
+    while _living:
+        ended: Any = _living.pop()
+        ended.__class__ = _ended(ended.__class__, why)
+
+
+@functools.cache
+def _ended(kind: type, why: str) -> type:
+    """The class of fields or arrays of this kind when their program is gone."""
+
+    def refuse(self, name: str) -> Any:
+        if name.startswith("__"):  # what Python asks of any object
+            return object.__getattribute__(self, name)
+        raise RuntimeError(why)
+
+    return type(kind.__name__, (kind,), {"__getattribute__": refuse, "__del__": lambda self: None})
+
+
+_reset = impl.reset
+
+
+def _reset_and_end_all() -> None:
+    """What `ti.init` and `ti.reset` begin with."""
+    global _home
+    _end_all(ENDED)
+    _reset()
+    _home = threading.get_ident()
+
+
+impl.reset = _reset_and_end_all
+
+
+def _leave_parent() -> None:
+    """In a forked process: Taichi's threads are not here, and whoever waits for them hangs."""
+    global _is_forked
+    program = impl.get_runtime().prog
+    if program is not None:
+        _is_forked = True
+        _end_all(FORKED)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(program))  # its end would wait for them, too
+        impl.get_runtime().prog = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_parent)
+
+
+# Threads ------------------------------------------------------------------------------------------
+
+_home = None  # the thread of `ti.init`; not known if that came before this import
+
+
+def _at_home(function: Callable) -> Callable:
+    """`function`, with a RuntimeError in another thread where it would break LLVM's programs."""
+
+    @functools.wraps(function)
+    def checked(*arguments, **options):
+        program = impl.get_runtime().prog
+        if program is not None and _home not in (None, threading.get_ident()):
+            if core.arch_uses_llvm(program.config().arch):
+                raise RuntimeError(ELSEWHERE)
+        return function(*arguments, **options)
+
+    return checked
+
+
+# What begins to compile a kernel, to build a tree of fields, and what ends that
+kernel_impl._get_tree_and_ctx = _at_home(kernel_impl._get_tree_and_ctx)
+ti.FieldsBuilder.__init__ = _at_home(ti.FieldsBuilder.__init__)
+ti.FieldsBuilder._finalize = _at_home(ti.FieldsBuilder._finalize)
 
 
 # Kernels ------------------------------------------------------------------------------------------
@@ -275,11 +392,11 @@ class quick_compilation:  # noqa: N801, a context manager
     """
 
     def __enter__(self):
-        self._before = impl.current_cfg().make_cpu_multithreading_loop
-        impl.current_cfg().make_cpu_multithreading_loop = False
+        self._before = _config().make_cpu_multithreading_loop
+        _config().make_cpu_multithreading_loop = False
 
     def __exit__(self, *_):
-        impl.current_cfg().make_cpu_multithreading_loop = self._before
+        _config().make_cpu_multithreading_loop = self._before
 
 
 class lean_compilation:  # noqa: N801, a context manager
@@ -292,11 +409,11 @@ class lean_compilation:  # noqa: N801, a context manager
     """
 
     def __enter__(self):
-        self._before = impl.current_cfg().cfg_optimization
-        impl.current_cfg().cfg_optimization = False
+        self._before = _config().cfg_optimization
+        _config().cfg_optimization = False
 
     def __exit__(self, *_):
-        impl.current_cfg().cfg_optimization = self._before
+        _config().cfg_optimization = self._before
 
 
 # Forward mode, for kernels of users ---------------------------------------------------------------
@@ -312,13 +429,13 @@ class ForwardMode:
     def __enter__(self):
         impl.get_runtime().materialize()
         self._modes = []
-        self._is_taken_apart = impl.current_cfg().force_scalarize_matrix
-        impl.current_cfg().force_scalarize_matrix = True
+        self._is_taken_apart = _config().force_scalarize_matrix
+        _config().force_scalarize_matrix = True
         impl.get_runtime().fwd_mode_manager = self
 
     def __exit__(self, *_):
         impl.get_runtime().fwd_mode_manager = None
-        impl.current_cfg().force_scalarize_matrix = self._is_taken_apart
+        _config().force_scalarize_matrix = self._is_taken_apart
         for kernel, mode in self._modes:
             kernel.autodiff_mode = mode
 

@@ -5,10 +5,19 @@ an array's memory is freed. Kernels never take the gradient that Taichi ties to 
 array (it is wrong on Vulkan): gradients are arrays of their own.
 """
 
+import math
+
 import numpy as np
 import taichi as ti
 
-from taichi_softras.runtime import current_runtime, default_numpy_float
+from taichi_softras.runtime import default_numpy_float, require_taichi
+
+MAX_PAIRS = 2**28  # 1 GiB of a CPU's memory, 2 of a GPU's
+MOST_ENTRIES = 2**31 - 1  # of an array or a loop: kernels count in 32 bits
+ADVICE = (
+    "lower image_size, or the number of faces, of views that are drawn together (views_per_pass) "
+    "or of a Jacobian's parameters"
+)
 
 
 def array(dtype: type, ndim: int) -> object:
@@ -16,32 +25,102 @@ def array(dtype: type, ndim: int) -> object:
     return ti.types.ndarray(dtype=dtype, ndim=ndim, needs_grad=False)
 
 
+def describe_scene(image_size: tuple, num_views: int, num_faces: int) -> str:
+    """In the words of users, for errors."""
+    return f"image_size {tuple(image_size)} with num_views {num_views} and num_faces {num_faces}"
+
+
+def memory_bytes() -> float:
+    """What is free. Linux hands out more, and then ends the process; others are not asked."""
+    try:
+        with open("/proc/meminfo") as lines:
+            fields = dict(line.split(":") for line in lines)
+        return 1024.0 * int(fields["MemAvailable"].split()[0])
+    except (OSError, KeyError):
+        return math.inf
+
+
+def check_entries(scene: str, name: str, shape: tuple) -> None:
+    """Raises a ValueError for more entries than kernels can count.
+
+    Args:
+        scene: what is too large.
+        name: of what it needs, an array or a loop.
+        shape: of that.
+    """
+    entries = math.prod(shape)
+    if entries > MOST_ENTRIES:
+        product = " x ".join(map(str, shape))
+        raise ValueError(
+            f"{scene} needs {product} = {entries:,} entries of {name!r}, and kernels count to "
+            f"{MOST_ENTRIES:,}: {ADVICE}"
+        )
+
+
+def check_max_pairs(max_pairs: int) -> int:
+    """A whole number that is at least 1 and below MOST_ENTRIES, or a ValueError."""
+    is_whole = isinstance(max_pairs, (int, np.integer)) and not isinstance(max_pairs, bool)
+    if not is_whole or not 1 <= max_pairs < MOST_ENTRIES:
+        raise ValueError(
+            f"max_pairs must be an integer from 1 to {MOST_ENTRIES - 1:,}, got {max_pairs!r}"
+        )
+    return int(max_pairs)
+
+
 class Workspace:
     """Named arrays, allocated when first asked for and again when the shape changes.
 
-    A workspace belongs to the Taichi runtime that it was made in.
+    Attributes:
+        scene: what it is for, see `describe_scene`.
+        max_pairs: (tile, face) pairs that are in memory at a time, see `binning.Bins`.
     """
 
-    def __init__(self):
-        self._runtime = current_runtime()
+    def __init__(self, scene: str = "this scene", max_pairs: int = MAX_PAIRS):
+        require_taichi()
+        self.scene = scene
+        self.max_pairs = check_max_pairs(max_pairs)
         self._arrays = {}
         self._constants = {}
 
+    def another(self) -> "Workspace":
+        """An empty one for the same scene."""
+        return Workspace(self.scene, self.max_pairs)
+
     def get(self, name: str, shape: tuple, dtype: type = float) -> ti.Ndarray:
-        """The array `name` of exactly this shape; zeros when it is new."""
-        self.check_runtime()
+        """The array `name` of exactly this shape; zeros when it is new.
+
+        Raises:
+            ValueError, MemoryError: as `new`.
+        """
         array = self._arrays.get(name)
         if array is None or tuple(array.shape) != tuple(shape):
-            array = self._arrays[name] = ti.ndarray(dtype, shape)
+            array = self._arrays[name] = self.new(name, shape, dtype)
         return array
 
-    def get_list(self, name: str, length: int, dtype: type = int) -> ti.Ndarray:
-        """The array `name` of at least this length; grows by a quarter more than is asked."""
-        self.check_runtime()
+    def get_list(self, name: str, length: int, most: int, dtype: type = int) -> ti.Ndarray:
+        """The array `name` of at least this length; grows by a quarter more, if below `most`."""
         array = self._arrays.get(name)
         if array is None or array.shape[0] < length:
-            array = self._arrays[name] = ti.ndarray(dtype, max(1, length + length // 4))
+            self._arrays.pop(name, None)  # first, as both may be large
+            longer = max(1, length, min(length + length // 4, most))
+            array = self._arrays[name] = self.new(name, (longer,), dtype)
         return array
+
+    def new(self, name: str, shape: tuple, dtype: type = float) -> ti.Ndarray:
+        """An array of zeros, which the caller keeps.
+
+        Raises:
+            ValueError: for more entries than kernels can count.
+            MemoryError: for more than there is room for.
+        """
+        check_entries(self.scene, name, shape)
+        try:
+            return ti.ndarray(dtype, shape)
+        except RuntimeError as error:
+            raise MemoryError(
+                f"{self.scene} needs {math.prod(shape):,} entries of {name!r}, for which there is "
+                f"no memory: {ADVICE}, or max_pairs"
+            ) from error
 
     def constants(self, name: str, values: tuple, dtype: type = float) -> ti.Ndarray:
         """The array `name` of a few numbers; they go to the device only when they change.
@@ -55,11 +134,3 @@ class Workspace:
             array.from_numpy(np.array(values or (0,), numpy_type))
             self._constants[name] = array, values
         return array
-
-    def check_runtime(self) -> None:
-        """Raises a RuntimeError if `ti.init` was called since this was made."""
-        if self._runtime != current_runtime():
-            raise RuntimeError(
-                "ti.init was called again: everything made before it is gone, make new scenes, "
-                "renderers and optimizers"
-            )

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "taichi_softras"
 FLOORS = [
     {"runtime", "io"},
-    {"workspace", "funcs", "tape"},
+    {"workspace", "funcs", "tape", "scripts"},
     {"fields", "geometry", "rasterizers"},
     {"shading", "scene", "copies", "losses", "optim", "forward_mode"},
     {"placement", "gauss_newton"},

@@ -1,5 +1,6 @@
 """Wrong input is an error that says so; odd input is the right image; never is anything NaN."""
 
+import dataclasses
 import subprocess
 import sys
 import textwrap
@@ -127,11 +128,74 @@ def test_settings_out_of_range(settings, message):
         tsr.SoftAggregation(**settings)
 
 
-@pytest.mark.parametrize("method", [tsr.KNearest, tsr.ApproximateGradient, tsr.FilteredDerivative])
+METHODS = [tsr.SoftAggregation, tsr.KNearest, tsr.ApproximateGradient, tsr.FilteredDerivative]
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
 @pytest.mark.parametrize("background", [(0.0, NAN, 0.0), (), "white"], ids=str)
 def test_every_method_checks_its_background(method, background):
     with pytest.raises(ValueError, match="background must be"):
         method(background=background)
+
+
+UNHELD = [
+    ({"sigma": 1e-40}, "sigma must be from 1e-30 to 1e.30 in single precision, got 1e-40"),
+    ({"sigma_pixels": 1e-200}, "the sigma of sigma_pixels = 1e-200, in NDC squared, must be from"),
+    ({"sigma_pixels": 1e200}, "the sigma of sigma_pixels = 1e.200, .*, got inf"),
+    ({"gamma": 1e-300}, "gamma must be from 1e-30 to 1e.30 in single precision, got 1e-300"),
+    (
+        {"gamma": 1e-20, "near": 1.0, "far": 1.0 + 1e-15},
+        r"gamma \* \(far - near\) must be from 1e-30",
+    ),
+    ({"background": 1e39}, "background must be from -1e.30 to 1e.30 in single precision, got"),
+    ({"background": (0.0, -1e31, 0.0)}, "background must be from -1e.30 to 1e.30"),
+    ({"background_depth": 1e29}, r"background_depth \* \(far - near\) must be from -1e.30"),
+    ({"coverage_cutoff": 1e-200}, "coverage_cutoff must be from 1e-30"),
+    ({"blur_radius": 1e200}, "blur_radius must be from"),
+    ({"near": 1e-40}, "near must be from 1e-30 to"),
+    ({"far": 1e39}, "far must be from 1e-30 to"),
+    ({"eps": 1e-40}, "eps must be from 1e-30 to"),
+]
+
+
+def knows(method, settings):
+    return set(settings) <= {field.name for field in dataclasses.fields(method)}
+
+
+@pytest.mark.parametrize(
+    "method, settings, message",
+    [(method, *case) for method in METHODS for case in UNHELD if knows(method, case[0])],
+    ids=str,
+)
+def test_settings_that_single_precision_cannot_hold(backend, method, settings, message):
+    """Refused when drawing: before, nobody knows the precision."""
+    rasterizer = method(**settings)
+    with pytest.raises(ValueError, match=message):
+        rasterize(rasterizer=rasterizer)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"sigma": 1e-30, "gamma": 1e-30}, {"sigma": 1e30, "gamma": 1e28}, {"background": 1e30}],
+    ids=str,
+)
+@pytest.mark.parametrize("method", METHODS[:2])
+def test_settings_that_it_just_holds(backend, method, settings):
+    rasterizer = method(**settings)
+    image, vjp = rasterize(rasterizer=rasterizer)
+    for values in (image, *vjp(np.ones_like(image))):
+        assert np.isfinite(values).all()
+
+
+@pytest.mark.f64
+def test_double_precision_holds_more(backend):
+    """sigma 1e-40 is drawn, a hard edge; 1e-300 is refused here, too."""
+    sharp = rasterize(rasterizer=tsr.SoftAggregation(sigma=1e-40))[0]
+    hard = rasterize(rasterizer=tsr.SoftAggregation(distance="hard", sigma=1e-300))[0]
+    np.testing.assert_array_equal(sharp, hard)
+    message = "gamma must be from 1e-250 to 1e.250 in double precision, got 1e-300"
+    with pytest.raises(ValueError, match=message):
+        rasterize(rasterizer=tsr.SoftAggregation(gamma=1e-300))
 
 
 # --- arrays ---
@@ -151,6 +215,12 @@ def describe(value):
         ({"corners": [[1, 2], [3]]}, "corners must be an array of numbers"),
         ({"corners": with_entry(CORNERS, (0, 1, 2, 0), NAN)}, "corners has entries that are NaN"),
         ({"corners": with_entry(CORNERS, (0, 1, 2, 2), INF)}, "corners has entries that are NaN"),
+        ({"corners": with_entry(CORNERS, (0, 1, 2, 0), 1e38)}, "entries that are too large"),
+        ({"corners": with_entry(CORNERS, (0, 1, 2, 0), -1e99)}, "entries that are too large"),
+        (
+            {"colors": with_entry(COLORS, (0, 0, 0, 0), -1e38)},
+            "colors has entries that are too large",
+        ),
         ({"colors": COLORS[:, :1]}, r"colors must have shape \(1 or 1, 2, 3, C\)"),
         ({"colors": COLORS[0]}, r"got \(2, 3, 3\)"),
         ({"colors": np.ones((3, 2, 3, 3))}, r"got \(3, 2, 3, 3\)"),
@@ -172,10 +242,11 @@ def test_rasterize_refuses(backend, arguments, message):
         rasterize(**arguments)
 
 
-@pytest.mark.parametrize("value", [NAN, INF, -INF])
+@pytest.mark.parametrize("value", [NAN, INF, -INF, 1e39])
 def test_a_mesh_that_is_not_finite(backend, value):
     vertices, faces = tsr.primitives.triangle()
-    with pytest.raises(ValueError, match="vertices must be finite, got 1 entries"):
+    what = "too large" if value == 1e39 else "NaN or infinite"
+    with pytest.raises(ValueError, match=f"vertices must be finite, got 1 entries that are {what}"):
         tsr.Mesh(with_entry(vertices, (1, 1), value), faces)
 
 
@@ -254,6 +325,7 @@ def test_slivers_have_finite_gradients(backend, height):
     assert all(np.isfinite(array).all() for array in (image, *vjp(image)))
 
 
+@pytest.mark.filterwarnings("ignore:near = ")
 @pytest.mark.parametrize("depth", [0.0, -1.0, 1e-42, 1e-30, 1e-20, 1e-10])
 def test_a_corner_at_or_behind_the_camera(backend, depth):
     """The face is not drawn; one that is next to nothing in front makes nothing overflow."""
@@ -264,6 +336,7 @@ def test_a_corner_at_or_behind_the_camera(backend, depth):
         check_odd([[face, FACE]])
 
 
+@pytest.mark.filterwarnings("ignore:near = ")
 @pytest.mark.parametrize("move", [(40, 0, 0), (0, -40, 0), (0, 0, -10), (1e6, 1e6, 0), (0, 0, 1e6)])
 def test_faces_outside_of_the_view(backend, move):
     """Beside it, behind the camera, far beside it, and behind `far`, where alpha remains."""
@@ -353,10 +426,87 @@ def test_vertices_that_a_kernel_made_nan(backend, renderer, loss, value):
         check_drawn(renderer)
 
 
-def test_a_camera_that_is_nan(backend, renderer):
-    renderer.cameras.eye[0] = (1, NAN, 2)
-    with pytest.raises(ValueError, match="NaN or infinite: check the vertices and the camera"):
+@pytest.mark.parametrize(
+    "field, value, message",
+    [
+        ("eye", (1, NAN, 2), r"camera.eye has 1 entries that are NaN or infinite, .*eye\[0, 1\]"),
+        ("eye", (0, 0, 0), "eye must differ from target"),
+        ("up", (0, 0, 0), "up must not be zero"),
+        ("fov_y_degrees", 180.0, r"fov_y_degrees must lie between 0 and 180, got \[180.\]"),
+        ("fov_y_degrees", 200.0, r"fov_y_degrees must lie between 0 and 180, got \[200.\]"),
+        ("fov_y_degrees", -20.0, "fov_y_degrees must lie between 0 and 180"),
+        ("fov_y_degrees", INF, "camera.fov_y_degrees has 1 entries that are NaN or infinite"),
+    ],
+)
+def test_what_a_kernel_made_of_a_camera(backend, renderer, field, value, message):
+    """Not an image of NaN, nor one that is upside down: a sentence."""
+    field = getattr(renderer.cameras, field)
+    before = field.to_numpy()
+    field[0] = value
+    try:
+        with pytest.raises(ValueError, match=message):
+            renderer.render()
+    finally:
+        field.from_numpy(before)
+    check_drawn(renderer)
+
+
+@pytest.mark.parametrize("height", [0.0, -1.0])
+def test_an_orthographic_camera_without_height(backend, height):
+    camera = tsr.Camera.look_at((0, 0, 3), projection=tsr.Orthographic(2.0))
+    mesh = tsr.Mesh(*tsr.primitives.triangle())
+    renderer = tsr.Renderer(mesh, camera, (6, 9), shading=tsr.Silhouette())
+    camera.height[0] = height
+    with pytest.raises(ValueError, match="height must be positive"):
         renderer.render()
+
+
+@pytest.mark.parametrize("value", [NAN, -INF, 1e38])
+@pytest.mark.parametrize("name", ["vertex_colors", "ambient", "directions", "colors"])
+def test_colors_and_lights_that_a_kernel_made_nan(backend, renderer, name, value):
+    """As vertices, and by name; 1e38 is too large: its sums are infinite."""
+    owner = renderer.mesh if name == "vertex_colors" else renderer.lights
+    field = getattr(owner, name)
+    before = field.to_numpy()
+    after = before.copy()
+    after.flat[-1] = value
+    field.from_numpy(after)
+    what = "too large" if value == 1e38 else "NaN or infinite"
+    try:
+        with pytest.raises(ValueError, match=rf"{name} has 1 entries that are {what}, the first"):
+            renderer.render()
+    finally:
+        field.from_numpy(before)
+    check_drawn(renderer)
+
+
+def test_textures_and_harmonics_that_a_kernel_made_nan(backend):
+    """Entries of textures that no pixel shows, too."""
+    vertices, faces = tsr.primitives.triangle()
+    mesh = tsr.Mesh(vertices, faces, texture_cubes=np.full((1, 2, 2, 2, 3), 0.5))
+    lights = tsr.SphericalHarmonics(np.full((9, 3), 0.1))
+    camera = tsr.Camera.look_at((0, 0, 3))
+    renderer = tsr.Renderer(mesh, camera, (6, 9), RASTERIZER, lights=lights)
+    for field, entry in ((mesh.texture_cubes, (0, 1, 1, 1, 2)), (lights.coefficients, (8, 2))):
+        before = field.to_numpy()
+        field.from_numpy(with_entry(before, entry, NAN))
+        with pytest.raises(ValueError, match="has 1 entries that are NaN or infinite"):
+            renderer.render()
+        field.from_numpy(before)
+        assert np.isfinite(renderer.render().to_numpy()).all()
+
+
+def test_corners_that_are_too_large(backend, renderer):
+    """What is finite is not called NaN; 1e20 is far away, not wrong."""
+    good = renderer.mesh.vertices.to_numpy()
+    for value, message in ((1e38, "view 0 has a corner that is too large"), (1e20, None)):
+        write_vertex(renderer.mesh.vertices, 5, value, value, value)
+        if message is None:
+            assert np.isfinite(renderer.render().to_numpy()).all()
+        else:
+            with pytest.raises(ValueError, match=message):
+                renderer.render()
+        renderer.mesh.vertices.from_numpy(good)
 
 
 def test_a_collapsed_mesh(backend, renderer):
@@ -378,12 +528,6 @@ def test_a_mesh_behind_and_around_the_camera(backend, renderer):
     assert check_drawn(renderer)[..., 3].max() > 0
     depths = renderer.vertices_ndc.to_numpy()[..., 2]
     assert depths.min() < 0 < depths.max(), "the scene is not what the test is about"
-
-
-def test_an_eye_that_reached_its_target(backend, renderer):
-    """No direction to look in: nothing is drawn, gradients are finite."""
-    renderer.cameras.eye[0] = renderer.cameras.target[0]
-    assert check_drawn(renderer)[..., 3].max() == 0
 
 
 def test_rendering_twice_in_one_tape(backend, renderer, loss):
@@ -432,3 +576,43 @@ def test_backward_is_checked(backend, renderer):
 def test_a_renderer_without_pixels(backend, renderer):
     with pytest.raises(ValueError, match="image_size must be at least"):
         tsr.Renderer(renderer.mesh, renderer.cameras, (0, 9))
+
+
+def test_what_a_renderer_is_given(backend, renderer):
+    """A class, a list, a pair: the sentence says what to write."""
+    mesh, cameras = renderer.mesh, renderer.cameras
+    triangle = tsr.primitives.triangle()
+    for arguments, message in (
+        (([mesh, mesh], cameras), r"draws one mesh, got 2: join them, Mesh\(np.concatenate"),
+        ((triangle, cameras), r"must be one Mesh, such as Mesh\(vertices, faces\), got tuple"),
+        ((tsr.Mesh, cameras), r"got the class Mesh: write Mesh\(\.\.\.\)"),
+        ((mesh, tsr.Camera), r"got the class Camera"),
+        ((mesh, [cameras, cameras]), r"must be one Camera of all views, .* got list"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tsr.Renderer(*arguments, IMAGE_SIZE)
+    with pytest.raises(ValueError, match=r"got the class Lights: write Lights\("):
+        tsr.Renderer(mesh, cameras, IMAGE_SIZE, lights=tsr.Lights)
+    with pytest.raises(ValueError, match=r"is a class, write SoftAggregation\(\)"):
+        tsr.Renderer(mesh, cameras, IMAGE_SIZE, tsr.SoftAggregation)
+    with pytest.raises(ValueError, match=r"is a class, write KNearest\(\)"):
+        tsr.fragments(CORNERS, image_size=IMAGE_SIZE, rasterizer=tsr.KNearest)
+    with pytest.raises(ValueError, match=r"got a class: write Depth\(\)"):
+        rasterize(colors=tsr.Depth)
+
+
+def test_the_line_that_joins_meshes(backend, renderer):
+    """What the error says, done."""
+    a = b = renderer.mesh
+    both = tsr.Mesh(
+        np.concatenate([a.vertices.to_numpy(), b.vertices.to_numpy()]),
+        np.concatenate([a.faces_array, b.faces_array + a.num_vertices]),
+    )
+    assert (both.num_vertices, both.num_faces) == (2 * a.num_vertices, 2 * a.num_faces)
+
+
+@pytest.mark.parametrize("lights", [{"ambient": (255, 255, 255)}, {"colors": [[200, 100, 50]]}])
+def test_lights_of_0_to_255(backend, lights):
+    with pytest.warns(UserWarning, match="colours are numbers from 0 to 1"):
+        tsr.Lights(**lights)
+    tsr.Lights(ambient=(2, 2, 2))  # a bright one

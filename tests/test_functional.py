@@ -52,7 +52,8 @@ def test_colors_of_every_shape(backend, corners, shape):
 
 def test_the_default_is_soft_aggregation(backend, corners):
     image, _ = rasterize(corners, None, None)
-    expected = draw_twin(corners, None, IMAGE_SIZE, tsr.SoftAggregation())
+    twin = tsr.SoftAggregation(near=1.0, far=100.0)  # alpha asks for neither
+    expected = draw_twin(corners, None, IMAGE_SIZE, twin)
     np.testing.assert_allclose(image, expected, atol=tolerances.SINGLE_PRECISION_RELATIVE)
 
 

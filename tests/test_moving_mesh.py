@@ -15,7 +15,12 @@ from tests.rasterizers.scenes import NUMBERS, bumpy_torus
 
 IMAGE_SIZE = (6, 7)
 SOFT = tsr.SoftAggregation(**{**NUMBERS, "sigma": 0.05})
-METHODS = [SOFT, tsr.KNearest(2, sigma=0.05), tsr.ApproximateGradient(), tsr.FilteredDerivative()]
+METHODS = [
+    SOFT,
+    tsr.KNearest(2, sigma=0.05, near=1.0, far=5.0),
+    tsr.ApproximateGradient(),
+    tsr.FilteredDerivative(),
+]
 EYE = (0.6, 1.0, 2.8)
 NUM_FRAMES = 3
 

@@ -61,7 +61,7 @@ def test_numbers_and_sizes_compile_nothing(backend):
         {"coverage_cutoff": 1e-3},
         {"background": (0.7, 0.8, 0.9)},
         {"background_depth": 0.1},
-        {"sigma_pixels": 2.0},
+        {"sigma": None, "sigma_pixels": 2.0},
     ):
         draw(5, (6, 7), **numbers)
         assert count_variants() == before, f"{numbers} made a kernel compile again"

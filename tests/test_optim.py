@@ -1,5 +1,7 @@
 """Optimizers against NumPy restatements of their rules, gradients given."""
 
+import warnings
+
 import numpy as np
 import pytest
 import taichi as ti
@@ -88,12 +90,49 @@ def test_sgd_is_the_rule_of_torch(backend, fields, momentum):
 def test_steps_and_numbers_compile_nothing(backend, fields, optimizer, kernel):
     """All fields of an optimizer are one argument, which must be found again."""
     optimizer = optimizer(fields)
+    fields[0].grad.fill(1.0)
     optimizer.step()
     before = len(kernel._primal.compiled_kernels)
     for step in range(3):
         optimizer.learning_rate = 0.1 * step
         optimizer.step()
     assert len(kernel._primal.compiled_kernels) == before > 0
+
+
+@pytest.mark.parametrize("make", [Adam, lambda f: SGD(f, 0.1)], ids=["Adam", "SGD"])
+def test_gradients_that_are_all_zero_are_told_once(backend, fields, make):
+    """At the next of the steps 1, 2, 4, 8, ... since when none was otherwise, of any field."""
+
+    def told_at(grads):
+        optimizer, steps = make(fields), []
+        for step, grad in enumerate(grads, start=1):
+            for field in fields[1:]:
+                field.grad.fill(0.0)
+            fields[0].grad[None] = grad
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                optimizer.step()
+            steps += [step] * len(caught)
+            assert all(f"all gradients were 0 at step {step}," in str(w.message) for w in caught)
+        assert optimizer.num_steps == len(grads)
+        return steps
+
+    fields[0].grad[None] = 0.0
+    assert told_at([0.0] * 9) == [1]
+    assert told_at([1e-30] * 3 + [0.0] * 7) == [8]
+    assert told_at([np.nan] + [0.0, 1.0] * 4) == [2]
+    assert told_at([1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0]) == []
+
+
+@pytest.mark.parametrize("component", [0, 5])
+def test_one_entry_is_gradient_enough(backend, fields, component):
+    """Of a vector or matrix; no warning, which would be an error here."""
+    for field in fields:
+        field.grad.fill(0.0)
+    matrix = np.zeros((4, 6), backend.numpy_float)
+    matrix[3, component] = -1e-30
+    fields[3].grad.from_numpy(matrix.reshape(4, 2, 3))
+    Adam(fields).step()
 
 
 @ti.kernel

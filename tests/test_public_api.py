@@ -33,6 +33,7 @@ def test_names():
         "primitives",
         "rasterize",
         "rotate",
+        "scripts",
     ]
 
 

@@ -303,7 +303,7 @@ def test_depth_of_a_cube(backend, rasterizer):
     depth, alpha = np.moveaxis(renderer.render().to_numpy()[0], -1, 0)
     np.testing.assert_allclose(depth[6:10, 6:10], 4, atol=tolerances.SINGLE_PRECISION_RELATIVE)
     assert alpha[6:10, 6:10].min() > 0.9  # 15/16 where two soft faces meet
-    assert depth[0, 0] == rasterizer.far and alpha[0, 0] == 0
+    assert depth[0, 0] == np.float32(renderer.depth_range[1]) and alpha[0, 0] == 0
 
     grad_image = np.zeros((1, 16, 16, 2))
     grad_image[0, 6:10, 6:10, 0] = 1 / 16

@@ -183,3 +183,15 @@ FILTERED_DERIVATIVE = 0.02
 # The most that a pixel may change while things move by .005 pixels: pieces of edges keep to a
 # straight line of colours, faces turn over.
 FILTERED_JUMP = 0.03
+
+# One scene at several sizes in f32: the same numbers but for rounding, which the softmax over depth
+# multiplies by depth / (gamma (far - near)), some 1e4, where faces meet.
+SAME_IMAGE_OF_ANY_SIZE = 5e-3
+
+# Where the vertices of a mesh lie in an image, in f32, if it stands a few times its size away from
+# the origin.
+FRAMED = 1e-4
+
+# A loss of a ball's colours, edges soft over a pixel: its gradient against a difference quotient
+# over 1.4 pixels, relative. The edge's pixels are few, and no straight line between them: 0.6 %.
+RGB_QUOTIENT = 0.03

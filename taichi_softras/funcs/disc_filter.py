@@ -23,7 +23,8 @@ def moments(start: vec2, end: vec2, centre: vec2, radius: float, is_left: int):
     """Integrals over the part of a piece that lies in the disc, with k = 1 / |r|^2 - 1 / R^2.
 
     Args:
-        start, end: of the piece.
+        start: of the piece.
+        end: of the piece.
         centre: of the disc.
         radius: R.
         is_left: whether the centre counts as left of the piece; it decides where it is on it.

@@ -4,6 +4,15 @@ import taichi as ti
 
 from taichi_softras.runtime import is_double
 
+LARGEST = 1e37  # the sum of a few larger numbers is beyond single precision
+UNDRAWABLE = 1e38  # what a stage writes in place of a coordinate, where its numbers are none
+
+
+@ti.func
+def is_drawable(total: float) -> int:
+    """Whether numbers whose absolute values have this sum are finite, and not too large."""
+    return not (ti.math.isnan(total) or ti.math.isinf(total) or total > LARGEST)
+
 
 @ti.func
 def exp(x: float) -> float:

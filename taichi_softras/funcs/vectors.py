@@ -7,19 +7,20 @@ The Jacobian of either normalisation is symmetric, so the adjoint is the tangent
 import taichi as ti
 from taichi.math import vec3, vec4  # these follow `default_fp`; own vector types would not
 
+SMALLEST_SQUARED_LENGTH = 1e-30  # of a vector that has a direction
 SMALLEST_SQUARED_NORMAL = 1e-30  # world units^4: a smaller one is that of a degenerate face
 
 
 @ti.func
 def unit(vector: vec3) -> vec3:
     """The vector with length 1; of a zero vector 0."""
-    return vector / vector.norm(1e-30)
+    return vector / vector.norm(SMALLEST_SQUARED_LENGTH)
 
 
 @ti.func
 def unit_vjp(vector: vec3, grad_unit: vec3) -> vec3:
     """The gradient with respect to `vector`; of a tangent, the tangent of `unit`."""
-    length = vector.norm(1e-30)
+    length = vector.norm(SMALLEST_SQUARED_LENGTH)
     direction = vector / length
     return (grad_unit - direction * direction.dot(grad_unit)) / length
 

@@ -9,6 +9,7 @@ Taichi five times as long to compile.
 import taichi as ti
 from taichi.math import vec3, vec4
 
+from taichi_softras.funcs.numeric import UNDRAWABLE, is_drawable
 from taichi_softras.funcs.pose import (
     focal_length,
     focal_length_vjp,
@@ -18,7 +19,13 @@ from taichi_softras.funcs.pose import (
     parallel_scale,
     parallel_scale_vjp,
 )
-from taichi_softras.funcs.vectors import add_vec3, add_vec4, load_vec3, load_vec4
+from taichi_softras.funcs.vectors import (
+    SMALLEST_SQUARED_LENGTH,
+    add_vec3,
+    add_vec4,
+    load_vec3,
+    load_vec4,
+)
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     LOOK_AT,
@@ -33,13 +40,45 @@ from taichi_softras.geometry.scene_arrays import (
 
 @ti.func
 def compute_matrix(scene: ti.template(), views: ti.template(), tables: ti.template(), camera: int):
-    """Fills the rows of one camera in `tables.matrices`."""
+    """Fills the rows of one camera in `tables.matrices`.
+
+    Faces are not drawable by a camera that is none, nor in light that is not finite.
+    """
     x_view, y_view, z_view = view_rows(scene, CAMERA_SIZE * camera)
     to_x, to_y, to_w = projection_rows(scene, views, CAMERA_SIZE * camera)
     x_row = ndc_from_clip_x(views) * compose(to_x, x_view, y_view, z_view)
     y_row = ndc_from_clip_y(views) * compose(to_y, x_view, y_view, z_view)
     w_row = compose(to_w, x_view, y_view, z_view)
+    if not (is_possible(scene, CAMERA_SIZE * camera) and are_lights_finite(scene, tables)):
+        x_row = vec4(0.0, 0.0, 0.0, UNDRAWABLE)
     store_matrix(tables.matrices, camera, x_row, y_row, -z_view, w_row)
+
+
+@ti.func
+def are_lights_finite(scene: ti.template(), tables: ti.template()) -> int:
+    """Whether all numbers of the lights are; not all of them would show where they are not."""
+    total = 0.0
+    start = CAMERA_SIZE * tables.matrices.shape[0]
+    for k in range(scene.uniforms.shape[0] - start):
+        total += ti.abs(scene.uniforms[start + k])
+    return is_drawable(total)
+
+
+@ti.func
+def is_possible(scene: ti.template(), start: int) -> int:
+    """Whether numbers are a camera's: kernels of users may have written any."""
+    result = 1
+    if scene.layout[POSE] == LOOK_AT:
+        eye, target = load_vec3(scene.uniforms, start), load_vec3(scene.uniforms, start + 3)
+        up = load_vec3(scene.uniforms, start + 6)
+        shorter = ti.min((target - eye).norm_sqr(), up.norm_sqr())
+        result = shorter > SMALLEST_SQUARED_LENGTH
+    extent = scene.uniforms[start + PROJECTION_START]
+    if scene.layout[PROJECTION] == PERSPECTIVE:
+        result &= (extent > 0.0) & (extent < 180.0)
+    elif scene.layout[PROJECTION] == PARALLEL:
+        result &= extent > 0.0
+    return result
 
 
 @ti.func

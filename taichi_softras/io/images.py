@@ -4,43 +4,63 @@ imageio is imported when a file is touched: rendering should start without it.
 """
 
 import os
-from typing import Union
+import pathlib
+import warnings
+from typing import Any, Union
 
 import numpy as np
 
+from taichi_softras.io.files import written_beside
+
 
 def load_image(path: Union[str, os.PathLike]) -> np.ndarray:
-    """Reads an image as float64 in [0, 1]: (H, W) grey, or (H, W, C); row 0 on top."""
+    """Reads an image as float64 in [0, 1]: (H, W) grey, or (H, W, C); row 0 on top.
+
+    Of floating-point formats the numbers are taken as they are.
+
+    Raises:
+        ValueError: names the file and the reason why there is no image.
+    """
     import imageio.v3 as imageio
 
-    image = imageio.imread(path)
-    return image / np.iinfo(image.dtype).max
+    try:
+        with warnings.catch_warnings():  # of the readers
+            warnings.simplefilter("ignore")
+            path = pathlib.Path(path)
+            image = imageio.imread(path.read_bytes(), extension=path.suffix or None)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    is_integer = np.issubdtype(image.dtype, np.integer)
+    return image / np.iinfo(image.dtype).max if is_integer else image.astype(np.float64)
 
 
-def save_image(path: Union[str, os.PathLike], image: np.ndarray) -> None:
+def save_image(path: Union[str, os.PathLike], image: Any) -> None:
     """Writes an image with 8 bits a channel.
 
     Args:
         path: its suffix names the format.
-        image: (H, W) or (H, W, 1) grey, (H, W, 3) or (H, W, 4); in [0, 1], clipped to it.
+        image: (H, W) or (H, W, 1) grey, (H, W, 3) or (H, W, 4); in [0, 1], clipped to it, or
+            uint8, as it is. Or `renderer.image`, or one of `renderer.outputs`, of one view.
 
     Raises:
-        ValueError: another shape.
+        ValueError: another shape, several views, a path that is none.
+        OSError: it cannot be written; what was there before stays, as with the functions below.
     """
     import imageio.v3 as imageio
 
-    imageio.imwrite(path, _bytes(image))
+    _check_path(path)
+    pixels = _bytes(_only_view(image))
+    with written_beside(path) as beside:
+        imageio.imwrite(beside, pixels)
 
 
-def save_gif(
-    path: Union[str, os.PathLike], images: np.ndarray, frames_per_second: float = 20.0
-) -> None:
+def save_gif(path: Union[str, os.PathLike], images: Any, frames_per_second: float = 20.0) -> None:
     """Writes an endless animation.
 
     Args:
         path: ends in `.gif`.
-        images: (N, H, W, C) or (N, H, W), frames as `save_image` takes them; of four channels
-            the last, alpha, is left out.
+        images: (N, H, W, C) or (N, H, W), frames as `save_image` takes them, or the field
+            `renderer.image`; of four channels the last, alpha, is left out.
         frames_per_second: rounded by the format to hundredths of a second a frame.
 
     Raises:
@@ -48,12 +68,13 @@ def save_gif(
     """
     import imageio.v3 as imageio
 
-    imageio.imwrite(path, _frames(images), duration=1000 / frames_per_second, loop=0)
+    _check_path(path)
+    frames = _frames(images)
+    with written_beside(path) as beside:
+        imageio.imwrite(beside, frames, duration=1000 / frames_per_second, loop=0)
 
 
-def save_video(
-    path: Union[str, os.PathLike], images: np.ndarray, frames_per_second: float = 30.0
-) -> None:
+def save_video(path: Union[str, os.PathLike], images: Any, frames_per_second: float = 30.0) -> None:
     """Writes an animation: `.gif` as `save_gif` does, `.mp4` and others with imageio-ffmpeg.
 
     Args:
@@ -66,30 +87,35 @@ def save_video(
         ValueError: another shape.
         ImportError: a format other than GIF without imageio-ffmpeg.
     """
+    _check_path(path)
     if str(path).endswith(".gif"):
         save_gif(path, images, frames_per_second)
         return
     import imageio.v2 as imageio
 
-    try:
-        writer = imageio.get_writer(path, fps=frames_per_second, macro_block_size=1)
-    except ImportError as error:
-        raise ImportError(f"{path} needs `pip install imageio-ffmpeg`; .gif does not") from error
-    with writer:
-        for image in _frames(images):
-            rows, columns = (extent // 2 * 2 for extent in image.shape[:2])
-            writer.append_data(image[:rows, :columns])
+    frames = _frames(images)
+    rows, columns = (extent // 2 * 2 for extent in frames.shape[1:3])
+    with written_beside(path) as beside:
+        try:
+            writer = imageio.get_writer(beside, fps=frames_per_second, macro_block_size=1)
+        except ImportError as error:
+            message = f"{path} needs `pip install imageio-ffmpeg`; .gif does not"
+            raise ImportError(message) from error
+        with writer:
+            for image in frames:
+                writer.append_data(image[:rows, :columns])
 
 
-def over_background(images: np.ndarray, background: tuple = (1.0, 1.0, 1.0)) -> np.ndarray:
+def over_background(images: Any, background: tuple = (1.0, 1.0, 1.0)) -> np.ndarray:
     """Rendered images, (..., 4) or (..., 1), over a colour: (..., 3).
 
-    Colours count by their alpha; what has alpha alone is black.
+    They may be the field `renderer.image`. Colours count by their alpha; what has alpha alone is
+    black.
 
     Raises:
         ValueError: another number of components.
     """
-    images = np.asarray(images)
+    images = _array(images)
     if images.shape[-1] not in (1, 4):
         raise ValueError(f"images must have 1 or 4 components, got shape {images.shape}")
     alpha = images[..., -1:]
@@ -97,8 +123,8 @@ def over_background(images: np.ndarray, background: tuple = (1.0, 1.0, 1.0)) -> 
     return colors * alpha + np.asarray(background) * (1.0 - alpha)
 
 
-def _frames(images: np.ndarray) -> np.ndarray:
-    images = np.asarray(images)
+def _frames(images: Any) -> np.ndarray:
+    images = _array(images)
     if images.ndim == 4 and images.shape[-1] == 4:
         images = images[..., :3]
     return np.stack([_bytes(image) for image in images])
@@ -130,10 +156,34 @@ def gaussian_pyramid(image: np.ndarray, levels: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def _array(images: Any) -> np.ndarray:
+    """What is given, a field of Taichi's, too, as an array."""
+    return images.to_numpy() if hasattr(images, "to_numpy") else np.asarray(images)
+
+
+def _only_view(image: Any) -> np.ndarray:
+    """An image as it is; that of a field of one view."""
+    array = _array(image)
+    if not hasattr(image, "to_numpy"):
+        return array
+    if len(array) != 1:
+        raise ValueError(
+            f"the field holds {len(array)} views, save_image writes one: give "
+            "image.to_numpy()[view], or save_gif all"
+        )
+    return array[0]
+
+
+def _check_path(path: Any) -> None:
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"the path comes first, then the image; got a {type(path).__name__}")
+
+
 def _bytes(image: np.ndarray) -> np.ndarray:
-    image = np.asarray(image)
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
         raise ValueError(f"image must have shape (H, W) or (H, W, 1, 3 or 4), got {image.shape}")
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[..., 0]
+    if image.dtype == np.uint8:
+        return image
     return np.floor(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)

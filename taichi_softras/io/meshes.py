@@ -1,17 +1,24 @@
-"""Mesh files in, NumPy arrays out, and back; trimesh reads and writes them.
+"""Mesh files in, NumPy arrays out, and back.
 
-trimesh takes longer to import than all else, so it waits until a file is touched.
+OBJ is read here, everything else by trimesh, which also writes. It takes longer to import than all
+else, so it waits until it is needed.
 """
 
 import os
 import pathlib
 import warnings
-from typing import TYPE_CHECKING, NamedTuple, Optional, Union
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import trimesh
+from taichi_softras.io.contents import Contents
+from taichi_softras.io.contents import MeshFileError as MeshFileError
+from taichi_softras.io.files import written_beside
+from taichi_softras.io.obj import read_obj
+from taichi_softras.io.texels import bake_texels
+from taichi_softras.io.texels import sample_image as sample_image
+from taichi_softras.io.texels import texel_barycentrics as texel_barycentrics
+from taichi_softras.io.via_trimesh import read_via_trimesh
 
 
 class MeshArrays(NamedTuple):
@@ -26,39 +33,38 @@ class MeshArrays(NamedTuple):
 def load_mesh(path: Union[str, os.PathLike], texel_resolution: int = 0) -> MeshArrays:
     """Reads a mesh; the meshes of one file are joined.
 
-    Vertices and faces keep the order of the file, but faces of one material come together; a
-    vertex of an OBJ file with several UV coordinates stays one vertex. STL knows no shared
-    vertices: equal ones are merged.
+    Vertices and faces keep the order of the file; a vertex of an OBJ file with several UV
+    coordinates stays one vertex. STL knows no shared vertices: equal ones are merged. COLLADA comes
+    in metres, y up. Materials, textures and buffers are read from the file's own folder and those
+    in it, none from outside.
+
+    A `UserWarning` names the file and what is missing or not shown: a material file, a texture,
+    compressed or sparse glTF, what is no triangle, and, with `texel_resolution` 0, textures and the
+    colours of materials and faces.
 
     Args:
-        path: OBJ, PLY, OFF, STL, GLB or any format of trimesh.
+        path: OBJ, PLY, OFF, STL, GLB, glTF; with `pip install 'taichi_softras[formats]'` COLLADA,
+            3MF and any format of trimesh.
         texel_resolution: with R > 0 the file's texture, face colours or vertex colours are baked
             to R x R texels a face; otherwise only vertex colours are read.
 
     Raises:
-        ValueError: there are no triangles in the file.
+        MeshFileError: a ValueError; there is no such file, no triangle in it, or it cannot be read.
     """
-    suffix = pathlib.Path(path).suffix.lower()
-    process = suffix == ".stl"
-    parts = _load_parts(path, process=process)
-    texels = None
+    contents = _read(pathlib.Path(path))
+    problems = list(contents.problems)
+    texels, vertex_colors = None, contents.vertex_colors
     if texel_resolution > 0:
-        texels = np.concatenate([bake_texels(part, texel_resolution) for part in parts])
-    if suffix == ".obj":
-        # once more with the indices of the file: every part has the vertices of all before it
-        with warnings.catch_warnings():  # about vertices without UV coordinates
-            warnings.simplefilter("ignore", RuntimeWarning)
-            parts = _load_parts(path, process=process, maintain_order=True)
-        whole = max(parts, key=lambda part: len(part.vertices))
-        vertices, starts, colors = whole.vertices, [0] * len(parts), [_vertex_colors(whole)]
+        texels, not_sampled = bake_texels(contents, texel_resolution)
+        problems, vertex_colors = problems + not_sampled, None
     else:
-        vertices = np.concatenate([part.vertices for part in parts])
-        starts = np.cumsum([0] + [len(part.vertices) for part in parts])
-        colors = [_vertex_colors(part) for part in parts]
-    faces = np.concatenate([part.faces + start for part, start in zip(parts, starts)])
-    use_colors = texels is None and all(color is not None for color in colors)
-    vertex_colors = np.concatenate(colors) if use_colors else None
-    return MeshArrays(np.asarray(vertices), faces, vertex_colors, texels)
+        problems += [
+            f"{item} not drawn: give texel_resolution=R for R x R texels a face"
+            for item in _only_in_texels(contents)
+        ]
+    for problem in problems:
+        warnings.warn(f"{path}: {problem}", UserWarning, stacklevel=2)
+    return MeshArrays(contents.vertices, contents.faces, vertex_colors, texels)
 
 
 def save_mesh(
@@ -74,91 +80,59 @@ def save_mesh(
         vertices: (V, 3).
         faces: (F, 3).
         vertex_colors: (V, 3) in [0, 1], stored in 8 bits where the format has colours.
+
+    Raises:
+        OSError: it cannot be written; what was there before stays.
     """
     import trimesh
 
     if vertex_colors is not None:
         vertex_colors = np.floor(np.clip(vertex_colors, 0, 1) * 255 + 0.5).astype(np.uint8)
     mesh = trimesh.Trimesh(vertices, faces, vertex_colors=vertex_colors, process=False)
-    mesh.export(path)
+    with written_beside(path) as beside:
+        mesh.export(beside)
 
 
-def bake_texels(mesh: "trimesh.Trimesh", texel_resolution: int) -> np.ndarray:
-    """Samples a mesh's colours at the centres of R x R texels a face (Liu et al. 2019).
-
-    Returns:
-        (F, R, R, 3) in [0, 1]; white without any colours.
-    """
-    barycentrics = texel_barycentrics(texel_resolution)
-    visual = mesh.visual
-    image = _texture_image(visual)
-    if image is not None:
-        uv = np.einsum("bak,fkc->fbac", barycentrics, visual.uv[mesh.faces])
-        return sample_image(image, uv)
-    if visual.kind == "vertex":
-        colors = _vertex_colors(mesh)[mesh.faces]
-        return np.einsum("bak,fkc->fbac", barycentrics, colors)
-    if visual.kind == "texture":
-        colors = np.tile(visual.material.main_color[:3] / 255, (len(mesh.faces), 1))
-    elif visual.kind == "face":
-        colors = visual.face_colors[:, :3] / 255
-    else:
-        colors = np.ones((len(mesh.faces), 3))
-    return np.tile(colors[:, None, None], (1, texel_resolution, texel_resolution, 1))
-
-
-def texel_barycentrics(texel_resolution: int) -> np.ndarray:
-    """Barycentric coordinates (R, R, 3) of the texels' centres, element [b, a].
-
-    The cells below the diagonal, a + b < R, cover half of the face; the others are mirrored into
-    the other half.
-    """
-    b, a = np.indices((texel_resolution, texel_resolution))
-    last = texel_resolution - 1
-    mirrored = a + b > last
-    corner_0 = np.where(mirrored, last - a + 2 / 3, a + 1 / 3) / texel_resolution
-    corner_1 = np.where(mirrored, last - b + 2 / 3, b + 1 / 3) / texel_resolution
-    return np.stack([corner_0, corner_1, 1 - corner_0 - corner_1], axis=-1)
+def _read(path: pathlib.Path) -> Contents:
+    """What the file holds, checked; a MeshFileError that names it whatever a reader throws."""
+    if not path.is_file():
+        raise MeshFileError(f"{path} is {'no file' if path.exists() else 'not there'}")
+    read = read_obj if path.suffix.lower() == ".obj" else read_via_trimesh
+    try:
+        with warnings.catch_warnings():  # of the readers, about their arrays
+            warnings.simplefilter("ignore")
+            contents = read(path)
+    except ImportError as error:
+        raise MeshFileError(
+            f"{path} needs a package: {error}; "
+            "`pip install 'taichi_softras[formats]'` brings lxml, networkx and pycollada"
+        ) from error
+    except Exception as error:  # whatever a reader throws
+        says_why = isinstance(error, (ValueError, OSError, NotImplementedError)) and str(error)
+        text = " ".join(str(error if says_why else repr(error)).split())
+        raise MeshFileError(f"{path} cannot be read: {text}") from error
+    reason = _why_no_mesh(contents)
+    if reason:
+        raise MeshFileError("; ".join([f"{path} {reason}", *contents.problems]))
+    return contents
 
 
-def sample_image(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Bilinear samples (.., C) of an image (H, W, C) at uv (.., 2).
-
-    (0, 0) is the centre of the bottom left pixel and (1, 1) that of the top right one; outside of
-    [0, 1] the image repeats.
-    """
-    uv = np.where((uv < 0) | (uv > 1), uv % 1, uv)
-    rows, columns = image.shape[:2]
-    x, y = uv[..., 0] * (columns - 1), (1 - uv[..., 1]) * (rows - 1)
-    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-    right, bottom = np.minimum(left + 1, columns - 1), np.minimum(top + 1, rows - 1)
-    x, y = (x - left)[..., None], (y - top)[..., None]
-    upper = (1 - x) * image[top, left] + x * image[top, right]
-    lower = (1 - x) * image[bottom, left] + x * image[bottom, right]
-    return (1 - y) * upper + y * lower
+def _why_no_mesh(contents: Contents) -> str:
+    """What is wrong with the triangles of a file; empty if nothing is."""
+    vertices, faces = contents.vertices, contents.faces
+    if not len(faces):
+        return "holds no triangles"
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        return f"has {len(vertices)} vertices, but faces of indices {faces.min()} to {faces.max()}"
+    is_finite = np.isfinite(vertices).all(axis=-1)
+    if not is_finite.all():
+        return f"has a vertex that is not finite: number {is_finite.argmin()}, from 0"
+    return ""
 
 
-def _load_parts(path, **options) -> list:
-    import trimesh
-
-    parts = [
-        part
-        for part in trimesh.load_scene(path, **options).dump()
-        if isinstance(part, trimesh.Trimesh) and len(part.faces)
-    ]
-    if not parts:
-        raise ValueError(f"{path} holds no triangles")
-    return parts
-
-
-def _vertex_colors(mesh: "trimesh.Trimesh") -> Optional[np.ndarray]:
-    return mesh.visual.vertex_colors[:, :3] / 255 if mesh.visual.kind == "vertex" else None
-
-
-def _texture_image(visual) -> Optional[np.ndarray]:
-    """The texture (H, W, 3) in [0, 1], or None."""
-    if visual.kind != "texture" or visual.uv is None:
-        return None
-    material = visual.material
-    image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
-    return None if image is None else np.asarray(image.convert("RGB")) / 255
+def _only_in_texels(contents: Contents) -> list:
+    """What is drawn by texels alone: textures by name, and colours of faces that are not white."""
+    items = [f"the texture {picture.name} is" for picture in contents.pictures]
+    if contents.face_colors is not None and (contents.face_colors != 1).any():
+        items.append("colours of its faces or materials are")
+    return items

@@ -10,7 +10,9 @@ its numbers have changed, which is looked up at each call. A field is copied on 
 call.
 """
 
+import math
 import weakref
+from typing import NamedTuple
 
 import numpy as np
 import taichi as ti
@@ -81,33 +83,39 @@ def silhouette_iou(image, target, loss, weight: float = 1.0) -> None:
     """
     check_image(image)
     check_loss(loss)
-    target = _as_array(image, target, [image.shape])
+    target = _as_array("target", image, target, [image.shape])
     totals = ti.Vector.ndarray(2, float, image.shape[0])  # for the gradient of this very call
     _silhouette_iou(image, target, _scratch(image).overlaps, totals, loss, float(weight))
 
 
-def mean_squared_error(image, target, loss, weight: float = 1.0) -> None:
+def mean_squared_error(image, target, loss, weight: float = 1.0, mask=None) -> None:
     """Adds the mean of (image - target)^2 over views, pixels and components.
+
+    With a mask m it is the mean of what the mask keeps, sum(m e) / sum(m) of the errors e of
+    pixels: half a picture counts as much as a whole one, and a factor of m changes nothing.
 
     Args:
         image: (B, H, W) vector field of C + 1 components with gradient, as `renderer.image`.
-        target: (B, H, W, C + 1), or (B, H, W) to compare alpha alone; NumPy array, `ti.ndarray`
-            of scalars or field, as in `silhouette_iou`.
+        target: (B, H, W, C + 1), or (B, H, W, C) to leave alpha out, as RGB pictures do, or
+            (B, H, W) to compare alpha alone; NumPy array, `ti.ndarray` of scalars or field, as in
+            `silhouette_iou`.
         loss: 0-D float field with gradient.
         weight: factor of this loss.
+        mask: (B, H, W), 0 or above, of any kind that a target may have: what each pixel counts.
+            Where it is 0 the target may be NaN; where all of it is 0, nothing is added.
 
     Raises:
-        ValueError: wrong kind or shape of image, target or loss.
+        ValueError: wrong kind or shape of image, target, loss or mask.
     """
-    _mean_error(image, target, loss, weight, squared, squared_vjp)
+    _mean_error(image, target, loss, weight, mask, squared, squared_vjp)
 
 
-def mean_absolute_error(image, target, loss, weight: float = 1.0) -> None:
+def mean_absolute_error(image, target, loss, weight: float = 1.0, mask=None) -> None:
     """Adds the mean of |image - target|; arguments as in `mean_squared_error`.
 
     The gradient of a component that equals its target is 0.
     """
-    _mean_error(image, target, loss, weight, absolute, absolute_vjp)
+    _mean_error(image, target, loss, weight, mask, absolute, absolute_vjp)
 
 
 def silhouette_ious(image: np.ndarray, target: np.ndarray, threshold=None) -> np.ndarray:
@@ -169,8 +177,8 @@ def _describe(value) -> str:
 # Targets -----------------------------------------------------------------------------------------
 
 
-def _as_array(image, target, shapes: list):
-    """The target as a kernel takes it: a ti.ndarray of scalars, or on a CPU a NumPy array."""
+def _as_array(name: str, image, target, shapes: list):
+    """A target or mask as a kernel takes it: a ti.ndarray of scalars, or on a CPU a NumPy array."""
     is_field = isinstance(target, (ti.ScalarField, ti.MatrixField))
     if not (is_field or isinstance(target, ti.ScalarNdarray)):
         target = np.asarray(target.to_numpy() if hasattr(target, "to_numpy") else target)
@@ -178,14 +186,14 @@ def _as_array(image, target, shapes: list):
             target = np.ascontiguousarray(target, default_numpy_float())
     if target.dtype not in (ti.f16, ti.f32, ti.f64, np.float32, np.float64):
         raise ValueError(
-            f"target must hold floats in [0, 1] or booleans, got {target.dtype}: "
+            f"{name} must hold floats in [0, 1] or booleans, got {target.dtype}: "
             "divide 8-bit pictures by 255"
         )
     components = (target.n, target.m)[: target.ndim] if isinstance(target, ti.MatrixField) else ()
     shape = (*target.shape, *components)
     if shape not in shapes:
         wanted = " or ".join(str(shape) for shape in shapes)
-        raise ValueError(f"target must have shape {wanted} as the image has, got {shape}")
+        raise ValueError(f"{name} must have shape {wanted} as the image has, got {shape}")
     if is_field:
         array = ti.ndarray(float, shape)  # a new one: it stays as it is until the tape ends
         _copy_on_device(body(target), array)
@@ -346,22 +354,86 @@ def absolute_vjp(difference, grad):
     return ti.math.sign(difference) * grad
 
 
-def _mean_error(image, target, loss, weight, penalty, penalty_vjp):
+def _mean_error(image, target, loss, weight, mask, penalty, penalty_vjp):
     check_image(image)
     check_loss(loss)
-    target = _as_array(image, target, [(*image.shape, image.n), image.shape])
-    scale = float(weight / np.prod(target.shape))
-    _sum_of_penalties(image, target, _scratch(image).sums, loss, scale, penalty, penalty_vjp)
+    shapes = [(*image.shape, count) for count in (image.n, image.n - 1) if count > 0]
+    target = _as_array("target", image, target, [*shapes, image.shape])
+    sums, scale = _scratch(image).sums, float(weight / math.prod(target.shape))
+    if mask is None:
+        shares = Shares(target, sums, False)  # neither is read
+    else:
+        mask = _as_array("mask", image, mask, [image.shape])
+        shares = Shares(mask, ti.ndarray(float, ()), True)  # for the gradient of this very call
+        _sum_mask(mask, sums, shares.total)
+        scale *= math.prod(image.shape)
+    _sum_of_penalties(image, target, shares, sums, loss, scale, penalty, penalty_vjp)
+
+
+class Shares(NamedTuple):
+    """What each pixel has of a mean.
+
+    Attributes:
+        mask: (B, H, W).
+        total: () the sum of the mask.
+        is_given: whether there is a mask; otherwise all pixels count 1, and the sum is part of the
+            scale.
+    """
+
+    mask: object
+    total: object
+    is_given: bool
+
+
+@ti.ad.no_grad
+def _sum_mask(mask, sums, total):
+    sum_mask(mask, sums, total, run_length())
 
 
 @ti.ad.grad_replaced
-def _sum_of_penalties(image, target, sums, loss, scale, penalty, penalty_vjp):
-    add_penalties(body(image), target, sums, body(loss), scale, run_length(), penalty)
+def _sum_of_penalties(image, target, shares, sums, loss, scale, penalty, penalty_vjp):
+    inputs = body(image), target, *shares, components_of(image, target)
+    add_penalties(*inputs, sums, body(loss), scale, run_length(), penalty)
 
 
 @ti.ad.grad_for(_sum_of_penalties)
-def _sum_of_penalties_backward(image, target, sums, loss, scale, penalty, penalty_vjp):
-    add_penalties_backward(body(image), target, body(loss), scale, run_length(True), penalty_vjp)
+def _sum_of_penalties_backward(image, target, shares, sums, loss, scale, penalty, penalty_vjp):
+    inputs = body(image), target, *shares, components_of(image, target)
+    add_penalties_backward(*inputs, body(loss), scale, run_length(True), penalty_vjp)
+
+
+@kernel
+def sum_mask(
+    mask: ti.types.ndarray(ndim=3, needs_grad=False),  # (B, H, W)
+    sums: ti.types.ndarray(ndim=1, needs_grad=False),  # (N,) scratch
+    total: ti.types.ndarray(ndim=0, needs_grad=False),  # () 0, out
+    length: int,  # pixels a task owns
+):
+    """Adds the sum of the mask to `total`."""
+    views, height, width = mask.shape[0], mask.shape[1], mask.shape[2]
+    runs_of_row = (width + length - 1) // length
+    for view, row, run in ti.ndrange(views, height, runs_of_row):
+        of_run = 0.0
+        for column in range(run * length, ti.min((run + 1) * length, width)):
+            of_run += mask[view, row, column]
+        sums[(view * height + row) * runs_of_row + run] = of_run
+    add_terms(sums, sums.shape[0], 1.0, total)
+
+
+@ti.func
+def share_of(
+    mask: ti.template(),
+    total: ti.template(),
+    is_given: ti.template(),
+    view: int,
+    row: int,
+    column: int,
+) -> float:
+    """What a pixel has of a mean, up to the scale; 0 where the mask keeps nothing."""
+    share = 1.0
+    if ti.static(is_given):
+        share = mask[view, row, column] / ti.select(total[None] > 0.0, total[None], 1.0)
+    return share
 
 
 @ti.func
@@ -375,26 +447,36 @@ def target_value(target: ti.template(), view: int, row: int, column: int, compon
     return value
 
 
+def components_of(image, target) -> tuple:
+    """First and end of the image's components that the target has: alpha alone, or the first."""
+    return (0, target.shape[3]) if len(target.shape) == 4 else (image.n - 1, image.n)
+
+
 @kernel
 def add_penalties(
     image: ti.template(),  # (B, H, W) of C + 1 components
-    target: ti.types.ndarray(needs_grad=False),  # (B, H, W, C + 1), or (B, H, W) alpha
+    target: ti.types.ndarray(needs_grad=False),  # (B, H, W, C + 1 or C), or (B, H, W) alpha
+    mask: ti.types.ndarray(needs_grad=False),  # see `Shares`
+    mask_total: ti.types.ndarray(needs_grad=False),
+    is_masked: ti.template(),
+    components: ti.template(),  # first and end of those of the image that the target has
     sums: ti.types.ndarray(ndim=1, needs_grad=False),  # (N,) scratch
     loss: ti.template(),  # () out
     scale: float,
     length: int,  # pixels a task owns
     penalty: ti.template(),  # ti.func of a difference
 ):
-    """Adds scale * sum of penalty(image - target)."""
+    """Adds scale * sum of shares of penalty(image - target)."""
     views, height, width = target.shape[0], target.shape[1], target.shape[2]
     runs_of_row = (width + length - 1) // length
-    first = ti.static(0 if len(target.shape) == 4 else image.n - 1)
     for view, row, run in ti.ndrange(views, height, runs_of_row):
         total = 0.0
         for column in range(run * length, ti.min((run + 1) * length, width)):
-            for k in ti.static(range(first, image.n)):
-                t = target_value(target, view, row, column, k)
-                total += penalty(image[view, row, column][k] - t)
+            share = share_of(mask, mask_total, is_masked, view, row, column)
+            if share > 0.0:
+                for k in ti.static(range(components[0], components[1])):
+                    t = target_value(target, view, row, column, k)
+                    total += share * penalty(image[view, row, column][k] - t)
         sums[(view * height + row) * runs_of_row + run] = total
     add_terms(sums, sums.shape[0], scale, loss)
 
@@ -402,7 +484,11 @@ def add_penalties(
 @kernel
 def add_penalties_backward(
     image: ti.template(),  # (B, H, W) of C + 1 components; adds to its gradient
-    target: ti.types.ndarray(needs_grad=False),  # (B, H, W, C + 1), or (B, H, W) alpha
+    target: ti.types.ndarray(needs_grad=False),  # (B, H, W, C + 1 or C), or (B, H, W) alpha
+    mask: ti.types.ndarray(needs_grad=False),  # see `Shares`
+    mask_total: ti.types.ndarray(needs_grad=False),
+    is_masked: ti.template(),
+    components: ti.template(),  # first and end of those of the image that the target has
     loss: ti.template(),  # ()
     scale: float,
     length: int,  # pixels a task owns
@@ -410,11 +496,12 @@ def add_penalties_backward(
 ):
     """Adjoint of `add_penalties`."""
     views, height, width = target.shape[0], target.shape[1], target.shape[2]
-    first = ti.static(0 if len(target.shape) == 4 else image.n - 1)
     for view, row, run in ti.ndrange(views, height, (width + length - 1) // length):
-        grad_penalty = scale * loss.grad[None]
         for column in range(run * length, ti.min((run + 1) * length, width)):
-            for k in ti.static(range(first, image.n)):
-                t = target_value(target, view, row, column, k)
-                slope = penalty_vjp(image[view, row, column][k] - t, grad_penalty)
-                image.grad[view, row, column][k] = image.grad[view, row, column][k] + slope
+            share = share_of(mask, mask_total, is_masked, view, row, column)
+            if share > 0.0:
+                grad_penalty = share * scale * loss.grad[None]
+                for k in ti.static(range(components[0], components[1])):
+                    t = target_value(target, view, row, column, k)
+                    slope = penalty_vjp(image[view, row, column][k] - t, grad_penalty)
+                    image.grad[view, row, column][k] = image.grad[view, row, column][k] + slope

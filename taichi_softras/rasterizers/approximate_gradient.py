@@ -5,13 +5,19 @@ code. It is no derivative of the image, nor linear in the gradient that comes in
 """
 
 import dataclasses
-from typing import Union
+from typing import Optional, Union
 
 import taichi as ti
 from taichi.math import vec2, vec3
 
-from taichi_softras.rasterizers.base import Rasterizer, check_color, check_range
-from taichi_softras.rasterizers.binning import FaceArrays
+from taichi_softras.rasterizers.base import (
+    Rasterizer,
+    check_color,
+    check_depth_range,
+    check_held,
+    check_range,
+)
+from taichi_softras.rasterizers.binning import Bins, FaceArrays
 from taichi_softras.rasterizers.edge_pulls import Lines, pull_edges, transpose
 from taichi_softras.rasterizers.faces import (
     clip_corner_vjp,
@@ -23,7 +29,7 @@ from taichi_softras.rasterizers.fragments import (
 )
 from taichi_softras.rasterizers.planes import average_blocks, average_blocks_backward
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, pull_within
-from taichi_softras.rasterizers.z_buffer import Seen
+from taichi_softras.rasterizers.z_buffer import Seen, bin_visible_faces
 from taichi_softras.runtime import is_cpu, kernel
 from taichi_softras.workspace import Workspace, array
 
@@ -49,8 +55,9 @@ class ApproximateGradient(Rasterizer):
     as here. Its maps begin with the bottom row; here as elsewhere row 0 is on top.
 
     Args:
-        near: what is drawn is farther than this depth.
-        far: what is drawn is nearer than this depth; the depth of the background.
+        near: what is drawn is farther than this depth; left out, fitted to the scene.
+        far: what is drawn is nearer than this depth, that of the background; left out, fitted to
+            the scene.
         eps: NDC, added to the distances. Gradients of a pixel that an edge all but touches
             grow up to 1 / eps.
         background: colour of the background, one number or one for each channel.
@@ -58,21 +65,30 @@ class ApproximateGradient(Rasterizer):
         anti_aliasing: draw at twice the size, and take 2 x 2 means.
 
     Raises:
-        ValueError: for a number out of its range.
+        ValueError: for a number out of its range; when drawing, for one that the runtime's
+            precision cannot hold.
     """
 
-    near: float = 0.1
-    far: float = 100.0
+    near: Optional[float] = None
+    far: Optional[float] = None
     eps: float = 1e-3
     background: Union[float, tuple] = (0.0, 0.0, 0.0)
     double_sided: bool = True
     anti_aliasing: bool = False
 
     def __post_init__(self):
-        check_range("near", self.near, above=0.0)
-        check_range("far", self.far, above=self.near)
+        check_depth_range(self.near, self.far)
         check_color("background", self.background)
         check_range("eps", self.eps, above=0.0)
+
+    def bin_faces(self, workspace: Workspace, corners: ti.Ndarray, image_size: tuple) -> Bins:
+        """The faces of each tile, see `Rasterizer.bin_faces`."""
+        return bin_visible_faces(workspace, corners, self.drawn_size(image_size))
+
+    def drawn_size(self, image_size: tuple) -> tuple:
+        """(H, W) that is drawn for an image of this size."""
+        factor = 2 if self.anti_aliasing else 1
+        return tuple(factor * extent for extent in image_size)
 
     def forward(
         self,
@@ -99,9 +115,10 @@ class ApproximateRasterization(ZBufferRasterization):
         image_size: tuple,
     ):
         """Draws; see `Rasterizer.forward`."""
+        check_held({"eps": method.eps}, {})
         self.eps = method.eps
-        self.factor = 2 if method.anti_aliasing else 1
-        size = tuple(self.factor * extent for extent in image_size)
+        size = method.drawn_size(image_size)
+        self.factor = size[0] // image_size[0]
         super().__init__(method, workspace, corners, shader, surface, size)
         self.paint()
         self.image = self.drawn

@@ -8,10 +8,15 @@ from typing import Any, ClassVar, Optional, Union
 import numpy as np
 import taichi as ti
 
+from taichi_softras.rasterizers.binning import Bins
 from taichi_softras.rasterizers.fragments import Shader, Surface
+from taichi_softras.runtime import is_double
 from taichi_softras.workspace import Workspace
 
 NO_FACE = -1
+# The least and the largest setting, by the precision of the runtime: their inverses, and products
+# with coordinates and colours, are numbers, too
+HELD = {False: ("single", 1e-30, 1e30), True: ("double", 1e-250, 1e250)}  # whether it is double
 
 
 class Rasterization(abc.ABC):
@@ -75,13 +80,24 @@ class Rasterizer(abc.ABC):
         has_jacobian: whether the gradient is linear in the gradient that comes in, and its
             rasterizations have `push_forward`.
         background: what is behind all faces, one number or one for each channel of a colour.
-        far: the depth of the background.
+        near: see `drawn_depths`; a method may have none.
+        far: the depth of the background. None as `near` is left to the scene: whoever calls
+            `forward` has put a number there (`depth_range.complete`).
     """
 
     has_jacobian: ClassVar[bool] = False
 
     background: Union[float, tuple]
-    far: float
+    near: Optional[float]
+    far: Optional[float]
+
+    def drawn_depths(self, has_color: bool) -> tuple:
+        """The least and the largest depth that is drawn.
+
+        Args:
+            has_color: whether there is more to draw than alpha.
+        """
+        return getattr(self, "near", -math.inf), self.far
 
     @abc.abstractmethod
     def forward(
@@ -102,6 +118,16 @@ class Rasterizer(abc.ABC):
             surface: varyings, textures and uniforms of the faces.
             image_size: (H, W) in pixels.
         """
+
+    def bin_faces(self, workspace: Workspace, corners: ti.Ndarray, image_size: tuple) -> Bins:
+        """The faces of each tile, counted; a ValueError of rasterizers that do not look for them.
+
+        Args:
+            workspace: keeps the arrays; what was drawn with it is lost.
+            corners: as for `forward`.
+            image_size: (H, W) in pixels.
+        """
+        raise ValueError(f"{type(self).__name__} has no bin_faces, and so no pairs to count")
 
     def fragments(
         self,
@@ -126,10 +152,12 @@ class Rasterizer(abc.ABC):
 
 def check_rasterizer(rasterizer: object) -> None:
     """Raises a ValueError that names what is missing, unless it is a `Rasterizer`."""
-    duties = ("forward", "fragments", "has_jacobian", "background", "far")
+    duties = ("forward", "fragments", "has_jacobian", "background", "far", "drawn_depths")
     missing = [duty for duty in duties if not hasattr(rasterizer, duty)]
     if isinstance(rasterizer, type) or missing:
-        what = "is a class" if isinstance(rasterizer, type) else f"has no {', '.join(missing)}"
+        what = f"has no {', '.join(missing)}"
+        if isinstance(rasterizer, type):
+            what = f"is a class, write {rasterizer.__name__}()"
         raise ValueError(
             "rasterizer must be a value such as SoftAggregation(), or of a subclass of "
             f"rasterizers.base.Rasterizer: {rasterizer!r} {what}"
@@ -163,6 +191,33 @@ def check_range(name: str, value: float, above: float = -math.inf, below: float 
         if below < math.inf:
             wanted += f" and below {below:g}"
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_depth_range(near: Optional[float], far: Optional[float]) -> None:
+    """Raises a ValueError unless 0 < near < far, as far as they are given."""
+    if near is not None:
+        check_range("near", near, above=0.0)
+    if far is not None:
+        check_range("far", far, above=0.0 if near is None else near)
+
+
+def check_held(positive: dict, others: dict) -> None:
+    """Raises a ValueError for settings that the runtime's precision cannot hold.
+
+    Drawing asks, as the precision is not known before.
+
+    Args:
+        positive: numbers by what the user calls them; too small is as bad as too large.
+        others: numbers, or one for each channel, of either sign.
+    """
+    precision, least, largest = HELD[is_double()]
+    for low, numbers_of_kind in ((least, positive), (-largest, others)):
+        for name, value in numbers_of_kind.items():
+            if not all(low <= entry <= largest for entry in np.atleast_1d(value)):
+                raise ValueError(
+                    f"{name} must be from {low:g} to {largest:g} in {precision} precision, got "
+                    f"{value!r}"
+                )
 
 
 def check_color(name: str, value: object) -> None:

@@ -35,7 +35,7 @@ def find_hulls(
 ):
     """Of all colours in sight: at pixels, then at edges."""
     for tile in range(hulls_of_tiles.shape[0]):
-        block = block_of(tile * TILE * TILE, image.shape[2], image.shape[3], TILE)
+        block = block_of(tile, 0, image.shape[2], image.shape[3], TILE)
         for channel in range(hulls_of_tiles.shape[1]):
             first = image[block.view, channel, block.row, block.column]
             low, high = first, first
@@ -67,6 +67,7 @@ def filter_edges(  # groups of arrays make more than 12 parameters: faces, tiles
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
     tile_starts: array(int, 1),  # (T + 1,)
     tile_faces: array(int, 1),  # (>= pairs,)
+    band: array(int, 1),  # first tile and end of the tiles that have lists
     starts: array(int, 1),  # see `EdgePieces`
     edges: array(int, 1),
     num_parts: array(int, 1),
@@ -81,11 +82,11 @@ def filter_edges(  # groups of arrays make more than 12 parameters: faces, tiles
     channels: ti.template(),
 ):
     """A thread owns a block of pixels and walks the pieces of its tile's faces."""
-    for index in range((tile_starts.shape[0] - 1) * TILE * TILE):
+    for index in range((band[1] - band[0]) * TILE * TILE):
         of_faces = ti.static(FaceArrays(records, boxes))
         pieces = ti.static(EdgePieces(starts, edges, num_parts, places, links, colors))
         height, width = image.shape[2], image.shape[3]
-        block = block_of(index, height, width, side)
+        block = block_of(band[0], index, height, width, side)
         if block.is_own:
             for k in range(side * side):
                 row, column = block.row + k // side, block.column + k % side

@@ -63,8 +63,8 @@ def cut_edges(
         surface: how faces look.
         resolution: of textures.
         background: (C,) colour behind all faces.
-        method: has `near`, `far`, `double_sided`, and `inner_edges`: whether edges between faces that face the
-            same way are cut, too.
+        method: has `near`, `far`, `double_sided`, and `inner_edges`: whether edges between faces
+            that face the same way are cut, too.
         radius: pixels: pieces that are farther from the image are left out.
         shader: what is drawn.
     """
@@ -92,10 +92,10 @@ def cut_edges(
     channels = max(shader.num_channels, 1)
     pieces = EdgePieces(
         starts,
-        workspace.get_list("piece_edges", count),
-        workspace.get_list("piece_num_parts", count),
+        workspace.get_list("piece_edges", count, count),
+        workspace.get_list("piece_num_parts", count, count),
         *(
-            get(name, (workspace.get_list("piece_edges", count).shape[0], MOST_PARTS, *shape), kind)
+            get(name, (max(count, 1), MOST_PARTS, *shape), kind)
             for name, shape, kind in (
                 ("piece_places", (2,), float),
                 ("piece_links", (3,), int),
@@ -103,28 +103,22 @@ def cut_edges(
             )
         ),
     )
-    cut_pieces(
-        *bins.of_faces,
-        *bins.of_tiles,
-        neighbours,
-        workspace.constants(
-            "piece_limits",
-            (
-                method.near,
-                method.far,
-                float(method.double_sided),
-                BESIDE[is_double()],
-            ),
-        ),
-        *size,
-        radius,
-        *surface,
-        resolution,
-        background,
-        count,
-        *pieces,
-        shader,
-    )
+    limits = (method.near, method.far, float(method.double_sided), BESIDE[is_double()])
+    for of_tiles in bins.bands():
+        cut_pieces(
+            *bins.of_faces,
+            *of_tiles,
+            neighbours,
+            workspace.constants("piece_limits", limits),
+            *size,
+            radius,
+            *surface,
+            resolution,
+            background,
+            count,
+            *pieces,
+            shader,
+        )
     return pieces
 
 
@@ -284,6 +278,7 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
     tile_starts: array(int, 1),  # (T + 1,)
     tile_faces: array(int, 1),  # (>= pairs,)
+    band: array(int, 1),  # first tile and end of the tiles that have lists
     neighbours: array(int, 2),  # (F, 3)
     limits: array(float, 1),  # near, far, whether double-sided, and BESIDE
     height: int,
@@ -309,7 +304,7 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
             edges[piece] = edge
     for piece in range(num_pieces):
         of_faces = ti.static(FaceArrays(records, boxes))
-        of_tiles = ti.static(TileArrays(tile_starts, tile_faces))
+        of_tiles = ti.static(TileArrays(tile_starts, tile_faces, band))
         surface = ti.static(Surface(varyings, textures, uniforms))
         pieces = ti.static(EdgePieces(starts, edges, num_parts, places, links, colors))
         edge = edges[piece]
@@ -325,29 +320,20 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
             last = part.y
         middle = line.a + (line.b - line.a) * (0.5 * (first + last))
         tile = tile_of(middle, view, height, width)
-        num_cuts = find_cuts(of_faces, of_tiles, pieces, piece, tile, view, num_faces, first, last)
-        keep_visible(
-            of_faces, of_tiles, neighbours, limits, pieces, piece, tile, num_cuts, first, last
-        )
-        if ti.static(shader.num_channels > 0):
-            for k in range(num_parts[piece]):
-                for end in ti.static(range(2)):
-                    color_end(
-                        shader,
-                        of_faces,
-                        surface,
-                        resolution,
-                        background,
-                        view,
-                        pieces,
-                        piece,
-                        k,
-                        end,
+        if (tile >= band[0]) & (tile < band[1]):
+            cuts = find_cuts(of_faces, of_tiles, pieces, piece, tile, view, num_faces, first, last)
+            keep_visible(
+                of_faces, of_tiles, neighbours, limits, pieces, piece, tile, cuts, first, last
+            )
+            if ti.static(shader.num_channels > 0):
+                for k in range(num_parts[piece]):
+                    color_ends(
+                        shader, of_faces, surface, resolution, background, view, pieces, piece, k
                     )
 
 
 @ti.func
-def color_end(
+def color_ends(
     shader: ti.template(),
     of_faces: ti.template(),
     surface: ti.template(),
@@ -357,23 +343,23 @@ def color_end(
     pieces: ti.template(),
     piece: int,
     k: int,
-    end: ti.template(),
 ):
-    """Writes the colours at an end of part k of a piece."""
+    """Writes the colours at both ends of part k of a piece."""
     edge = pieces.edges[piece]
-    place = pieces.places[piece, k, end]
     behind = pieces.links[piece, k, 0]
     line = load_edge(of_faces.records, edge // 3, edge % 3)
-    on_front = line.of_a * (1.0 - place) + line.of_b * place
-    front = color_at(shader, of_faces, surface, resolution, view, edge // 3, on_front)
-    color = ti.Vector([background[c] for c in ti.static(range(shader.num_channels))])
-    if behind != NO_FACE:
-        at = line.a + (line.b - line.a) * place
-        on_behind = clip_below(barycentric(at, load_triangle(of_faces.records, behind)))
-        color = color_at(shader, of_faces, surface, resolution, view, behind, on_behind)
-    for c in ti.static(range(shader.num_channels)):
-        pieces.colors[piece, k, end, 0, c] = front[c]
-        pieces.colors[piece, k, end, 1, c] = color[c]
+    for end in ti.static(range(2)):
+        place = pieces.places[piece, k, end]
+        on_front = line.of_a * (1.0 - place) + line.of_b * place
+        front = color_at(shader, of_faces, surface, resolution, view, edge // 3, on_front)
+        color = ti.Vector([background[c] for c in ti.static(range(shader.num_channels))])
+        if behind != NO_FACE:
+            at = line.a + (line.b - line.a) * place
+            on_behind = clip_below(barycentric(at, load_triangle(of_faces.records, behind)))
+            color = color_at(shader, of_faces, surface, resolution, view, behind, on_behind)
+        for c in ti.static(range(shader.num_channels)):
+            pieces.colors[piece, k, end, 0, c] = front[c]
+            pieces.colors[piece, k, end, 1, c] = color[c]
 
 
 @ti.func

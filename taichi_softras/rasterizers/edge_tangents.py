@@ -266,6 +266,7 @@ def push_edges(  # groups of arrays make more than 12 parameters: faces, tiles, 
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
     tile_starts: array(int, 1),  # (T + 1,)
     tile_faces: array(int, 1),  # (>= pairs,)
+    band: array(int, 1),  # first tile and end of the tiles that have lists
     starts: array(int, 1),  # see `EdgePieces`
     edges: array(int, 1),
     num_parts: array(int, 1),
@@ -288,7 +289,7 @@ def push_edges(  # groups of arrays make more than 12 parameters: faces, tiles, 
         num_faces = records.shape[0] // is_clamped.shape[0]
         tile_rows, tile_columns = (height + TILE - 1) // TILE, (width + TILE - 1) // TILE
         tile = (view * tile_rows + row // TILE) * tile_columns + column // TILE
-        for slot in range(tile_starts[tile], tile_starts[tile + 1]):
+        for slot in range(tile_starts[tile], tile_starts[tile + 1]):  # none beyond the band
             i = view * num_faces + tile_faces[slot]
             for k in range(ti.select(starts[3 * i] < starts[3 * i + 3], 3, 0)):
                 line = load_edge(records, i, k)

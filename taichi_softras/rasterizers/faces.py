@@ -3,6 +3,7 @@
 import taichi as ti
 from taichi.math import vec2, vec3
 
+from taichi_softras.funcs.numeric import is_drawable
 from taichi_softras.funcs.triangle import cross
 
 # floats: corners a, b, c in NDC; 1 / area; 1 / squared edges; 1 / w and depth / w of the corners
@@ -28,7 +29,7 @@ def load_clip_corner(corners: ti.template(), view: int, face: int, corner: ti.te
     divisor = ti.select(corners.shape[3] == 4, inverse_w, 1.0)
     depth_over_w = ti.select(corners.shape[3] == 4, depth * inverse_w, 1.0)
     return ti.Struct(
-        given=ti.abs(x) + ti.abs(y) + ti.abs(depth) + ti.abs(w),  # what is not finite makes it so
+        given=ti.abs(x) + ti.abs(y) + ti.abs(depth) + ti.abs(w),
         position=vec2(x, y) * divisor,
         depth=depth,
         w=w,
@@ -72,7 +73,7 @@ def set_up_faces(
     reach: float,  # NDC: how far a face covers pixels beyond its edges
     records: ti.template(),  # (B * F, RECORD_SIZE)
     boxes: ti.template(),  # (B * F, BOX_SIZE)
-    status: ti.template(),  # (2,) [1] becomes 1 + the index of a face that is not finite
+    status: ti.template(),  # (2,) [1] becomes 1 + the index of a face that is not drawable
 ):
     """Faces with a corner behind the camera or without area get an empty box."""
     for _ in range(1):
@@ -88,11 +89,10 @@ def set_up_faces(
         depths = vec3(corner_a.depth, corner_b.depth, corner_c.depth)
         ws = vec3(corner_a.w, corner_b.w, corner_c.w)
         given = corner_a.given + corner_b.given + corner_c.given
-        is_finite = not (ti.math.isnan(given) or ti.math.isinf(given))
         area = cross(b - a, c - a)
         size = ti.abs(a).sum() + ti.abs(b).sum() + ti.abs(c).sum() + ti.abs(depths).sum()
         first_column, last_column, first_row, last_row = 1, 0, 1, 0
-        if not is_finite:
+        if not is_drawable(given):
             status[1] = 1 + i
         elif (
             ti.min(depths.min(), ws.min()) > SMALLEST_DEPTH

@@ -5,14 +5,15 @@ derivative of its code.
 """
 
 import dataclasses
-from typing import Callable, ClassVar, Union
+from typing import Callable, ClassVar, Optional, Union
 
 import taichi as ti
 from taichi.math import vec2, vec3
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.values import value
-from taichi_softras.rasterizers.base import NO_FACE, Rasterizer, check_color, check_range
+from taichi_softras.rasterizers.base import NO_FACE, Rasterizer, check_color, check_depth_range
+from taichi_softras.rasterizers.binning import Bins
 from taichi_softras.rasterizers.faces import SOURCE_FACE, clip_corner_vjp, load_planes
 from taichi_softras.rasterizers.fragments import (
     Shader,
@@ -25,7 +26,7 @@ from taichi_softras.rasterizers.fragments import (
 )
 from taichi_softras.rasterizers.outlines import draw_outlines
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, move_fragment, unit
-from taichi_softras.rasterizers.z_buffer import load_weights
+from taichi_softras.rasterizers.z_buffer import bin_visible_faces, load_weights
 from taichi_softras.runtime import kernel
 from taichi_softras.workspace import Workspace, array
 
@@ -47,28 +48,32 @@ class FilteredDerivative(Rasterizer):
     are by NDC, y up, the shorter side of the image spanning 2.
 
     Args:
-        near: what is drawn is farther than this depth.
-        far: what is drawn is nearer than this depth.
+        near: what is drawn is farther than this depth; left out, fitted to the scene.
+        far: what is drawn is nearer than this depth; left out, fitted to the scene.
         background: colour of the background, one number or one for each channel.
         double_sided: whether faces that are clockwise on the image are drawn.
         overdraw: whether outlines are drawn.
 
     Raises:
-        ValueError: for a number out of its range.
+        ValueError: for a number out of its range; when drawing, for one that the runtime's
+            precision cannot hold.
     """
 
     has_jacobian: ClassVar[bool] = True
 
-    near: float = 0.1
-    far: float = 100.0
+    near: Optional[float] = None
+    far: Optional[float] = None
     background: Union[float, tuple] = (0.0, 0.0, 0.0)
     double_sided: bool = True
     overdraw: bool = True
 
     def __post_init__(self):
-        check_range("near", self.near, above=0.0)
-        check_range("far", self.far, above=self.near)
+        check_depth_range(self.near, self.far)
         check_color("background", self.background)
+
+    def bin_faces(self, workspace: Workspace, corners: ti.Ndarray, image_size: tuple) -> Bins:
+        """The faces of each tile, see `Rasterizer.bin_faces`."""
+        return bin_visible_faces(workspace, corners, image_size)
 
     def forward(
         self,

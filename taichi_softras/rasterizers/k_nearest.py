@@ -9,7 +9,7 @@ import dataclasses
 import math
 import warnings
 import weakref
-from typing import ClassVar, NamedTuple, Optional, Union
+from typing import Any, ClassVar, NamedTuple, Optional, Union
 
 import numpy as np
 import taichi as ti
@@ -17,18 +17,29 @@ import taichi as ti
 from taichi_softras.funcs.aggregation import ALPHAS, ANY, FIRST, FLOORED_SOFTMAX
 from taichi_softras.funcs.coverage import DISTANCES
 from taichi_softras.funcs.interpolation import AFFINE, CLIP_BELOW, PERSPECTIVE, UNCLIPPED
-from taichi_softras.rasterizers.base import Rasterizer, check_color, check_range, choose
-from taichi_softras.rasterizers.binning import TILE
+from taichi_softras.rasterizers.base import (
+    check_color,
+    check_depth_range,
+    check_held,
+    check_range,
+    choose,
+)
+from taichi_softras.rasterizers.binning import TILE, Bins, TileArrays
 from taichi_softras.rasterizers.fragments import SILHOUETTE, Shader, Surface
 from taichi_softras.rasterizers.k_nearest_kernels import (
     count_truncated,
     find_limits,
     store_fragments,
 )
-from taichi_softras.rasterizers.soft_aggregation import SoftRasterization, numbers_of
+from taichi_softras.rasterizers.soft_aggregation import (
+    SIGMA_PIXELS,
+    SoftRasterization,
+    SoftRasterizer,
+    numbers_of,
+)
 from taichi_softras.rasterizers.soft_fragments import Numbers, Structure
 from taichi_softras.runtime import default_numpy_float, is_cpu, lean_compilation
-from taichi_softras.workspace import Workspace
+from taichi_softras.workspace import MOST_ENTRIES, Workspace, memory_bytes
 
 BLENDS = {  # alpha and colour
     "softmax": (ALPHAS["product"], FLOORED_SOFTMAX),
@@ -37,6 +48,7 @@ BLENDS = {  # alpha and colour
 }
 BACKGROUND_DEPTH = 1e-10  # of the background in the softmax, in normalised inverse depth
 DEFAULT_CUTOFF = 1e-4  # the coverage at which the default blur radius ends a face
+COPIES_ON_GPU = 3  # of an array that a kernel fills: NumPy's, on its way, on the device
 NOTABLE_CHANGE = 1e-3  # of a silhouette, by faces that are left out
 
 
@@ -57,8 +69,10 @@ class Fragments(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class KNearest(Rasterizer):
+class KNearest(SoftRasterizer):
     """PyTorch3D's rasterizer and its three ways to blend (Ravi et al., 2020).
+
+    `ravi2020` has its numbers.
 
     Coverage of pixel i by face j is D_ij = sigmoid(delta_ij d_ij^2 / sigma); a face covers the
     pixels inside of it and those nearer than the blur radius. Of these faces a pixel keeps the
@@ -68,57 +82,100 @@ class KNearest(Rasterizer):
     inverse depth (far - depth) / (far - near) and z_max that of the nearest face, and the
     background by max(exp((1e-10 - z_max) / gamma), 1e-10).
 
+    As in `SoftAggregation` any face outweighs the background with PyTorch3D's gamma, near and far:
+    a loss of RGB has the gradient 0 at silhouettes, and what moves outlines is alpha. The
+    background's z is 0, that of `far`: near=1, far=5 and gamma=0.1 give RGB a gradient, too.
+
     Memory does not grow with `faces_per_pixel`: a first pass finds the depth of the last face
     that a pixel keeps.
 
     Args:
         faces_per_pixel: K, at least 1.
-        sigma: softness of edges, NDC squared (the shorter image side spans 2).
+        sigma: softness of edges, NDC squared (the shorter image side spans 2); in place of
+            `sigma_pixels`.
         gamma: softness of depth, in normalised inverse depth.
         blur_radius: how far a face covers pixels beyond its edges, NDC SQUARED as in PyTorch3D;
             left out, where coverage falls to 1e-4.
         blend: "softmax"; "sigmoid_alpha", the colour of the nearest face and the alpha of the
             softmax, 1 - prod_j (1 - D_ij); "hard", the colour of the nearest face and alpha 1
             wherever there is one.
-        near: depth where z is 1; nothing is cut off there.
-        far: depth where z is 0; nothing is cut off there.
+        near: depth where z is 1; nothing is cut off there. Left out, fitted to the scene.
+        far: depth where z is 0; nothing is cut off there, but in the softmax the background
+            outweighs what is behind it. Left out, fitted to the scene.
         background: colour of the background, one number or one for each channel.
         perspective_correct: interpolate depths and colours on the face; otherwise both are
             linear on the image, which is right for orthographic cameras.
         clip_barycentric_coords: a pixel outside of a face looks at a point on the face, not on
             its continuation.
         cull_backfaces: leave out faces that are clockwise on the image.
+        sigma_pixels: sqrt(sigma) in pixels, 1/3 unless `sigma` is given.
 
     Raises:
-        ValueError: for a number out of its range or an unknown name.
+        ValueError: for a number out of its range or an unknown name, for both `sigma` and
+            `sigma_pixels`; when drawing, for a number that the runtime's precision cannot hold.
     """
 
     has_jacobian: ClassVar[bool] = True
 
     faces_per_pixel: int = 50
-    sigma: float = 1e-4
+    sigma: Optional[float] = None
     gamma: float = 1e-4
     blur_radius: Optional[float] = None
     blend: str = "softmax"
-    near: float = 1.0
-    far: float = 100.0
+    near: Optional[float] = None
+    far: Optional[float] = None
     background: Union[float, tuple] = (1.0, 1.0, 1.0)
     perspective_correct: bool = True
     clip_barycentric_coords: bool = True
     cull_backfaces: bool = False
+    sigma_pixels: Optional[float] = SIGMA_PIXELS
 
     def __post_init__(self):
         check_faces_per_pixel(self.faces_per_pixel)
         choose("blend", self.blend, BLENDS)
-        check_range("sigma", self.sigma, above=0.0)
+        self.check_sigma()
         check_range("gamma", self.gamma, above=0.0)
         if self.blur_radius is not None and not 0.0 <= self.blur_radius < math.inf:
             raise ValueError(
                 f"blur_radius (NDC squared) must be 0 or above, got {self.blur_radius!r}"
             )
-        check_range("near", self.near, above=0.0)
-        check_range("far", self.far, above=self.near)
+        check_depth_range(self.near, self.far)
         check_color("background", self.background)
+
+    def drawn_depths(self, has_color: bool) -> tuple:
+        """See `Rasterizer.drawn_depths`."""
+        is_soft = has_color and BLENDS[self.blend][1].is_soft
+        return -math.inf, self.far if is_soft else math.inf
+
+    @classmethod
+    def ravi2020(cls, **changes: Any) -> "KNearest":
+        """The numbers of PyTorch3D and its tutorials, whatever the defaults are.
+
+        sigma is 1e-4 NDC squared, and a face ends where its coverage falls to 1e-4.
+
+        Args:
+            changes: arguments that are to be others.
+        """
+        numbers = {
+            "faces_per_pixel": 50,
+            "sigma": None if "sigma_pixels" in changes else 1e-4,
+            "gamma": 1e-4,
+            "blur_radius": None,
+            "blend": "softmax",
+            "near": 1.0,
+            "far": 100.0,
+            "background": (1.0, 1.0, 1.0),
+            "perspective_correct": True,
+            "clip_barycentric_coords": True,
+            "cull_backfaces": False,
+        }
+        return cls(**{**numbers, **changes})
+
+    def reach(self, image_size: tuple) -> float:
+        """Where coverage is cut off, NDC squared."""
+        if self.blur_radius is not None:
+            return self.blur_radius
+        return DISTANCES["euclidean"].reach(self.sigma_ndc(image_size), DEFAULT_CUTOFF)
 
     def structure(self, shader: Shader) -> Structure:
         """The functions behind the names."""
@@ -136,11 +193,14 @@ class KNearest(Rasterizer):
 
     def numbers(self, image_size: tuple) -> Numbers:
         """What the kernels take as arguments."""
-        reach = self.blur_radius
-        if reach is None:
-            reach = math.log(1.0 / DEFAULT_CUTOFF - 1.0) * self.sigma
+        check_held({}, {"blur_radius": self.blur_radius or 0.0})
+        sigma, reach = self.sigma_ndc(image_size), self.reach(image_size)
         is_soft = BLENDS[self.blend][1].is_soft
-        return numbers_of(self, self.sigma, reach, BACKGROUND_DEPTH, is_soft)
+        return numbers_of(self, sigma, reach, BACKGROUND_DEPTH, is_soft)
+
+    def bin_faces(self, workspace: Workspace, corners: ti.Ndarray, image_size: tuple) -> Bins:
+        """The faces of each tile, see `Rasterizer.bin_faces`."""
+        return Bins(workspace, corners, image_size, self.reach(image_size) ** 0.5)
 
     def forward(
         self,
@@ -188,6 +248,30 @@ def check_faces_per_pixel(faces_per_pixel: int) -> None:
         )
 
 
+def allocate_fragments(scene: str, shape: tuple) -> Fragments:
+    """NumPy arrays for (B, H, W, K) fragments.
+
+    Raises:
+        ValueError: for more entries than kernels can count.
+        MemoryError: for more bytes than are free.
+    """
+    dtype = np.dtype(default_numpy_float())
+    size = math.prod(shape) * (np.dtype(np.int32).itemsize + 5 * dtype.itemsize)
+    sentence = (
+        f"faces_per_pixel = {shape[-1]:,} fragments at each pixel of {scene} take {size:,} bytes: "
+        "lower faces_per_pixel, the image's size or the number of views"
+    )
+    if 3 * math.prod(shape) > MOST_ENTRIES:
+        raise ValueError(sentence)
+    if size * (1 if is_cpu() else COPIES_ON_GPU) > memory_bytes():
+        raise MemoryError(sentence)
+    try:
+        numbers = (np.empty((*shape, *more), dtype) for more in ((), (3,), ()))
+        return Fragments(np.empty(shape, np.int32), *numbers)
+    except MemoryError:
+        raise MemoryError(sentence) from None
+
+
 class KNearestRasterization(SoftRasterization):
     """One image: that of soft aggregation, from the nearest faces alone."""
 
@@ -196,26 +280,29 @@ class KNearestRasterization(SoftRasterization):
     def __init__(self, method: KNearest, workspace: Workspace, *inputs):
         super().__init__(method, workspace, *inputs)
         self.faces_per_pixel = method.faces_per_pixel
+        self.is_exact = method.faces_per_pixel == 1 and method.blur_radius == 0.0
         self.colorless = method.structure(SILHOUETTE)  # which faces are near, any shader shares
-
-    @property
-    def bins_and_numbers(self) -> tuple:
-        """What all kernels here begin with."""
-        return (*self.bins.of_faces, *self.bins.of_tiles, self.numbers, self.sizes)
 
     def draw(self) -> None:
         """Finds the faces, then fills `image`, and the state that `backward` reads."""
+        super().draw()
+        self.warn_of_truncation()
+
+    def draw_band(self, of_tiles: TileArrays) -> None:
+        """Draws the tiles of a band."""
         with lean_compilation():
             find_limits(
-                *self.bins_and_numbers,
+                *self.bins.of_faces,
+                *of_tiles,
+                self.numbers,
+                self.sizes,
                 min(self.faces_per_pixel, self.corners_shape[1]),
                 self.planes.state,
                 self.planes.faces,
                 TILE if is_cpu() else 1,
                 self.colorless,
             )
-        super().draw()
-        self.warn_of_truncation()
+        super().draw_band(of_tiles)
 
     def warn_of_truncation(self) -> None:
         """Warns once, if faces that are left out change the silhouette.
@@ -224,7 +311,7 @@ class KNearestRasterization(SoftRasterization):
         back waits for the device, and a loop that draws should not wait a second time.
         """
         draws = self.draws.get(self.workspace, 0)
-        if draws is None:
+        if draws is None or self.is_exact:
             return
         self.draws[self.workspace] = draws + 1
         if draws & (draws + 1):  # is not 0, 1, 3, 7...
@@ -244,12 +331,14 @@ class KNearestRasterization(SoftRasterization):
     def fragments(self, faces_per_pixel: int) -> Fragments:
         """The nearest faces of each pixel."""
         shape = (self.corners_shape[0], *self.image_size, faces_per_pixel)
-        dtype = default_numpy_float()
-        result = Fragments(
-            np.empty(shape, np.int32),
-            np.empty(shape, dtype),
-            np.empty((*shape, 3), dtype),
-            np.empty(shape, dtype),
-        )
-        store_fragments(*self.bins_and_numbers, *result, self.colorless)
+        result = allocate_fragments(self.workspace.scene, shape)
+        for of_tiles in self.bins.bands():
+            store_fragments(
+                *self.bins.of_faces,
+                *of_tiles,
+                self.numbers,
+                self.sizes,
+                *result,
+                self.colorless,
+            )
         return result

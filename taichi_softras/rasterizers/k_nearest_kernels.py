@@ -20,6 +20,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     NUM_LANES,
     SAME_DEPTH,
     WIDTH,
+    has_lists,
     load_numbers,
     locate_pixel,
     meet,
@@ -46,11 +47,12 @@ class Walks(NamedTuple):
 
 
 @kernel
-def find_limits(
+def find_limits(  # many lines: a pixel's state, and groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
-    starts: array(int, 1),  # (T + 1,)
-    bin_faces: array(int, 1),  # (pairs,)
+    starts: array(int, 1),  # see `TileArrays`
+    bin_faces: array(int, 1),
+    band: array(int, 1),
     floats: array(float, 1),  # `Numbers`
     sizes: array(int, 1),  # `Sizes`
     faces_per_pixel: int,
@@ -68,12 +70,15 @@ def find_limits(
     packet_columns = (sizes[WIDTH] + sizes[NUM_LANES] - 1) // sizes[NUM_LANES]
     for thread in range(state.shape[0] * sizes[HEIGHT] * packet_columns):
         faces = ti.static(FaceArrays(records, boxes))
-        tiles = ti.static(TileArrays(starts, bin_faces))
+        tiles = ti.static(TileArrays(starts, bin_faces, band))
         numbers = load_numbers(structure, floats, sizes)
         columns = (numbers.width + numbers.num_lanes - 1) // numbers.num_lanes
         view = thread // (numbers.height * columns)
         row = thread // columns % numbers.height
         left = thread % columns * numbers.num_lanes
+        tile = tile_of(numbers, view, row, left)
+        if not has_lists(tiles, tile):
+            continue
 
         limits = ti.Vector([NO_LIMIT for _ in ti.static(range(lanes))])
         limit_faces = ti.Vector([NO_FACE for _ in ti.static(range(lanes))])
@@ -232,8 +237,9 @@ def pick(keys: ti.template(), lane: int, position: int) -> float:
 def store_fragments(
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
-    starts: array(int, 1),  # (T + 1,)
-    bin_faces: array(int, 1),  # (pairs,)
+    starts: array(int, 1),  # see `TileArrays`
+    bin_faces: array(int, 1),
+    band: array(int, 1),
     floats: array(float, 1),  # `Numbers`
     sizes: array(int, 1),  # `Sizes`
     faces: array(None, 4),  # (B, H, W, K), a NumPy array
@@ -245,11 +251,14 @@ def store_fragments(
     """The nearest faces of each pixel, in order; -1 where there are no more."""
     for thread in range(faces.shape[0] * sizes[HEIGHT] * sizes[WIDTH]):
         face_arrays = ti.static(FaceArrays(records, boxes))
-        tiles = ti.static(TileArrays(starts, bin_faces))
+        tiles = ti.static(TileArrays(starts, bin_faces, band))
         numbers = load_numbers(structure, floats, sizes)
         view = thread // (numbers.height * numbers.width)
         row = thread // numbers.width % numbers.height
         column = thread % numbers.width
+        tile = tile_of(numbers, view, row, column)
+        if not has_lists(tiles, tile):
+            continue
         pixel = locate_pixel(numbers, view, row, column, 1)
         for entry in range(faces.shape[3]):
             faces[view, row, column, entry] = NO_FACE

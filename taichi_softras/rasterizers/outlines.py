@@ -43,16 +43,19 @@ def draw_outlines(workspace: Workspace, corners: ti.Ndarray, z_buffer: ZBuffer) 
         get("line_depths", tuple(seen.depths.shape)),
     )
     boundary = get("boundary", tuple(seen.faces.shape), int)
-    overdraw(
-        *bins.of_faces,
-        *bins.of_tiles,
-        connect_faces(workspace, corners),
-        get("is_face_seen", tuple(corners.shape[:2]), int),
-        *lines,
-        *seen,
-        boundary,
-        TILE if is_cpu() else 1,
-    )
+    neighbours = connect_faces(workspace, corners)
+    is_seen = get("is_face_seen", tuple(corners.shape[:2]), int)
+    for of_tiles in bins.bands():
+        overdraw(
+            *bins.of_faces,
+            *of_tiles,
+            neighbours,
+            is_seen,
+            *lines,
+            *seen,
+            boundary,
+            TILE if is_cpu() else 1,
+        )
     return boundary
 
 
@@ -153,10 +156,11 @@ def have_same_ends(corners: ti.template(), edge: int, other: int) -> int:
 def overdraw(  # more than 12 parameters: groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
-    starts: array(int, 1),  # (T + 1,)
-    tile_faces: array(int, 1),  # (>= pairs,)
+    starts: array(int, 1),  # see `TileArrays`
+    tile_faces: array(int, 1),
+    band: array(int, 1),
     neighbours: array(int, 2),  # (F, 3)
-    is_seen: array(int, 2),  # (B, F) scratch
+    is_seen: array(int, 2),  # (B, F) filled with the first band
     line_faces: array(int, 3),  # (B, H, W) scratch, and the next two: the nearest edge
     line_weights: array(float, 4),  # (B, 3, H, W)
     line_depths: array(float, 3),  # (B, H, W)
@@ -166,12 +170,12 @@ def overdraw(  # more than 12 parameters: groups of arrays
     boundary: array(int, 3),  # (B, H, W)
     side: ti.template(),  # of the blocks that threads own: 1 or TILE
 ):
-    """A thread owns a block of pixels: are they on the outline, and which edge is nearest there."""
-    find_seen_faces(faces, is_seen)
-    for index in range((starts.shape[0] - 1) * TILE * TILE):
+    """A thread owns a block of the band: are its pixels on the outline, which edge is nearest?"""
+    find_seen_faces(faces, band[0], is_seen)
+    for index in range((band[1] - band[0]) * TILE * TILE):
         seen = ti.static(Seen(faces, weights, depths))
         lines = ti.static(Seen(line_faces, line_weights, line_depths))
-        block = block_of(index, faces.shape[1], faces.shape[2], side)
+        block = block_of(band[0], index, faces.shape[1], faces.shape[2], side)
         if block.is_own:
             clear_block(lines, block, 0.0, side)
             for k in range(side * side):
@@ -205,13 +209,15 @@ def overdraw(  # more than 12 parameters: groups of arrays
 @ti.func
 def find_seen_faces(
     faces: ti.template(),  # (B, H, W)
+    first_tile: int,  # of the band: before the first one no outline is drawn
     is_seen: ti.template(),  # (B, F)
 ):
     """Whether a face has a pixel. Threads write the same 1."""
     for view, face in ti.ndrange(is_seen.shape[0], is_seen.shape[1]):
-        is_seen[view, face] = 0
+        if first_tile == 0:
+            is_seen[view, face] = 0
     for view, row, column in ti.ndrange(faces.shape[0], faces.shape[1], faces.shape[2]):
-        if faces[view, row, column] != NO_FACE:
+        if (first_tile == 0) & (faces[view, row, column] != NO_FACE):
             is_seen[view, faces[view, row, column]] = 1
 
 

@@ -1,13 +1,19 @@
 """Prefiltered: a z-buffer image, averaged exactly over a disc where surfaces end on the image."""
 
 import dataclasses
-from typing import ClassVar, Union
+from typing import ClassVar, Optional, Union
 
 import taichi as ti
 from taichi.math import vec2, vec3
 
-from taichi_softras.rasterizers.base import Rasterizer, check_color, check_range
-from taichi_softras.rasterizers.binning import TILE, FaceArrays
+from taichi_softras.rasterizers.base import (
+    Rasterizer,
+    check_color,
+    check_depth_range,
+    check_held,
+    check_range,
+)
+from taichi_softras.rasterizers.binning import TILE, Bins, FaceArrays
 from taichi_softras.rasterizers.edge_filter import filter_edges, find_hulls, pull_pieces
 from taichi_softras.rasterizers.edge_pieces import cut_edges
 from taichi_softras.rasterizers.edge_scatter import scatter_pieces
@@ -15,7 +21,7 @@ from taichi_softras.rasterizers.edge_tangents import push_edges, push_faces, pus
 from taichi_softras.rasterizers.faces import clip_corner_vjp
 from taichi_softras.rasterizers.fragments import Shader, Surface
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, pull_within
-from taichi_softras.rasterizers.z_buffer import Seen
+from taichi_softras.rasterizers.z_buffer import Seen, bin_visible_faces
 from taichi_softras.runtime import is_cpu, kernel
 from taichi_softras.workspace import Workspace, array
 
@@ -41,29 +47,29 @@ class Prefiltered(Rasterizer):
 
     Args:
         sigma_pixels: the blur of outlines, as that of `SoftAggregation`; at least 0.3.
-        near: what is drawn is farther than this depth.
-        far: what is drawn is nearer than this depth.
+        near: what is drawn is farther than this depth; left out, fitted to the scene.
+        far: what is drawn is nearer than this depth; left out, fitted to the scene.
         background: colour of the background, one number or one for each channel.
         double_sided: whether faces that are clockwise on the image are drawn.
         inner_edges: whether jumps of colour between faces that face the same way are filtered too:
             for light or colours by face.
 
     Raises:
-        ValueError: for a number out of its range.
+        ValueError: for a number out of its range; when drawing, for one that the runtime's
+            precision cannot hold.
     """
 
     has_jacobian: ClassVar[bool] = True
 
     sigma_pixels: float = 1 / 3
-    near: float = 0.1
-    far: float = 100.0
+    near: Optional[float] = None
+    far: Optional[float] = None
     background: Union[float, tuple] = 0.0
     double_sided: bool = True
     inner_edges: bool = False
 
     def __post_init__(self):
-        check_range("near", self.near, above=0.0)
-        check_range("far", self.far, above=self.near)
+        check_depth_range(self.near, self.far)
         check_color("background", self.background)
         check_range("sigma_pixels", self.sigma_pixels, above=0.0)
         if self.sigma_pixels < LEAST_SIGMA_PIXELS:
@@ -71,6 +77,15 @@ class Prefiltered(Rasterizer):
                 f"sigma_pixels must be at least {LEAST_SIGMA_PIXELS}, got {self.sigma_pixels}: "
                 "discs that are smaller miss outlines between pixels"
             )
+
+    @property
+    def reach_pixels(self) -> float:
+        """How far from a face its edges are looked up, by discs and by pieces off the image."""
+        return RADIUS_PER_SIGMA * self.sigma_pixels + 0.5
+
+    def bin_faces(self, workspace: Workspace, corners: ti.Ndarray, image_size: tuple) -> Bins:
+        """The faces of each tile, see `Rasterizer.bin_faces`."""
+        return bin_visible_faces(workspace, corners, image_size, self.reach_pixels)
 
     def forward(
         self,
@@ -97,10 +112,10 @@ class PrefilteredRasterization(ZBufferRasterization):
         image_size: tuple,
     ):
         """Draws; see `Rasterizer.forward`."""
+        check_held({"sigma_pixels": method.sigma_pixels}, {})
         self.radius = RADIUS_PER_SIGMA * method.sigma_pixels
-        super().__init__(
-            method, workspace, corners, shader, surface, image_size, max(1.0, self.radius + 0.5)
-        )
+        reach = method.reach_pixels
+        super().__init__(method, workspace, corners, shader, surface, image_size, reach)
         self.paint()
         self.image = self.drawn
         bins = self.z_buffer.bins
@@ -115,7 +130,7 @@ class PrefilteredRasterization(ZBufferRasterization):
             self.radius,
             shader,
         )
-        num_tiles = bins.of_tiles.starts.shape[0] - 1
+        num_tiles = corners.shape[0] * bins.rows * bins.columns
         channels = max(shader.num_channels, 1)
         hulls = workspace.get("hulls", (corners.shape[0], channels, 2))
         if shader.num_channels:
@@ -128,17 +143,18 @@ class PrefilteredRasterization(ZBufferRasterization):
                 hulls,
             )
         self.is_clamped = workspace.get("is_clamped", tuple(self.z_buffer.seen.faces.shape), int)
-        filter_edges(
-            *bins.of_faces,
-            *bins.of_tiles,
-            *self.pieces,
-            self.radius,
-            hulls,
-            self.image,
-            self.is_clamped,
-            TILE if is_cpu() else 1,
-            shader.num_channels,
-        )
+        for of_tiles in bins.bands():
+            filter_edges(
+                *bins.of_faces,
+                *of_tiles,
+                *self.pieces,
+                self.radius,
+                hulls,
+                self.image,
+                self.is_clamped,
+                TILE if is_cpu() else 1,
+                shader.num_channels,
+            )
 
     def backward(self) -> None:
         """Fills `grad_corners` and `grad_surface` from `grad_image`."""
@@ -209,17 +225,18 @@ class PrefilteredRasterization(ZBufferRasterization):
             tangent_jumps,
             self.shader,
         )
-        push_edges(
-            *bins.of_faces,
-            *bins.of_tiles,
-            *self.pieces,
-            self.radius,
-            self.is_clamped,
-            tangent_ends,
-            tangent_jumps,
-            tangent_image,
-            channels,
-        )
+        for of_tiles in bins.bands():
+            push_edges(
+                *bins.of_faces,
+                *of_tiles,
+                *self.pieces,
+                self.radius,
+                self.is_clamped,
+                tangent_ends,
+                tangent_jumps,
+                tangent_image,
+                channels,
+            )
         return tangent_image
 
 

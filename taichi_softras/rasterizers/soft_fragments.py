@@ -153,6 +153,12 @@ def tile_of(numbers: ti.template(), view: int, row: int, column: int) -> int:
 
 
 @ti.func
+def has_lists(tiles: ti.template(), tile: int) -> int:
+    """Whether the tile is in the band whose lists are there."""
+    return (tile >= tiles.band[0]) & (tile < tiles.band[1])
+
+
+@ti.func
 def load_face(
     structure: ti.template(),
     faces: ti.template(),
@@ -445,12 +451,14 @@ def pull_back_fragment(
                 add(sums, entry, lane, grads.varyings[k] * used[corner])
         for k in ti.static(range(structure.shader.num_uniforms)):
             add(sums, structure.first_uniform + k, lane, grads.uniforms[k])
-        grad_depth = 0.0
+        nearing = 0.0
         if ti.static(structure.color.is_soft):
             grad_x += grads.gain * (1.0 - fragment.coverage)
-            grad_depth = -grads.gain * numbers.sharpness
+            nearing = grads.gain
         if ti.static(structure.color.background_floor > 0.0):
-            grad_depth += pull_back_floor(structure, numbers, face, pixel, planes, grad_pixel)
+            nearing += pull_back_floor(structure, numbers, face, pixel, planes, grad_pixel)
+        # not 0 times a number: fast_math may multiply the others first, beyond what a float holds
+        grad_depth = ti.select(nearing == 0.0, 0.0, -nearing * numbers.sharpness)
         grad_clipped, grad_inverse_w, grad_depth_over_w = structure.interpolation.place_vjp(
             fragment.clipped, face.triangle, fragment.point, grads.used, grad_depth
         )
@@ -533,7 +541,7 @@ def pull_back_floor(
     """What the front face's depth gets where the background's weight w_b is at its floor.
 
     The floor is relative to the front face, whose depth also moves w_b against all others:
-    -w_b (C_b - I) . G / (gamma (far - near)).
+    w_b (C_b - I) . G, times -1 / (gamma (far - near)).
     """
     view, row, column = pixel.view, pixel.row, pixel.column
     floor = ti.static(structure.color.background_floor)
@@ -545,7 +553,7 @@ def pull_back_floor(
         mixed = planes.image[view, channel, row, column]
         gain += grad_pixel[channel] * (numbers.background[channel] - mixed)
     share = floor * planes.state[view, TOTAL_PLANE, row, column]
-    return ti.select(is_front, -gain * share * numbers.sharpness, 0.0)
+    return ti.select(is_front, gain * share, 0.0)
 
 
 @ti.func

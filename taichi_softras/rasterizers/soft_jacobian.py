@@ -6,7 +6,7 @@ the derivatives of the face.
 
 import taichi as ti
 
-from taichi_softras.rasterizers.binning import FaceArrays
+from taichi_softras.rasterizers.binning import FaceArrays, TileArrays
 from taichi_softras.rasterizers.faces import is_in_box
 from taichi_softras.rasterizers.fragments import Surface, load_uniforms
 from taichi_softras.rasterizers.soft_fragments import (
@@ -14,6 +14,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     VARYINGS,
     WIDTH,
     PixelArrays,
+    has_lists,
     load_face,
     load_numbers,
     locate_pixel,
@@ -29,8 +30,9 @@ from taichi_softras.workspace import array
 def push_pixels_forward(  # more than 12 parameters, many lines: groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
-    starts: array(int, 1),  # (T + 1,)
-    bin_faces: array(int, 1),  # (pairs,)
+    starts: array(int, 1),  # see `TileArrays`
+    bin_faces: array(int, 1),
+    band: array(int, 1),
     varyings: array(float, 4),  # see `Surface`
     textures: array(float, 4),
     uniforms: array(float, 2),
@@ -46,24 +48,27 @@ def push_pixels_forward(  # more than 12 parameters, many lines: groups of array
     tangent_image: array(float, 5),  # (P, B, C + 1, H, W)
     structure: ti.template(),
 ):
-    """A thread owns a channel of a pixel and walks its tile's faces."""
+    """A thread owns a channel of a pixel of the band and walks its tile's faces."""
     for thread in range(image.shape[0] * image.shape[1] * sizes[HEIGHT] * sizes[WIDTH]):
         faces = ti.static(FaceArrays(records, boxes))
         surface = ti.static(Surface(varyings, textures, uniforms))
         planes = ti.static(PixelArrays(image, state, pixel_faces))
+        tiles = ti.static(TileArrays(starts, bin_faces, band))
         tangents = ti.static(Surface(tangent_varyings, tangent_textures, tangent_uniforms))
         numbers = load_numbers(structure, floats, sizes)
         column = thread % numbers.width
         row = thread // numbers.width % numbers.height
         channel = thread // (numbers.width * numbers.height) % image.shape[1]
         view = thread // (numbers.width * numbers.height * image.shape[1])
+        tile = tile_of(numbers, view, row, column)
+        if not has_lists(tiles, tile):
+            continue
         pixel = locate_pixel(numbers, view, row, column, 1)
         channels = ti.static(range(structure.shader.num_channels + 1))
         unit = ti.Vector([ti.select(channel == other, 1.0, 0.0) for other in channels])
         for parameter in range(tangent_image.shape[0]):
             tangent_image[parameter, view, channel, row, column] = 0.0
         of_view = load_uniforms(structure.shader, uniforms, view)
-        tile = tile_of(numbers, view, row, column)
         for slot in range(starts[tile], starts[tile + 1]):
             index = bin_faces[slot]
             i = view * numbers.num_faces + index

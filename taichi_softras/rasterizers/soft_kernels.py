@@ -13,7 +13,13 @@ import taichi as ti
 from taichi.math import vec3
 
 from taichi_softras.rasterizers.base import NO_FACE
-from taichi_softras.rasterizers.binning import TILE, TILE_BITS, FaceArrays, TileArrays
+from taichi_softras.rasterizers.binning import (
+    TILE,
+    TILE_BITS,
+    TILES_PER_TASK,
+    FaceArrays,
+    TileArrays,
+)
 from taichi_softras.rasterizers.faces import is_in_box
 from taichi_softras.rasterizers.fragments import (
     Surface,
@@ -35,6 +41,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     PixelArrays,
     Pixels,
     blend,
+    has_lists,
     load_face,
     load_grad_pixel,
     load_numbers,
@@ -50,7 +57,6 @@ from taichi_softras.runtime import CPU_BLOCK, kernel
 from taichi_softras.workspace import array
 
 LANES = 8  # neighbouring pixels that a CPU handles as one vector; image rows are padded by it
-TILES_PER_TASK = 4  # CPU forward: small, so that threads end together
 
 
 class Looks(NamedTuple):
@@ -74,8 +80,9 @@ class Pulls(NamedTuple):
 def draw_tiles(  # more than 12 parameters: groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
-    starts: array(int, 1),  # (T + 1,)
-    bin_faces: array(int, 1),  # (pairs,)
+    starts: array(int, 1),  # see `TileArrays`
+    bin_faces: array(int, 1),
+    band: array(int, 1),
     varyings: array(float, 4),  # see `Surface`
     textures: array(float, 4),
     uniforms: array(float, 2),
@@ -86,16 +93,16 @@ def draw_tiles(  # more than 12 parameters: groups of arrays
     pixel_faces: array(int, 4),
     structure: ti.template(),
 ):
-    """CPU: a task owns tiles."""
-    for task in range((starts.shape[0] - 1 + TILES_PER_TASK - 1) // TILES_PER_TASK * CPU_BLOCK):
+    """CPU: a task owns tiles of the band."""
+    for task in range((band[1] - band[0] + TILES_PER_TASK - 1) // TILES_PER_TASK * CPU_BLOCK):
         if task & (CPU_BLOCK - 1) == 0:
             faces = ti.static(FaceArrays(records, boxes))
-            tiles = ti.static(TileArrays(starts, bin_faces))
+            tiles = ti.static(TileArrays(starts, bin_faces, band))
             surface = ti.static(Surface(varyings, textures, uniforms))
             planes = ti.static(PixelArrays(image, state, pixel_faces))
             numbers = load_numbers(structure, floats, sizes)
-            first_tile = task // CPU_BLOCK * TILES_PER_TASK
-            for tile in range(first_tile, ti.min(first_tile + TILES_PER_TASK, starts.shape[0] - 1)):
+            first_tile = band[0] + task // CPU_BLOCK * TILES_PER_TASK
+            for tile in range(first_tile, ti.min(first_tile + TILES_PER_TASK, band[1])):
                 draw_tile(structure, numbers, faces, tiles, surface, planes, tile)
 
 
@@ -221,8 +228,9 @@ def blend_textured(
 def draw_pixels(  # more than 12 parameters: groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
-    starts: array(int, 1),  # (T + 1,)
-    bin_faces: array(int, 1),  # (pairs,)
+    starts: array(int, 1),  # see `TileArrays`
+    bin_faces: array(int, 1),
+    band: array(int, 1),
     varyings: array(float, 4),  # see `Surface`
     textures: array(float, 4),
     uniforms: array(float, 2),
@@ -233,15 +241,19 @@ def draw_pixels(  # more than 12 parameters: groups of arrays
     pixel_faces: array(int, 4),
     structure: ti.template(),
 ):
-    """GPU: a thread owns a pixel and walks its tile's faces."""
+    """GPU: a thread owns a pixel of the band and walks its tile's faces."""
     for thread in range(image.shape[0] * sizes[HEIGHT] * sizes[WIDTH]):
         faces = ti.static(FaceArrays(records, boxes))
         surface = ti.static(Surface(varyings, textures, uniforms))
+        tiles = ti.static(TileArrays(starts, bin_faces, band))
         planes = ti.static(PixelArrays(image, state, pixel_faces))
         numbers = load_numbers(structure, floats, sizes)
         view = thread // (numbers.height * numbers.width)
         row = thread // numbers.width % numbers.height
         column = thread % numbers.width
+        tile = tile_of(numbers, view, row, column)
+        if not has_lists(tiles, tile):
+            continue
         kept = ti.Vector([structure.alpha.start])
         nearest = ti.Vector([numbers.start_depth])
         total = ti.Vector([1.0])
@@ -259,7 +271,6 @@ def draw_pixels(  # more than 12 parameters: groups of arrays
             limits[1][0] = pixel_faces[view, LIMIT_FACE_PLANE, row, column]
         pixels = ti.static(Pixels(kept, nearest, total, front, mixed, limits))
         of_view = load_uniforms(structure.shader, uniforms, view)
-        tile = tile_of(numbers, view, row, column)
         for slot in range(starts[tile], starts[tile + 1]):
             index = bin_faces[slot]
             if is_in_box(boxes, view * numbers.num_faces + index, row, column):
@@ -292,7 +303,7 @@ def pull_back_faces(  # more than 12 parameters: groups of arrays
 ):
     """CPU: a task owns faces, of one view or all; each face gathers over its pixels."""
     if ti.static(structure.shader.has_textures):
-        clear(grad_textures)
+        clear(grad_textures, 0)
     num_tasks = image.shape[0] // sizes[VIEWS_PER_TASK] * sizes[TASKS_PER_VIEW]
     for thread in range(num_tasks * CPU_BLOCK):
         if thread & (CPU_BLOCK - 1) == 0:
@@ -463,9 +474,10 @@ def sum_lanes(sums: ti.template(), first: ti.template(), end: ti.template()):
 def pull_back_tiles(  # more than 12 parameters: groups of arrays
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
-    bin_faces: array(int, 1),  # (pairs,)
-    bin_tiles: array(int, 1),  # (pairs,)
-    num_pairs: int,
+    starts: array(int, 1),  # see `TileArrays`
+    bin_faces: array(int, 1),
+    band: array(int, 1),
+    bin_tiles: array(int, 1),  # the tile of each of `bin_faces`
     varyings: array(float, 4),  # see `Surface`
     textures: array(float, 4),
     uniforms: array(float, 2),
@@ -482,14 +494,14 @@ def pull_back_tiles(  # more than 12 parameters: groups of arrays
     structure: ti.template(),
 ):
     """GPU: a thread owns a (tile, face) pair, sums over its pixels and adds the sums at the end."""
-    clear(grad_corners)
+    clear(grad_corners, band[0])
     if ti.static(structure.shader.num_varyings > 0):
-        clear(grad_varyings)
+        clear(grad_varyings, band[0])
     if ti.static(structure.shader.has_textures):
-        clear(grad_textures)
+        clear(grad_textures, band[0])
     if ti.static(structure.shader.num_uniforms > 0):
-        clear(grad_uniforms)
-    for pair in range(num_pairs):
+        clear(grad_uniforms, band[0])
+    for pair in range(starts[band[1]]):
         faces = ti.static(FaceArrays(records, boxes))
         surface = ti.static(Surface(varyings, textures, uniforms))
         planes = ti.static(PixelArrays(image, state, pixel_faces))
@@ -542,10 +554,11 @@ def pull_back_tiles(  # more than 12 parameters: groups of arrays
 
 
 @ti.func
-def clear(values: ti.template()):
-    """Sets all to zero."""
+def clear(values: ti.template(), first_tile: int):
+    """Sets all to zero, before the band of the first tile."""
     for i in ti.grouped(values):
-        values[i] = 0.0
+        if first_tile == 0:
+            values[i] = 0.0
 
 
 @ti.func

@@ -10,7 +10,7 @@ from taichi.math import vec3
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.triangle import barycentric_vjp
-from taichi_softras.rasterizers.base import NO_FACE, Rasterization
+from taichi_softras.rasterizers.base import NO_FACE, Rasterization, check_held
 from taichi_softras.rasterizers.binning import FaceArrays
 from taichi_softras.rasterizers.faces import SOURCE_FACE, load_planes, load_triangle
 from taichi_softras.rasterizers.fragments import (
@@ -28,7 +28,7 @@ from taichi_softras.rasterizers.fragments import (
 )
 from taichi_softras.rasterizers.z_buffer import PADDING_PIXELS, Seen, ZBuffer, load_weights
 from taichi_softras.runtime import kernel
-from taichi_softras.workspace import Workspace, array
+from taichi_softras.workspace import Workspace, array, check_entries
 
 SUM_CHUNK = 256  # faces whose gradients at uniforms one thread adds up
 
@@ -51,8 +51,15 @@ class ZBufferRasterization(Rasterization):
         image_size: tuple,
         reach_pixels: float = PADDING_PIXELS,
     ):
-        """Finds what is seen; `paint` draws it. See `Rasterizer.forward` and `ZBuffer`."""
+        """Finds what is seen; `paint` draws it. See `Rasterizer.forward` and `ZBuffer`.
+
+        Raises:
+            ValueError: for a number that the runtime's precision cannot hold.
+        """
         super().__init__(workspace, corners, shader, surface)
+        check_held({"near": method.near, "far": method.far}, {"background": method.background})
+        most_planes = max(shader.num_channels + 1, 3)  # of colours, of weights
+        check_entries(workspace.scene, "pixels", (corners.shape[0], most_planes, *image_size))
         self.z_buffer = ZBuffer(
             workspace,
             corners,

@@ -61,7 +61,7 @@ class ZBuffer:
             ValueError: for a corner that is NaN or infinite.
         """
         shape = (corners.shape[0], *image_size)
-        self.bins = Bins(workspace, corners, image_size, reach_pixels * 2.0 / min(image_size))
+        self.bins = bin_visible_faces(workspace, corners, image_size, reach_pixels)
         self.seen = Seen(
             workspace.get("seen_faces", shape, int),
             workspace.get("seen_weights", (shape[0], 3, *image_size)),
@@ -69,7 +69,18 @@ class ZBuffer:
         )
         limits = workspace.constants("z_buffer_limits", (near, far, float(double_sided)))
         side = TILE if is_cpu() else 1
-        find_nearest_faces(*self.bins.of_faces, *self.bins.of_tiles, limits, *self.seen, side)
+        for of_tiles in self.bins.bands():
+            find_nearest_faces(*self.bins.of_faces, *of_tiles, limits, *self.seen, side)
+
+
+def bin_visible_faces(
+    workspace: Workspace,
+    corners: ti.Ndarray,
+    image_size: tuple,
+    reach_pixels: float = PADDING_PIXELS,
+) -> Bins:
+    """The faces of each tile; see `Bins`."""
+    return Bins(workspace, corners, image_size, reach_pixels * 2.0 / min(image_size))
 
 
 @ti.func
@@ -97,7 +108,7 @@ def contains(triangle: ti.template(), pixel: vec2, is_double_sided: int) -> int:
 
 
 @ti.func
-def block_of(index: int, height: int, width: int, side: ti.template()):
+def block_of(first_tile: int, index: int, height: int, width: int, side: ti.template()):
     """The block of pixels that one thread owns: side x side, in the order of their tiles.
 
     Returns:
@@ -106,7 +117,7 @@ def block_of(index: int, height: int, width: int, side: ti.template()):
     """
     tile_rows = (height + TILE - 1) // TILE
     tile_columns = (width + TILE - 1) // TILE
-    tile = index // (TILE * TILE)
+    tile = first_tile + index // (TILE * TILE)
     within = index % (TILE * TILE)
     return ti.Struct(
         is_own=within % (side * side) == 0,
@@ -121,19 +132,20 @@ def block_of(index: int, height: int, width: int, side: ti.template()):
 def find_nearest_faces(
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
-    starts: array(int, 1),  # (T + 1,)
-    tile_faces: array(int, 1),  # (>= pairs,)
+    starts: array(int, 1),  # see `TileArrays`
+    tile_faces: array(int, 1),
+    band: array(int, 1),
     limits: array(float, 1),  # (3,) near and far depth; not 0 if clockwise faces are drawn
     faces: array(int, 3),  # (B, H, W)
     weights: array(float, 4),  # (B, 3, H, W)
     depths: array(float, 3),  # (B, H, W)
     side: ti.template(),  # of the blocks that threads own: 1 or TILE
 ):
-    """A thread owns a block of pixels and walks its tile's faces."""
-    for index in range((starts.shape[0] - 1) * TILE * TILE):
+    """A thread owns a block of pixels of the band and walks its tile's faces."""
+    for index in range((band[1] - band[0]) * TILE * TILE):
         height = faces.shape[1]
         width = faces.shape[2]
-        block = block_of(index, height, width, side)
+        block = block_of(band[0], index, height, width, side)
         if block.is_own:
             clear_block(ti.static(Seen(faces, weights, depths)), block, limits[1], side)
             num_faces = records.shape[0] // faces.shape[0]

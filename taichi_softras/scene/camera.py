@@ -4,12 +4,13 @@ View space is OpenGL's: x right, y up, the camera looks along -z; depth = -z_vie
 """
 
 import dataclasses
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 import taichi as ti
 
 from taichi_softras.fields import FieldTree, upload
+from taichi_softras.funcs.vectors import SMALLEST_SQUARED_LENGTH
 from taichi_softras.geometry.inspection import compute_view_and_projection
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
@@ -22,7 +23,19 @@ from taichi_softras.geometry.scene_arrays import (
     Layout,
 )
 from taichi_softras.runtime import default_numpy_float
-from taichi_softras.scene.checks import finite_array
+from taichi_softras.scene.attributes import FieldAttribute
+from taichi_softras.scene.checks import (
+    check_field,
+    check_kind,
+    finite_array,
+    warn_of_degrees,
+    warn_of_radians,
+)
+from taichi_softras.scene.mesh import Mesh
+
+FILLED = 0.9  # of the picture, by a mesh that is framed
+CLEARANCE = 0.25  # of its radius: how far it stays from a camera that frames it
+LARGEST_RADIANS = 3.2  # an angle of view in degrees is hardly as small
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +49,8 @@ class Perspective:
         fov_y_degrees = finite_array("fov_y_degrees", np.atleast_1d(self.fov_y_degrees), ("B",))
         if fov_y_degrees.min() <= 0 or fov_y_degrees.max() >= 180:
             raise ValueError(f"fov_y_degrees must lie between 0 and 180, got {fov_y_degrees}")
+        if fov_y_degrees.max() < LARGEST_RADIANS:
+            warn_of_degrees("fov_y_degrees", fov_y_degrees)
         return {"fov_y_degrees": fov_y_degrees}
 
 
@@ -66,14 +81,21 @@ class Camera:
             computed.
         clip_from_view: (B,) mat4, likewise; OpenGL clip space of the whole image. Its third row is
             not read: depth is that of view space.
+        aspect: width over height of the images that the projection is for, which others are not
+            drawn for; None for any. May be written: with None another image is squashed.
     """
 
-    def __init__(self, pose: dict, projection: dict, needs_grad: bool):
+    eye, target, up = FieldAttribute(), FieldAttribute(), FieldAttribute()
+    fov_y_degrees, height = FieldAttribute(), FieldAttribute()
+
+    def __init__(
+        self, pose: dict, projection: dict, needs_grad: bool, aspect: Optional[float] = None
+    ):
         """Places checked arrays, each of 1 or B views, as the fields that the keys name."""
+        self.aspect = aspect
         arrays = {**pose, **projection}
         self.needs_grad = needs_grad
         self.num_views = _count_views(arrays)
-        self.eye = self.target = self.up = self.fov_y_degrees = self.height = None
         self._view_from_world = self._clip_from_view = None
         self._aspect = 1.0
         tree = FieldTree()
@@ -108,7 +130,7 @@ class Camera:
             target: (3,) or (B, 3), world space.
             up: (3,) or (B, 3), of any length but zero.
             projection: `Perspective` or `Orthographic`.
-            fov_y_degrees: short for `projection=Perspective(fov_y_degrees)`.
+            fov_y_degrees: short for `projection=Perspective(fov_y_degrees)`, in degrees.
             needs_grad: whether the camera's fields carry gradients; without them a backward pass
                 is cheaper.
 
@@ -120,14 +142,63 @@ class Camera:
         if fov_y_degrees is not None:
             projection = Perspective(fov_y_degrees)
         _count_views(pose)
-        if (np.linalg.norm(pose["eye"] - pose["target"], axis=-1) == 0).any():
-            raise ValueError("eye must differ from target: no direction to look in")
-        if (np.linalg.norm(pose["up"], axis=-1) == 0).any():
-            raise ValueError("up must not be zero")
+        _check_directions(**pose)
         is_up_x = np.abs(pose["up"] @ [1, 0, 0]) > 0.9 * np.linalg.norm(pose["up"], axis=-1)
         rights = np.where(is_up_x[:, None], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0])
         pose["_pole_right"] = rights.astype(pose["up"].dtype)
-        return cls(pose, projection.arrays(), needs_grad)
+        return cls(pose, _projection_arrays(projection), needs_grad)
+
+    @classmethod
+    def framing(
+        cls,
+        mesh: Mesh,
+        elevation_degrees=20.0,
+        azimuth_degrees=30.0,
+        fov_y_degrees=50.0,
+        aspect: float = 1.0,
+        needs_grad: bool = True,
+    ) -> "Camera":
+        """Cameras from which a mesh of any size, at any place, fills nine tenths of the picture.
+
+        They look at the middle of the box around the vertices that faces have, of all frames as
+        they are now, from where the mesh just fits; y is up.
+
+        Args:
+            mesh: what is looked at.
+            elevation_degrees: of the cameras above the mesh, scalar or (B,), as for `orbit`.
+            azimuth_degrees: around it, scalar or (B,), as for `orbit`.
+            fov_y_degrees: scalar or (B,).
+            aspect: width over height of the image; 1 does for one that is wider than high, too.
+            needs_grad: as for `look_at`.
+
+        Raises:
+            ValueError: for vertices that are all in one place, or not finite; for angles of view
+                out of (0, 180), an aspect of 0 or below.
+        """
+        check_kind("mesh", mesh, (Mesh,), "a Mesh")
+        vertices = mesh.vertices.to_numpy().astype(float)
+        points = vertices[..., np.unique(mesh.faces_array), :].reshape(-1, 3)
+        center = 0.5 * (points.min(axis=0) + points.max(axis=0))
+        points = points - center
+        radius = np.linalg.norm(points, axis=1).max()
+        if not 0 < radius < np.inf or not aspect > 0:
+            raise ValueError(
+                "framing needs vertices that are finite and not all in one place, and an aspect "
+                f"above 0: got vertices within {radius:g} of {center} and aspect {aspect!r}"
+            )
+        fov_y_degrees = Perspective(fov_y_degrees).arrays()["fov_y_degrees"]
+        backward = orbit(1.0, elevation_degrees, azimuth_degrees)
+        backward, slopes = np.broadcast_arrays(
+            backward, FILLED * np.tan(np.radians(fov_y_degrees) / 2)[:, None]
+        )
+        right = np.broadcast_to(orbit(1.0, 0.0, np.add(azimuth_degrees, 90.0)), backward.shape)
+        distances = []
+        for slope, x_axis, z_axis in zip(slopes[:, 0], right, backward):
+            x, y, z = (points @ axis for axis in (x_axis, np.cross(z_axis, x_axis), z_axis))
+            across = np.maximum(np.abs(x) / aspect, np.abs(y)) / slope
+            distances.append(max((across + z).max(), z.max() + CLEARANCE * radius))
+        eye = center + np.array(distances)[:, None] * backward
+        return cls.look_at(eye, center, fov_y_degrees=fov_y_degrees, needs_grad=needs_grad)
 
     @classmethod
     def from_matrices(
@@ -136,6 +207,7 @@ class Camera:
         clip_from_view=None,
         projection: Union[Perspective, Orthographic, None] = None,
         needs_grad: bool = True,
+        aspect: Optional[float] = None,
     ) -> "Camera":
         """Cameras given by matrices that act on columns.
 
@@ -145,6 +217,7 @@ class Camera:
                 the image's aspect.
             projection: `Perspective` or `Orthographic` in place of `clip_from_view`.
             needs_grad: whether the camera's fields carry gradients.
+            aspect: width over height of the images that are drawn; None for any.
 
         Raises:
             ValueError: wrong shapes, different numbers of views, not exactly one projection.
@@ -155,8 +228,8 @@ class Camera:
         if projection is None:
             arrays = {"clip_from_view": _matrices("clip_from_view", clip_from_view)}
         else:
-            arrays = projection.arrays()
-        return cls(pose, arrays, needs_grad)
+            arrays = _projection_arrays(projection)
+        return cls(pose, arrays, needs_grad, aspect)
 
     @property
     def kinds(self) -> tuple[int, int]:
@@ -184,6 +257,35 @@ class Camera:
         if self._clip_from_view is not None:
             return self._clip_from_view
         return self._compute_matrices()[1]
+
+    def check_image_size(self, image_size: tuple) -> None:
+        """Raises a ValueError for an image of another aspect than `aspect`.
+
+        Up to one pixel of the longer side it is the same: sizes are whole pixels.
+
+        Args:
+            image_size: (H, W) in pixels.
+        """
+        height, width = image_size
+        if self.aspect is None or abs(width - self.aspect * height) < max(1.0, self.aspect):
+            return
+        raise ValueError(
+            f"these cameras are for images whose width is {self.aspect:.4g} times the height, "
+            f"image_size = ({height}, {width}) is (height, width) of an image where it is "
+            f"{width / height:.4g} times: draw the aspect that the cameras were made for, or "
+            "write camera.aspect = None to have the picture squashed"
+        )
+
+    def check(self) -> None:
+        """Raises a ValueError if what was written to the fields is no camera."""
+        for name, field in self._fields.items():
+            check_field(f"camera.{name}", field)
+        if self.eye is not None:
+            _check_directions(self.eye.to_numpy(), self.target.to_numpy(), self.up.to_numpy())
+        if self.fov_y_degrees is not None:
+            Perspective(self.fov_y_degrees.to_numpy()).arrays()
+        if self.height is not None:
+            Orthographic(self.height.to_numpy()).arrays()
 
     def update(self, aspect: float) -> None:
         """Says for which images `clip_from_view` is.
@@ -230,6 +332,8 @@ def orbit(distance, elevation_degrees, azimuth_degrees) -> np.ndarray:
     Returns:
         (B, 3) world space.
     """
+    warn_of_radians("elevation_degrees", elevation_degrees)
+    warn_of_radians("azimuth_degrees", azimuth_degrees)
     distance, elevation, azimuth = np.broadcast_arrays(
         np.atleast_1d(distance).astype(float),
         np.radians(np.asarray(elevation_degrees, float)),
@@ -241,12 +345,26 @@ def orbit(distance, elevation_degrees, azimuth_degrees) -> np.ndarray:
     )
 
 
+def _projection_arrays(projection: Union[Perspective, Orthographic]) -> dict:
+    """The checked parameters of a projection by their names."""
+    check_kind("projection", projection, (Perspective, Orthographic), "Perspective(degrees)")
+    return projection.arrays()
+
+
 def _count_views(arrays: dict) -> int:
     num_views = max(len(array) for array in arrays.values())
     for name, array in arrays.items():
         if len(array) not in (1, num_views):
             raise ValueError(f"{name} has {len(array)} views, expected 1 or {num_views}")
     return num_views
+
+
+def _check_directions(eye: np.ndarray, target: np.ndarray, up: np.ndarray) -> None:
+    """Raises a ValueError for a camera that looks nowhere, or has no upright."""
+    if (np.square(eye - target).sum(-1) <= SMALLEST_SQUARED_LENGTH).any():
+        raise ValueError("eye must differ from target: no direction to look in")
+    if (np.square(up).sum(-1) <= SMALLEST_SQUARED_LENGTH).any():
+        raise ValueError("up must not be zero")
 
 
 def _matrices(name: str, value) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 Each turns the convention's axes into view space (x right, y up, looking along -z) and its
 projection into `Perspective` or into clip space. `image_size` is (H, W) in pixels throughout;
-render with that aspect.
+`camera.aspect` is then W / H, and images of another aspect are refused.
 """
 
 import json
 import os
 import pathlib
-from typing import Union
+from typing import Optional, Union
 
 import numpy as np
 
@@ -28,7 +28,12 @@ def opencv(K, R, t, image_size: tuple, needs_grad: bool = True) -> Camera:
         needs_grad: as for `Camera.from_matrices`.
     """
     clip_from_view = _clip_from_intrinsics(K, image_size, first_pixel_center=0.0)
-    return Camera.from_matrices(_FLIP_Y_Z @ _rigid(R, t), clip_from_view, needs_grad=needs_grad)
+    return Camera.from_matrices(
+        _FLIP_Y_Z @ _rigid(R, t),
+        clip_from_view,
+        needs_grad=needs_grad,
+        aspect=_aspect(image_size),
+    )
 
 
 def colmap(quaternion, t, K, image_size: tuple, needs_grad: bool = True) -> Camera:
@@ -43,25 +48,28 @@ def colmap(quaternion, t, K, image_size: tuple, needs_grad: bool = True) -> Came
     """
     clip_from_view = _clip_from_intrinsics(K, image_size, first_pixel_center=0.5)
     view_from_world = _FLIP_Y_Z @ _rigid(_rotation(quaternion), t)
-    return Camera.from_matrices(view_from_world, clip_from_view, needs_grad=needs_grad)
+    return Camera.from_matrices(
+        view_from_world, clip_from_view, needs_grad=needs_grad, aspect=_aspect(image_size)
+    )
 
 
-def pytorch3d(R, T, fov, image_size: tuple = (1, 1), needs_grad: bool = True) -> Camera:
+def pytorch3d(R, T, fov, image_size: Optional[tuple] = None, needs_grad: bool = True) -> Camera:
     """PyTorch3D's FoVPerspectiveCameras: x left, y up, z forward; x_view = x_world R + T.
 
     Args:
         R: (3, 3) or (B, 3, 3), acts on row vectors.
         T: (3,) or (B, 3).
         fov: scalar or (B,), degrees across the shorter side of the image.
-        image_size: (H, W); only its aspect counts.
+        image_size: (H, W); only its aspect counts. Left out: any that is not higher than wide.
         needs_grad: as for `Camera.from_matrices`.
     """
-    height, width = image_size
+    height, width = image_size or (1, 1)
     fov_y_degrees = _scaled_fov(fov, height / min(height, width))
     return Camera.from_matrices(
         np.diag([-1.0, 1.0, -1.0, 1.0]) @ _rigid(np.swapaxes(R, -1, -2), T),
         projection=Perspective(fov_y_degrees),
         needs_grad=needs_grad,
+        aspect=_aspect(image_size) if image_size else None,
     )
 
 
@@ -106,12 +114,17 @@ def blender(
         fov_x: scalar or (B,), horizontal field of view in radians: `camera.data.angle_x`.
         image_size: (H, W); only its aspect counts.
         needs_grad: as for `Camera.from_matrices`.
+
+    Raises:
+        ValueError: for an angle that is not between 0 and pi.
     """
+    _check_radians("fov_x", fov_x)
     fov_y_degrees = _scaled_fov(np.degrees(fov_x), image_size[0] / image_size[1])
     return Camera.from_matrices(
         np.linalg.inv(world_from_camera),
         projection=Perspective(fov_y_degrees),
         needs_grad=needs_grad,
+        aspect=_aspect(image_size),
     )
 
 
@@ -130,23 +143,38 @@ def nerf(
         transforms: the file or what it holds.
         image_size: (H, W); by default `h` and `w` of the file, or else a square.
         needs_grad: as for `Camera.from_matrices`.
+
+    Raises:
+        ValueError: for an angle that is not between 0 and pi, frames of several aspects.
     """
     if not isinstance(transforms, dict):
         transforms = json.loads(pathlib.Path(transforms).read_text())
     frames = [{**transforms, **frame} for frame in transforms["frames"]]
-    clip_from_view = [_clip_from_nerf(frame, image_size) for frame in frames]
+    sizes = [image_size or (frame.get("h", 1), frame.get("w", 1)) for frame in frames]
+    aspects = {round(_aspect(size), 6) for size in sizes}
+    if len(aspects) > 1:
+        raise ValueError(
+            f"frames must have one aspect (w / h), got {sorted(aspects)}: make cameras of each"
+        )
+    clip_from_view = [_clip_from_nerf(frame, size) for frame, size in zip(frames, sizes)]
     world_from_camera = np.array([frame["transform_matrix"] for frame in frames], float)
     return Camera.from_matrices(
-        np.linalg.inv(world_from_camera), np.stack(clip_from_view), needs_grad=needs_grad
+        np.linalg.inv(world_from_camera),
+        np.stack(clip_from_view),
+        needs_grad=needs_grad,
+        aspect=_aspect(sizes[0]),
     )
 
 
 _FLIP_Y_Z = np.diag([1.0, -1.0, -1.0, 1.0])  # view space from OpenCV's camera space
 
 
-def _clip_from_nerf(frame: dict, image_size: Union[tuple, None]) -> np.ndarray:
-    height, width = image_size or (frame.get("h", 1), frame.get("w", 1))
-    focal_length = frame.get("fl_x") or 0.5 * width / np.tan(0.5 * frame["camera_angle_x"])
+def _clip_from_nerf(frame: dict, image_size: tuple) -> np.ndarray:
+    height, width = image_size
+    focal_length = frame.get("fl_x")
+    if not focal_length:
+        _check_radians("camera_angle_x", frame["camera_angle_x"])
+        focal_length = 0.5 * width / np.tan(0.5 * frame["camera_angle_x"])
     K = np.array(
         [
             [focal_length, 0, frame.get("cx", width / 2)],
@@ -171,6 +199,20 @@ def _clip_from_intrinsics(K, image_size: tuple, first_pixel_center: float) -> np
     )
     rows = ndc_from_pixel @ np.asarray(K, float)
     return np.concatenate([rows, np.zeros_like(rows[..., :1])], axis=-1) @ _FLIP_Y_Z
+
+
+def _aspect(image_size: tuple) -> float:
+    """Width over height."""
+    return image_size[1] / image_size[0]
+
+
+def _check_radians(name: str, angles) -> None:
+    """Raises a ValueError unless all lie in (0, pi)."""
+    if not (0 < np.min(angles) and np.max(angles) < np.pi):
+        raise ValueError(
+            f"{name} is in radians and must lie between 0 and pi, got {angles}: write "
+            "np.radians(...) if these are degrees"
+        )
 
 
 def _rigid(rotation, translation) -> np.ndarray:

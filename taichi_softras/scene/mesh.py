@@ -15,7 +15,8 @@ from taichi_softras.fields import FieldTree, upload
 from taichi_softras.funcs.lookups import CUBES, TEXELS, Lookup
 from taichi_softras.io.meshes import load_mesh, save_mesh
 from taichi_softras.runtime import default_numpy_float, has_gradient
-from taichi_softras.scene.checks import check_shape, finite_array
+from taichi_softras.scene.attributes import FieldAttribute
+from taichi_softras.scene.checks import check_field, check_shape, finite_array, warn_of_bytes
 
 
 class Mesh:
@@ -41,7 +42,12 @@ class Mesh:
         num_vertices, num_faces, num_frames: V, F and T, which is 1 for a still mesh.
         texel_resolution: R, 0 for vertex colours.
         lookup: how `face_colors` are read, None for vertex colours.
+
+    An array that is assigned to `vertices` or the colours is written into the field.
     """
+
+    vertices, vertex_colors = FieldAttribute(), FieldAttribute()
+    texels, texture_cubes = FieldAttribute(), FieldAttribute()
 
     def __init__(self, vertices, faces, vertex_colors=None, texels=None, texture_cubes=None):
         """Places the fields of a mesh; white where no colours are given.
@@ -79,7 +85,6 @@ class Mesh:
         tree = FieldTree()
         self.vertices = vertices if is_field else tree.add(shape, (3,))
         colors_field = tree.add(colors.shape[:-1], colors.shape[-1:])
-        self.vertex_colors = self.texels = self.texture_cubes = None
         setattr(self, kind, colors_field)
         self.face_colors = None if kind == "vertex_colors" else colors_field
         self.texel_resolution = 0 if self.face_colors is None else colors.shape[1]
@@ -111,23 +116,27 @@ class Mesh:
         values, shape = choices[kind]
         white = np.ones((self.num_vertices, 3))
         colors = finite_array(kind, white if values is None else values, shape)
+        if values is not None and colors.shape[-1] in (3, 4):  # others are no colours
+            warn_of_bytes(kind, values)
         if kind == "texture_cubes" and colors.shape[1] < 2:
             raise ValueError(f"texture_cubes must have R >= 2, got shape {colors.shape}")
         return kind, colors
 
     @classmethod
     def load(cls, path: Union[str, os.PathLike], texel_resolution: int = 0) -> "Mesh":
-        """Reads OBJ, PLY, OFF, STL, GLB and whatever else trimesh reads.
+        """Reads OBJ, PLY, OFF, STL, GLB, glTF and, with the extra `formats`, what trimesh reads.
 
         Vertices and faces keep the order of the file; a vertex with several UV coordinates
-        stays one vertex.
+        stays one vertex. A UserWarning names the file and what of it is missing or not drawn:
+        textures are drawn with a `texel_resolution`.
 
         Args:
             path: the file.
             texel_resolution: with R > 0 the colours of the file are baked to R x R texels a face.
 
         Raises:
-            ValueError: the file holds no triangles.
+            MeshFileError: a ValueError of `taichi_softras.io`; no such file, no triangles in it,
+                or it cannot be read.
         """
         return cls(*load_mesh(path, texel_resolution))
 
@@ -136,6 +145,12 @@ class Mesh:
         colors = None if self.vertex_colors is None else self.vertex_colors.to_numpy()
         vertices = self.vertices.to_numpy().reshape(self.num_frames, self.num_vertices, 3)
         save_mesh(path, vertices[frame], self.faces_array, colors)
+
+    def check_colors(self) -> None:
+        """Raises a ValueError if something that was written to the colours is not finite."""
+        for name in ("vertex_colors", "texels", "texture_cubes"):
+            if getattr(self, name) is not None:
+                check_field(f"mesh.{name}", getattr(self, name))
 
     @functools.cached_property
     def edges_array(self) -> np.ndarray:

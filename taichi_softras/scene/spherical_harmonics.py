@@ -6,7 +6,8 @@ SIGGRAPH 2001; OpenDR lights its scenes so.
 
 from taichi_softras.fields import FieldTree, upload
 from taichi_softras.geometry.scene_arrays import HARMONICS
-from taichi_softras.scene.checks import finite_array
+from taichi_softras.scene.attributes import FieldAttribute
+from taichi_softras.scene.checks import check_field, finite_array
 
 
 class SphericalHarmonics:
@@ -17,8 +18,11 @@ class SphericalHarmonics:
     coefficients, and may be negative where no real light has such coefficients.
 
     Attributes:
-        coefficients: (9,) vec3 field with gradient, of the light that arrives.
+        coefficients: (9,) vec3 field with gradient, of the light that arrives. An array that is
+            assigned is written into it.
     """
+
+    coefficients = FieldAttribute()
 
     def __init__(self, coefficients):
         """Places the field.
@@ -38,6 +42,10 @@ class SphericalHarmonics:
 
     kind = HARMONICS
     num_lights = 1
+
+    def check(self) -> None:
+        """Raises a ValueError if something that was written to the field is not finite."""
+        check_field("lights.coefficients", self.coefficients)
 
     @property
     def uniform_fields(self) -> list:

@@ -29,8 +29,13 @@ def compute_varyings(
     placed: ti.template(),
     view: int,
     face: int,
-):
-    """Fills `placed.varyings` of one face: the colours of vertices, and what else has a column."""
+) -> float:
+    """Fills `placed.varyings` of one face: the colours of vertices, and what else has a column.
+
+    Returns:
+        The sum of their absolute values, which is as finite as all of them.
+    """
+    total = 0.0
     coloring = coloring_of(tables, view)
     for corner in range(3):
         vertex = scene.faces[face, corner]
@@ -49,6 +54,9 @@ def compute_varyings(
         if ti.static(scene.stages.depth_column >= 0):
             depth = placed.corners[view, face, corner, 2]
             placed.varyings[view, face, corner, scene.stages.depth_column] = depth
+        for k in ti.static(range(scene.stages.num_varyings)):
+            total += ti.abs(placed.varyings[view, face, corner, k])
+    return total
 
 
 @ti.func
@@ -99,11 +107,15 @@ def compute_texture(
     coloring: int,
     face: int,
     entry: int,
-):
-    """Fills one entry of `placed.textures`."""
+) -> float:
+    """Fills one entry of `placed.textures`; returns the sum of absolute values."""
+    total = 0.0
     light = light_of_entry(scene, tables.surfaces, 1.0, coloring, face, entry)
     for c in ti.static(range(scene.stages.channels)):
-        placed.textures[coloring, face, entry, c] = scene.albedo[face, entry, c] * light[c]
+        value = scene.albedo[face, entry, c] * light[c]
+        placed.textures[coloring, face, entry, c] = value
+        total += ti.abs(value)
+    return total
 
 
 @ti.func

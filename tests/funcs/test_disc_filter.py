@@ -1,4 +1,4 @@
-"""Shares of a disc: against sums over points of the piece, and their adjoint against differences."""
+"""Shares of a disc: against sums along the piece; their adjoint against differences."""
 
 import numpy as np
 import pytest

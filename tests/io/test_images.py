@@ -5,6 +5,8 @@ import gc
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+import taichi as ti
+from PIL import Image
 
 from taichi_softras.io.images import (
     gaussian_pyramid,
@@ -38,10 +40,43 @@ def test_gif_has_every_frame(tmp_path, channels):
     np.testing.assert_allclose(read[:, 0, 0, 0], [0, 128, 255], atol=GIF_STEPS)
 
 
-@pytest.mark.parametrize("shape", [(4,), (4, 6, 2), (1, 4, 6, 3)])
+@pytest.mark.parametrize("shape", [(4,), (4, 6, 2), (1, 4, 6, 3), (1, 6, 6)])
 def test_other_shapes_are_refused(tmp_path, shape):
     with pytest.raises(ValueError, match="image must have shape"):
         save_image(tmp_path / "image.png", np.zeros(shape))
+
+
+def test_bytes_are_written_as_they_are(tmp_path):
+    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    save_image(tmp_path / "image.png", image)
+    np.testing.assert_array_equal(imageio.imread(tmp_path / "image.png"), image)
+
+
+def test_fields_are_taken_as_they_are(backend, tmp_path):
+    """An image of one view, or all views as a film."""
+    for components, views in ((4, 1), (1, 1), (4, 3)):
+        field = ti.Vector.field(components, float, (views, 5, 6))
+        values = np.random.default_rng(0).uniform(size=(views, 5, 6, components))
+        field.from_numpy(values.astype(np.float32))
+        save_gif(tmp_path / "film.gif", field)
+        if views == 1:
+            save_image(tmp_path / "image.png", field)
+            expected = values[0] if components > 1 else values[0, ..., 0]
+            read = load_image(tmp_path / "image.png")
+            np.testing.assert_allclose(read, expected, atol=EIGHT_BITS)
+        else:
+            with pytest.raises(ValueError, match=r"holds 3 views, .* image.to_numpy\(\)\[view\]"):
+                save_image(tmp_path / "image.png", field)
+    depth = ti.field(float, (1, 5, 6))
+    save_image(tmp_path / "depth.png", depth)
+    assert load_image(tmp_path / "depth.png").shape == (5, 6)
+    assert over_background(field).shape == (3, 5, 6, 3)
+
+
+def test_the_path_comes_first(tmp_path):
+    for save in (save_image, save_gif, save_video):
+        with pytest.raises(ValueError, match="the path comes first, then the image; got a ndarray"):
+            save(np.zeros((4, 6)), tmp_path / "image.png")
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # imageio-ffmpeg leaves its pipes open
@@ -82,3 +117,21 @@ def test_a_pyramid_blurs_by_binomial_weights():
     np.testing.assert_array_equal(levels[:64], image.ravel() / 64)
     weights = np.array([0, 1, 6, 1]) / 16
     np.testing.assert_allclose(levels[64:].reshape(4, 4) * 16, np.outer(weights, weights))
+
+
+@pytest.mark.parametrize("name", ["broken.png", "missing.png"])
+def test_what_is_no_image_is_named(tmp_path, name):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    with pytest.raises(ValueError, match=f"{name} cannot be read as an image"):
+        load_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("mode, white", [("1", 1), ("L", 255), ("I;16", 65535), ("F", 1)])
+def test_every_kind_of_number_is_read_in_0_to_1(tmp_path, mode, white):
+    image = Image.new(mode, (3, 2), 0)
+    image.putpixel((2, 0), white)
+    path = tmp_path / ("image.tiff" if mode == "F" else "image.png")
+    image.save(path)
+    read = load_image(path)
+    assert read.dtype == np.float64
+    np.testing.assert_array_equal(read, [[0, 0, 1], [0, 0, 0]])

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from taichi_softras.io.meshes import load_mesh, sample_image, save_mesh, texel_barycentrics
+import taichi_softras as tsr
+from taichi_softras.io.meshes import (
+    MeshFileError,
+    load_mesh,
+    sample_image,
+    save_mesh,
+    texel_barycentrics,
+)
 from taichi_softras.scene import primitives
 from tests.tolerances import DOUBLE_ROUNDING, MESH_FILE
 
@@ -45,7 +52,8 @@ def write_square(folder, first="picture", second="picture"):
 
 
 def test_a_seam_does_not_split_vertices(tmp_path):
-    mesh = load_mesh(write_square(tmp_path))
+    with pytest.warns(UserWarning, match=r"square.obj: the texture square.png is not drawn"):
+        mesh = load_mesh(write_square(tmp_path))
     np.testing.assert_array_equal(mesh.vertices, [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
     np.testing.assert_array_equal(mesh.faces, [[0, 1, 2], [3, 0, 2]])
     assert mesh.vertex_colors is None and mesh.texels is None
@@ -60,13 +68,11 @@ def test_baked_texels_are_the_picture_at_their_centers(tmp_path):
     np.testing.assert_array_equal(texels[..., 2], 0)
 
 
-def test_faces_of_several_materials_keep_their_colors(tmp_path):
-    """Whatever order the reader gives the materials, texels belong to their faces."""
+def test_faces_of_several_materials_keep_their_order_and_colors(tmp_path):
     mesh = load_mesh(write_square(tmp_path, first="picture", second="red"), texel_resolution=2)
-    np.testing.assert_array_equal(np.sort(mesh.faces.tolist(), axis=0), [[0, 0, 2], [3, 1, 2]])
-    (red,) = np.nonzero((mesh.faces == [3, 0, 2]).all(axis=-1))[0]
-    np.testing.assert_array_equal(mesh.texels[red], np.tile([1, 0, 0], (2, 2, 1)))
-    assert (mesh.texels[1 - red][..., 1] > 0).all()
+    np.testing.assert_array_equal(mesh.faces, [[0, 1, 2], [3, 0, 2]])
+    np.testing.assert_array_equal(mesh.texels[1], np.tile([1, 0, 0], (2, 2, 1)))
+    assert (mesh.texels[0][..., 1] > 0).all()
 
 
 def test_texel_barycentrics_are_centers_of_congruent_triangles():
@@ -119,6 +125,55 @@ def test_vertex_colors_are_kept_in_8_bits(tmp_path, suffix):
 
 
 def test_a_file_without_triangles_is_refused(tmp_path):
-    (tmp_path / "points.obj").write_text("v 0 0 0\nv 1 0 0\n")
-    with pytest.raises(ValueError, match="holds no triangles"):
+    (tmp_path / "points.obj").write_text("v 0 0 0\nv 1 0 0\np 1 2\n")
+    with pytest.raises(MeshFileError, match="points.obj holds no triangles; 1 points are not read"):
         load_mesh(tmp_path / "points.obj")
+
+
+@pytest.mark.parametrize("suffix", ["obj", "ply", "off", "stl", "glb", "gltf", "dae", "xyz", "doc"])
+@pytest.mark.parametrize("data", [b"", b"\x00\xff no mesh", b"ply\nformat ascii 1.0\n", b"OFF\n1"])
+def test_what_is_no_mesh_is_named(tmp_path, suffix, data):
+    """Whatever a reader throws."""
+    path = tmp_path / f"broken.{suffix}"
+    path.write_bytes(data)
+    with pytest.raises(MeshFileError, match=f"broken.{suffix}"):
+        load_mesh(path)
+
+
+def test_errors_of_files_are_value_errors_at_the_front_door(tmp_path):
+    assert tsr.io.MeshFileError is MeshFileError and issubclass(MeshFileError, ValueError)
+    with pytest.raises(MeshFileError, match="missing.obj is not there"):
+        load_mesh(tmp_path / "missing.obj")
+    with pytest.raises(MeshFileError, match="is no file"):
+        load_mesh(str(tmp_path))
+
+
+def test_indices_and_numbers_that_are_wrong_are_named(tmp_path):
+    path = tmp_path / "wrong.off"
+    path.write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n0 nan 0\n3 0 1 2\n")
+    with pytest.raises(MeshFileError, match="wrong.off has a vertex that is not finite: number 2"):
+        load_mesh(path)
+    path.write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 3\n")
+    with pytest.raises(MeshFileError, match="wrong.off"):
+        load_mesh(path)
+
+
+def test_a_texture_is_not_opened_unless_it_is_baked(tmp_path, monkeypatch):
+    path = write_square(tmp_path)
+    monkeypatch.setattr(Image, "open", None)
+    with pytest.warns(UserWarning, match="give texel_resolution"):
+        load_mesh(path)
+
+
+def test_a_texture_that_is_no_picture_leaves_its_faces_in_their_color(tmp_path):
+    path = write_square(tmp_path, second="red")
+    (tmp_path / "square.png").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match="square.obj: the texture square.png could not be read"):
+        texels = load_mesh(path, 1).texels
+    np.testing.assert_array_equal(texels[:, 0, 0], [[1, 1, 1], [1, 0, 0]])
+
+
+def test_a_picture_of_16_bits(tmp_path):
+    path = write_square(tmp_path)
+    Image.fromarray(np.full((2, 2), 0x8000, np.uint16)).save(tmp_path / "square.png")
+    np.testing.assert_array_equal(load_mesh(path, 1).texels, 0x8000 / 0xFFFF)

@@ -137,6 +137,96 @@ def test_mean_error_of_alpha_leaves_colours_alone(make_image):
     assert np.all(grad[..., :3] == 0)
 
 
+every_mean = pytest.mark.parametrize(
+    "add_loss, twin",
+    [
+        (losses.mean_squared_error, lambda image, target: (image - target) ** 2),
+        (losses.mean_absolute_error, lambda image, target: np.abs(image - target)),
+    ],
+    ids=["squared", "absolute"],
+)
+
+
+@every_mean
+@pytest.mark.parametrize("kind", ["array", "field"])
+def test_mean_error_of_rgb_leaves_alpha_alone(make_image, add_loss, twin, kind):
+    image, loss = make_image()
+    pixels, values = image.to_numpy().astype(float), random_pixels((*SHAPE, 3))
+    target = values
+    if kind == "field":
+        target = ti.Vector.field(3, float, SHAPE)
+        target.from_numpy(values)
+    grad = gradient(image, loss, lambda: add_loss(image, target, loss))
+    assert_near(loss[None], twin(pixels[..., :3], values).mean())
+    assert np.abs(grad[..., :3]).min() > 0
+    assert np.all(grad[..., 3] == 0)
+
+
+MASKS = {
+    "weights": random_pixels(SHAPE, 2),
+    "booleans": random_pixels(SHAPE, 2) > 0.5,
+    "nothing": np.zeros(SHAPE),
+}
+
+
+@every_mean
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("components", [slice(3, 4), slice(0, 3), slice(0, 4)], ids=str)
+def test_a_mean_of_what_a_mask_keeps(make_image, add_loss, twin, mask, components):
+    """Pixels count as much as the mask says; those that it leaves out may be NaN."""
+    image, loss = make_image()
+    target = random_pixels((*SHAPE, 4))[..., components]
+    given = np.where(mask[..., None] > 0, target, np.nan)
+    given = given[..., 0] if given.shape[-1] == 1 else given
+
+    def mean(image):
+        errors = twin(image[..., components], target).mean(axis=-1)
+        return WEIGHT * (errors * mask).sum() / (mask.sum() or 1.0)
+
+    def run_forward():
+        loss[None] = 0.0
+        add_loss(image, given, loss, WEIGHT, mask)
+
+    check_gradient(run_forward, {"image": image}, loss, mean)
+
+
+@pytest.mark.f64
+@every_mean
+def test_gradient_under_a_mask_is_that_of_central_differences(make_image, add_loss, twin):
+    image, loss = make_image()
+    target, mask = random_pixels((*SHAPE, 3)), random_pixels(SHAPE, 2)
+
+    def run_forward():
+        loss[None] = 0.0
+        add_loss(image, target, loss, WEIGHT, mask)
+
+    check_gradient(run_forward, {"image": image}, loss)
+
+
+@pytest.mark.parametrize("shape", [(4, 700, 30), (2, 3, 600)])
+def test_a_mask_of_many_pixels(make_image, shape):
+    image, loss = make_image(shape)
+    target, mask = random_pixels((*shape, 3)), random_pixels(shape, 2)
+    loss[None] = 0.0
+    losses.mean_squared_error(image, target, loss, mask=mask)
+    errors = (image.to_numpy().astype(float)[..., :3] - target) ** 2
+    assert_near(loss[None], np.average(errors.mean(axis=-1), weights=mask))
+
+
+def test_a_mask_in_a_field(make_image):
+    """It may be overwritten before the tape ends."""
+    image, loss = make_image()
+    target, mask = random_pixels((*SHAPE, 4)), ti.field(float, SHAPE)
+    mask.from_numpy(MASKS["weights"])
+    of_field = gradient(
+        image, loss, lambda: losses.mean_squared_error(image, target, loss, mask=mask)
+    )
+    of_array = gradient(
+        image, loss, lambda: losses.mean_squared_error(image, target, loss, mask=MASKS["weights"])
+    )
+    assert_near(of_field, of_array)
+
+
 def test_silhouette_image_has_alpha_alone(make_image):
     image, loss = make_image(components=1)
     target = random_pixels(SHAPE)

@@ -26,6 +26,7 @@ NUMBERS = {
     "background": (0.1, 0.2, 0.3),
     "background_depth": 0.25,
 }
+DEPTHS = {"near": 0.1, "far": 100.0}  # for what gives a rasterizer to its twin or to the core
 
 
 def soft(distance, color, alpha, perspective_correct, double_sided, **changes):
@@ -53,13 +54,17 @@ ALL_RASTERIZERS = [
     soft("barycentric", "softmax", "sum", False, False),
     soft("hard", "softmax", "hard", False, True),
     soft("hard", "hard", "sum", True, True),
-    tsr.ApproximateGradient(background=(0.1, 0.2, 0.3)),
-    tsr.FilteredDerivative(background=(0.1, 0.2, 0.3), overdraw=False),
-    tsr.FilteredDerivative(background=(0.1, 0.2, 0.3)),
-    tsr.ApproximateGradient(background=(0.1, 0.2, 0.3), double_sided=False, anti_aliasing=True),
+    tsr.ApproximateGradient(**DEPTHS, background=(0.1, 0.2, 0.3)),
+    tsr.FilteredDerivative(**DEPTHS, background=(0.1, 0.2, 0.3), overdraw=False),
+    tsr.FilteredDerivative(**DEPTHS, background=(0.1, 0.2, 0.3)),
+    tsr.ApproximateGradient(
+        **DEPTHS, background=(0.1, 0.2, 0.3), double_sided=False, anti_aliasing=True
+    ),
     # the background is below all colours, so that no pixel is clamped, where gradients are 0
-    tsr.Prefiltered(background=(-1.0, -2.0, -3.0)),
-    tsr.Prefiltered(1.0, background=(-1.0, -2.0, -3.0), double_sided=False, inner_edges=True),
+    tsr.Prefiltered(**DEPTHS, background=(-1.0, -2.0, -3.0)),
+    tsr.Prefiltered(
+        1.0, **DEPTHS, background=(-1.0, -2.0, -3.0), double_sided=False, inner_edges=True
+    ),
     nearest("softmax"),
     nearest("softmax", clip_barycentric_coords=False, perspective_correct=False),
     # The one nearest face gives the colour: without a blur radius, as where a pixel looks at a
@@ -96,8 +101,9 @@ def describe(value) -> str:
 def draw_twin(corners, colors, image_size, rasterizer) -> np.ndarray:
     """The image by the NumPy twin, which tries every face at every pixel."""
     settings = dataclasses.asdict(rasterizer)
-    if not isinstance(rasterizer, tsr.Prefiltered):
-        assert settings.pop("sigma_pixels", None) is None
+    if "sigma" in settings:
+        del settings["sigma_pixels"]
+        settings["sigma"] = rasterizer.sigma_ndc(image_size)
     if isinstance(colors, tsr.Depth):
         colors, settings["background"] = corners[..., 2:], (rasterizer.far,)
     if colors is None and "color" in settings:

@@ -100,11 +100,14 @@ def random_scene(layout):
 
 
 @pytest.mark.f64
+@pytest.mark.filterwarnings("ignore:near = ")
 @pytest.mark.parametrize("layout", ["corners", "texels", "cubes", "none"])
 @pytest.mark.parametrize("settings", [{}, {"double_sided": False, "anti_aliasing": True}])
 def test_image_and_gradients_are_those_of_the_twin(backend, layout, settings):
     corners, colors = random_scene(layout)
-    rasterizer = tsr.ApproximateGradient(background=(0.2, 0.5, 0.1), near=2.0, **settings)
+    rasterizer = tsr.ApproximateGradient(
+        background=(0.2, 0.5, 0.1), near=2.0, far=100.0, **settings
+    )
     image, vjp = tsr.rasterize(corners, colors, image_size=(15, 26), rasterizer=rasterizer)
     cotangent = np.random.default_rng(1).normal(size=image.shape)
     grad_corners, grad_colors = vjp(cotangent)
@@ -118,6 +121,7 @@ def test_image_and_gradients_are_those_of_the_twin(backend, layout, settings):
 
 
 @pytest.mark.f64
+@pytest.mark.filterwarnings("ignore:near = ")
 @pytest.mark.parametrize("settings", [{}, {"double_sided": False, "anti_aliasing": True}])
 def test_depth_and_its_gradient_are_those_of_the_twin(backend, settings):
     """Alpha pulls at outlines, depth within faces."""
@@ -182,7 +186,24 @@ def test_the_gradient_is_the_same_on_every_run(backend):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("bad", [{"near": 0.0}, {"far": 0.1}, {"eps": 0.0}])
+@pytest.mark.parametrize("eps", [1e-8, 1.0, 3.0, 100.0])
+def test_eps_has_no_part_in_texture_cubes(backend, eps):
+    """It is a distance on the image, not the margin of a cube: entries stay within the cube."""
+    corners = np.array([[[[-1, -1, 2], [1, -1, 2], [-1, 1, 2.0]]]])
+    image, vjp = tsr.rasterize(
+        corners,
+        np.full((1, 1, 2, 2, 2, 3), 0.5),
+        image_size=(8, 8),
+        rasterizer=tsr.ApproximateGradient(eps=eps),
+    )
+    covered = image[..., 3]
+    np.testing.assert_array_equal(image[..., :3], np.repeat(covered[..., None] * 0.5, 3, axis=-1))
+    assert vjp(np.ones_like(image))[1].sum() == pytest.approx(3 * covered.sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"near": 0.0}, {"far": 0.0}, {"near": 1.0, "far": 1.0}, {"eps": 0.0}]
+)
 def test_bad_numbers(bad):
-    with pytest.raises(ValueError, match=next(iter(bad))):
+    with pytest.raises(ValueError, match=list(bad)[-1]):
         tsr.ApproximateGradient(**bad)

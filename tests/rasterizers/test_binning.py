@@ -57,7 +57,8 @@ def test_tiles_list_the_faces_that_touch_them(backend, image_size, largest):
 
     rows, columns = -(-image_size[0] // TILE), -(-image_size[1] // TILE)
     assert (bins.rows, bins.columns) == (rows, columns)
-    starts, faces = (array.to_numpy() for array in bins.of_tiles)
+    tiles = next(bins.bands())
+    starts, faces = tiles.starts.to_numpy(), tiles.faces.to_numpy()
     expected = [[] for _ in range(num_views * rows * columns)]
     for index, box in enumerate(bins.of_faces.boxes.to_numpy()):
         first_column, last_column, first_row, last_row, source = box

@@ -11,7 +11,7 @@ from taichi_softras.shading.base import compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.gradcheck import relative_error
-from tests.rasterizers.scenes import draw_twin
+from tests.rasterizers.scenes import DEPTHS, draw_twin
 from tests.rasterizers.test_approximate_gradient import random_scene, upload
 from tests.reference.filtered_derivative import (
     draw_outlines,
@@ -36,7 +36,9 @@ def surface_of(varyings, dtype):
 def forward(golden, backend):
     varyings = golden.vertex_colors[golden.triangles][None]
     shader = compose([tsr.Unlit()], varyings.shape[-1], None).shader
-    rasterizer = tsr.FilteredDerivative(background=tuple(golden.background), overdraw=False)
+    rasterizer = tsr.FilteredDerivative(
+        **DEPTHS, background=tuple(golden.background), overdraw=False
+    )
     return rasterizer.forward(
         Workspace(),
         upload(golden.corners, backend.numpy_float),
@@ -127,12 +129,13 @@ def test_the_image_is_that_of_opendr(backend, name):
 
 
 @pytest.mark.f64
+@pytest.mark.filterwarnings("ignore:near = ")
 @pytest.mark.parametrize("overdraw", [False, True])
 @pytest.mark.parametrize("layout", ["corners", "depths"])
 def test_image_and_gradient_are_those_of_the_twin(backend, layout, overdraw):
     """Of two views, alpha among the channels; depth is a colour that corners carry along."""
     corners, colors = random_scene(layout)
-    rasterizer = tsr.FilteredDerivative(near=2.0, overdraw=overdraw)
+    rasterizer = tsr.FilteredDerivative(near=2.0, far=100.0, overdraw=overdraw)
     colors = tsr.Depth() if layout == "depths" else colors
     image, vjp = tsr.rasterize(corners, colors, image_size=(15, 26), rasterizer=rasterizer)
     expected = draw_twin(corners, colors, (15, 26), rasterizer)
@@ -156,7 +159,8 @@ def test_image_and_gradient_are_those_of_the_twin(backend, layout, overdraw):
 
 def draw_silhouette(workspace, corners):
     surface = surface_of(np.zeros((1, 1, 1, 1)), corners.to_numpy().dtype)
-    return tsr.FilteredDerivative().forward(workspace, corners, SILHOUETTE, surface, (17, 17))
+    rasterizer = tsr.FilteredDerivative(**DEPTHS)
+    return rasterizer.forward(workspace, corners, SILHOUETTE, surface, (17, 17))
 
 
 def test_an_outline_is_one_pixel_wide(backend):

@@ -8,13 +8,12 @@ import pytest
 import taichi_softras as tsr
 from tests import tolerances
 from tests.gradcheck import central_differences, relative_error
-from tests.rasterizers.scenes import gradient_error
+from tests.rasterizers.scenes import draw_twin, gradient_error
 from tests.reference.k_nearest import (
     SAME_DEPTH,
     Fragments,
     blend_fragments,
     find_fragments,
-    k_nearest,
 )
 from tests.reference.pytorch3d_goldens import (
     CASES,
@@ -288,7 +287,7 @@ def test_image_and_gradients(backend, changes, texels):
     shape = (1, 9, 3, 3, 3) if texels else (1, 9, 3, 3)
     colors = np.random.default_rng(5).uniform(size=shape)
     image, _ = tsr.rasterize(corners, colors, image_size=size, rasterizer=rasterizer)
-    expected = k_nearest(corners, colors, size, **vars(rasterizer))
+    expected = draw_twin(corners, colors, size, rasterizer)
     assert relative_error(image, expected) < tolerances.TWIN_DOUBLE
     for by in ("corners", "colors"):
         error = gradient_error(corners, colors, by, size, rasterizer)
@@ -342,6 +341,16 @@ def test_one_warning_for_truncation(backend):
         renderer.render()
         renderer.render()
     assert len(caught) == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_warning_of_what_is_asked_for(backend):
+    """One face and no blur is a z-buffer: faces behind are meant to be left out."""
+    square = np.array([[-1, -1, 2.0], [0, -1, 2.0], [0, 1, 2.0]])
+    corners = np.stack([square, square + [0, 0, 1]])[None]
+    rasterizer = tsr.KNearest(1, sigma=0.5, blur_radius=0.0)
+    image, _ = tsr.rasterize(corners, None, image_size=(8, 8), rasterizer=rasterizer)
+    assert 0.5 <= image.max() < 0.75  # one sigmoid of half a unit of sigma, not two
 
 
 def test_renderer_gives_fragments(backend):

@@ -9,7 +9,7 @@ from taichi_softras.rasterizers.fragments import Surface
 from taichi_softras.rasterizers.planes import planes_from_pixels
 from taichi_softras.workspace import Workspace
 from tests import tolerances
-from tests.rasterizers.scenes import ALL_RASTERIZERS, describe, nearest, soft
+from tests.rasterizers.scenes import ALL_RASTERIZERS, DEPTHS, describe, nearest, soft
 from tests.rasterizers.test_approximate_gradient import random_scene, upload
 
 WITH_JACOBIAN = [r for r in ALL_RASTERIZERS if not isinstance(r, tsr.ApproximateGradient)]
@@ -17,8 +17,8 @@ KINDS = ["corners", "texels", "none"]
 FEW = [
     soft("euclidean", "softmax", "product", True, True),
     nearest("softmax"),
-    tsr.FilteredDerivative(overdraw=False),
-    tsr.FilteredDerivative(),
+    tsr.FilteredDerivative(**DEPTHS, overdraw=False),
+    tsr.FilteredDerivative(**DEPTHS),
 ]
 CASES = [("corners", FEW[0]), ("texels", FEW[1]), ("none", FEW[2]), ("corners", FEW[3])]
 IMAGE_SIZE = (15, 26)

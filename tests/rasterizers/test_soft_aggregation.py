@@ -1,5 +1,6 @@
 """Every option and number of soft aggregation: the twin's image, and its derivative, in f64."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -9,6 +10,8 @@ import taichi_softras as tsr
 from tests import tolerances
 from tests.gradcheck import relative_error
 from tests.rasterizers.scenes import draw_twin, gradient_error, soft
+
+pytestmark = pytest.mark.filterwarnings("ignore:near = ")  # it is what is tested
 
 IMAGE_SIZE = (6, 9)
 CLIPPED = {"sigma": 0.05, "near": 2.0, "far": 4.0}  # cuts through some faces of the scene
@@ -136,3 +139,57 @@ def test_sigma_in_pixels(backend):
     in_pixels, _ = draw(tsr.SoftAggregation(sigma_pixels=1.5))
     in_ndc, _ = draw(tsr.SoftAggregation(sigma=0.25))
     np.testing.assert_array_equal(in_pixels, in_ndc)
+
+
+@pytest.mark.parametrize("method", [tsr.SoftAggregation, tsr.KNearest])
+def test_one_sigma(method):
+    """In pixels by default; a changed copy may have it in either unit."""
+    default = method()
+    assert (default.sigma, default.sigma_pixels) == (None, 1 / 3)
+    assert default.sigma_ndc((128, 64)) == pytest.approx(1e-4, rel=0.1)
+    assert default.sigma_ndc((512, 600)) == pytest.approx(1e-4 / 64, rel=0.1)
+    given = dataclasses.replace(default, sigma=0.02)
+    assert (given.sigma, given.sigma_pixels, given) == (0.02, None, method(sigma=0.02))
+    for both in ({"sigma": 0.02, "sigma_pixels": 1 / 3.0}, {"sigma_pixels": None}):
+        with pytest.raises(ValueError, match="give sigma .* or sigma_pixels, and None for the"):
+            method(**both)
+
+
+PAPERS = {
+    tsr.SoftAggregation.liu2019: {
+        "gamma": 1e-4,
+        "distance": "euclidean",
+        "color": "softmax",
+        "alpha": "product",
+        "coverage_cutoff": 1e-4,
+        "near": 1.0,
+        "far": 100.0,
+        "background": (0.0, 0.0, 0.0),
+        "background_depth": 1e-3,
+        "double_sided": True,
+        "perspective_correct": True,
+    },
+    tsr.KNearest.ravi2020: {
+        "faces_per_pixel": 50,
+        "gamma": 1e-4,
+        "blur_radius": None,
+        "blend": "softmax",
+        "near": 1.0,
+        "far": 100.0,
+        "background": (1.0, 1.0, 1.0),
+        "perspective_correct": True,
+        "clip_barycentric_coords": True,
+        "cull_backfaces": False,
+    },
+}
+
+
+@pytest.mark.parametrize("preset", PAPERS, ids=lambda preset: preset.__name__)
+def test_presets(preset):
+    """All numbers of the papers, and nothing that a default could change."""
+    numbers = {"sigma": 1e-4, "sigma_pixels": None, **PAPERS[preset]}
+    assert dataclasses.asdict(preset()) == numbers
+    changes = {"gamma": 0.1, "background": 0.5}
+    assert dataclasses.asdict(preset(**changes)) == {**numbers, **changes}
+    in_pixels = preset(sigma_pixels=2.0)
+    assert (in_pixels.sigma, in_pixels.sigma_pixels) == (None, 2.0)

@@ -12,6 +12,7 @@ from taichi_softras.rasterizers.fragments import Surface
 from taichi_softras.shading.base import Shading, compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
+from tests.rasterizers.scenes import DEPTHS
 from tests.rasterizers.test_approximate_gradient import assert_close, upload
 
 SIZE = (9, 14)
@@ -153,9 +154,9 @@ def backward(drawn, cotangent):
 
 
 RASTERIZERS = [
-    tsr.ApproximateGradient(),
-    tsr.ApproximateGradient(anti_aliasing=True, double_sided=False),
-    tsr.FilteredDerivative(),
+    tsr.ApproximateGradient(**DEPTHS),
+    tsr.ApproximateGradient(**DEPTHS, anti_aliasing=True, double_sided=False),
+    tsr.FilteredDerivative(**DEPTHS),
 ]
 NAMES = ["approximate", "approximate-aa", "filtered"]
 
@@ -207,7 +208,7 @@ def test_gradient_of_what_is_multiplied(backend, rasterizer, lookup):
 @pytest.mark.f64
 def test_gradient_within_faces(backend):
     """Of a face that fills the image: there nothing is approximated."""
-    scene = make_scene(tsr.ApproximateGradient(), [StillGlow(), tsr.Depth()], num_faces=1)
+    scene = make_scene(tsr.ApproximateGradient(**DEPTHS), [StillGlow(), tsr.Depth()], num_faces=1)
     corners = scene.corners.copy()
     corners[..., :2] = np.array([[-5, -4], [6, -5], [-1, 7]]) * corners[..., 3:]
     scene = dataclasses.replace(scene, corners=corners)
@@ -223,7 +224,9 @@ def test_gradient_within_faces(backend):
 @pytest.mark.parametrize("rows", [(1, 1, 1), (2, 2, 2)])
 @pytest.mark.parametrize("overdraw", [False, True])
 def test_push_forward_is_the_transpose_of_backward(backend, overdraw, rows):
-    scene = make_scene(tsr.FilteredDerivative(overdraw=overdraw), [Glow(), StillGlow()], rows)
+    scene = make_scene(
+        tsr.FilteredDerivative(**DEPTHS, overdraw=overdraw), [Glow(), StillGlow()], rows
+    )
     drawn = scene.draw()
     generator = np.random.default_rng(0)
     cotangent = generator.normal(size=drawn.image.shape)

@@ -74,7 +74,7 @@ def test_the_image_is_that_of_hard_soft_aggregation(backend):
     generator = np.random.default_rng(5)
     corners = generator.uniform(-1, 1, (2, 30, 3, 3)) + [0, 0, 3]
     colors = generator.uniform(size=(2, 30, 3, 3))
-    shared = {"near": 0.1, "background": 0.3}
+    shared = {"near": 0.1, "far": 100.0, "background": 0.3}
     hard = tsr.SoftAggregation(distance="hard", color="hard", alpha="hard", **shared)
     expected, _ = tsr.rasterize(corners, colors, image_size=(20, 30), rasterizer=hard)
     image, _ = tsr.rasterize(

@@ -10,6 +10,7 @@ import taichi_softras as tsr
 from taichi_softras.scene.camera import Camera, Orthographic, Perspective, orbit
 from tests.tolerances import (
     DOUBLE_ROUNDING,
+    FRAMED,
     SAME_GRADIENT_SINGLE,
     SINGLE_PRECISION_RELATIVE,
     TWIN_DOUBLE,
@@ -146,9 +147,109 @@ def test_matrices_are_taken_as_they_are(backend):
     assert camera.eye is None
 
 
+def framed(camera, points, aspect=1.0):
+    """Clip coordinates over w, (B, V, 2), and depths, in NumPy."""
+    camera.update(aspect)
+    points = np.concatenate([points, np.ones((len(points), 1))], axis=1)
+    view = np.einsum("brc,vc->bvr", camera.view_from_world.to_numpy(), points)
+    clip = np.einsum("brc,bvc->bvr", camera.clip_from_view.to_numpy(), view)
+    return np.abs(clip[..., :2] / clip[..., 3:]), -view[..., 2]
+
+
+BODIES = {
+    "sphere": tsr.primitives.icosphere(2),
+    "rod": (tsr.primitives.cube()[0] * [0.01, 0.02, 5.0], tsr.primitives.cube()[1]),
+    "sheet": (tsr.primitives.cube()[0] * [1.0, 1e-6, 1.0], tsr.primitives.cube()[1]),
+    "with a stray vertex": (np.concatenate([np.eye(3), [[1e6, 0, 0]]]), np.array([[0, 1, 2]])),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("scale, aspect", [(1.0, 1.0), (1e-5, 0.4), (1e5, 2.5)])
+def test_a_framed_mesh_fills_nine_tenths(backend, name, scale, aspect):
+    vertices, faces = BODIES[name]
+    mesh = tsr.Mesh(scale * (vertices + [1.0, -2.0, 3.0]), faces)
+    views = dict(elevation_degrees=[20, -35, 0, 90], azimuth_degrees=[30, 215, 0, 0])
+    camera = Camera.framing(mesh, **views, aspect=aspect, needs_grad=False)
+    assert camera.num_views == 4 and camera.aspect is None
+    xy, depths = framed(camera, mesh.vertices.to_numpy()[np.unique(faces)], aspect)
+    assert (depths.min(axis=1) > 0).all()
+    largest = xy.max(axis=(1, 2))
+    assert (largest < 0.9 + FRAMED).all()
+    if name != "rod":  # whose end keeps its distance when it points at the camera
+        np.testing.assert_allclose(largest, 0.9, rtol=FRAMED)
+
+
+def test_a_framed_mesh_by_default(backend):
+    """One view, 50 degrees, from the right and from above; the frames of a moving one together."""
+    mesh = tsr.Mesh(*tsr.primitives.icosphere(2))
+    camera = Camera.framing(mesh)
+    direction = camera.eye.to_numpy()[0] / np.linalg.norm(camera.eye.to_numpy()[0])
+    np.testing.assert_allclose(direction, orbit(1, 20, 30)[0], atol=SINGLE_PRECISION_RELATIVE)
+    np.testing.assert_array_equal(camera.fov_y_degrees.to_numpy(), 50)
+    frames = np.stack([tsr.primitives.icosphere(2)[0] + [x, 0, 0] for x in (-3, 5)])
+    moving = tsr.Mesh(frames, tsr.primitives.icosphere(2)[1])
+    xy, _ = framed(Camera.framing(moving, 0, 0), frames.reshape(-1, 3))
+    np.testing.assert_allclose(xy.max(), 0.9, rtol=FRAMED)
+
+
+@pytest.mark.parametrize("aspect", [0, -1.0, np.nan])
+def test_framing_refuses(backend, aspect):
+    mesh = tsr.Mesh(*tsr.primitives.triangle())
+    with pytest.raises(ValueError, match="an aspect above 0"):
+        Camera.framing(mesh, aspect=aspect)
+    mesh.vertices.fill(1.0)
+    with pytest.raises(ValueError, match="not all in one place"):
+        Camera.framing(mesh)
+    with pytest.raises(ValueError, match="mesh must be a Mesh, got tuple"):
+        Camera.framing(tsr.primitives.triangle())
+
+
+@pytest.mark.parametrize(
+    "radians",
+    [
+        lambda: orbit(3, np.radians(20), 30),
+        lambda: orbit(3, 20, np.pi / 3),
+        lambda: orbit(3, 0, np.radians(range(0, 360, 15))),
+        lambda: orbit(3, 0, np.linspace(0, 2 * np.pi, 7, endpoint=False)),
+        lambda: orbit(3, 0, np.linspace(-np.pi, np.pi, 11)),
+        lambda: Perspective(np.pi / 3).arrays(),
+        lambda: Perspective([0.5, 1.1]).arrays(),
+    ],
+)
+def test_angles_that_look_like_radians(backend, radians):
+    with pytest.warns(UserWarning, match=r"degrees, and .* looks like radians: write np.degrees"):
+        radians()
+
+
+def test_small_angles_in_degrees_are_no_radians(backend):
+    """Warnings are errors here."""
+    orbit(3, [0, 1.5, 5], [0, 6, -3])
+    orbit(3, np.linspace(0, 6, 7), np.random.default_rng(0).uniform(-6, 6, 7))
+    Perspective([2.0, 5.0]).arrays()
+
+
+def test_an_array_is_written_into_the_field(backend):
+    """The renderer knows the field, which stays."""
+    camera = Camera.look_at(orbit(3, 0, [0, 90]), needs_grad=False)
+    field = camera.eye
+    camera.eye = orbit(4, 0, [0, 90])
+    assert camera.eye is field
+    np.testing.assert_allclose(field.to_numpy(), orbit(4, 0, [0, 90]), atol=1e-6)
+    one = Camera.look_at((0, 0, 3), needs_grad=False)
+    one.eye, one.fov_y_degrees = (1, 2, 3), 40
+    assert one.eye.to_numpy().tolist() == [[1, 2, 3]] and one.fov_y_degrees[0] == 40
+    with pytest.raises(ValueError, match="camera.height is None here"):
+        one.height = 3
+    with pytest.raises(ValueError, match=r"camera.eye must have shape \(2, 3\)"):
+        camera.eye = (1, 2, 3)
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
+        (dict(eye=(0, 0, 1), projection=Perspective), r"class Perspective: write Perspective\("),
+        (dict(eye=(0, 0, 1), projection=50), r"must be Perspective\(degrees\), got int"),
         (dict(eye=(0, 0, 1, 2)), r"eye must have shape \(B, 3\), not empty, got \(1, 4\)"),
         (dict(eye=(0, 0, np.nan)), "eye must be finite"),
         (dict(eye=np.ones((2, 3)), target=np.zeros((3, 3))), "eye has 2 views, expected 1 or 3"),

@@ -9,6 +9,7 @@ import json
 import numpy as np
 import pytest
 
+import taichi_softras as tsr
 from taichi_softras.scene import camera_conventions as conventions
 from taichi_softras.scene.camera import Camera, orbit
 from tests.tolerances import SINGLE_PRECISION_RELATIVE
@@ -45,6 +46,7 @@ def test_opencv(backend):
     image_size = (20, 40)
     K = np.array([[30.0, 0, 25], [0, 35, 8], [0, 0, 1]])
     camera = conventions.opencv(K, np.eye(3), -CENTER, image_size)
+    assert camera.aspect == 2
     points = CENTER + [[0, 0, 2], [1, 0, 2], [0, 1, 2]]
     pixels = [(25, 8), (25 + 30 / 2, 8), (25, 8 + 35 / 2)]
     xy = [ndc_of_pixel(column + 0.5, row + 0.5, image_size) for column, row in pixels]
@@ -142,3 +144,63 @@ def test_nerf(backend, tmp_path):
     xy = [ndc_of_pixel(*pixel, image_size) for pixel in pixels]
     picture = project(conventions.nerf(transforms), points, image_size)
     assert_close(picture[0], np.c_[xy, [2, 2, 2]])
+
+
+def cameras_of(image_size) -> dict:
+    """A camera of each adapter that knows the image's size."""
+    K, pose = np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]]), np.eye(4)
+    transforms = {"fl_x": 500, "frames": [{"transform_matrix": pose.tolist()}]}
+    return {
+        "opencv": conventions.opencv(K, np.eye(3), [0, 0, 4.0], image_size),
+        "colmap": conventions.colmap((1, 0, 0, 0), [0, 0, 4.0], K, image_size),
+        "pytorch3d": conventions.pytorch3d(np.eye(3), [0, 0, 4.0], 60.0, image_size),
+        "blender": conventions.blender(pose, 1.0, image_size),
+        "nerf": conventions.nerf(transforms, image_size),
+    }
+
+
+def test_an_image_of_another_aspect_is_refused(backend):
+    mesh = tsr.Mesh(*tsr.primitives.icosphere(2))
+    for name, camera in cameras_of((480, 640)).items():
+        assert camera.aspect == pytest.approx(640 / 480), name
+        for rounded in ((480, 640), (240, 320), (239, 319), (100, 133), (100, 134), (75, 100)):
+            camera.check_image_size(rounded)
+        for other in ((640, 480), (100, 135), (5, 5), (480, 642)):
+            with pytest.raises(ValueError, match=r"1.333 times .* camera.aspect = None"):
+                camera.check_image_size(other)
+    renderer = tsr.Renderer(mesh, camera, (64, 48), shading=tsr.Silhouette())
+    with pytest.raises(ValueError, match=r"1.333 times .* \(64, 48\) .* 0.75 times"):
+        renderer.render()
+    camera.aspect = None
+    renderer.render()
+
+
+def test_a_sphere_is_round_in_the_image_that_its_camera_is_for(backend):
+    """Right values: 265 x 261 pixels, at (320, 240) and for 500 pixels of focal length."""
+    mesh = tsr.Mesh(*tsr.primitives.icosphere(2))
+    camera = cameras_of((480, 640))["opencv"]
+    renderer = tsr.Renderer(mesh, camera, (480, 640), shading=tsr.Silhouette())
+    rows, columns = np.nonzero(renderer.render().to_numpy()[0, ..., 0] > 0.5)
+    assert (np.ptp(columns) + 1, np.ptp(rows) + 1) == (265, 261)
+
+
+def test_who_does_not_know_the_size_asks_for_none(backend):
+    assert conventions.softras(2.0, 0.0, 0.0).aspect is None
+    assert conventions.pytorch3d(np.eye(3), (0, 0, 3), 90.0).aspect is None
+    assert Camera.look_at((0, 0, 3)).aspect is None
+    assert conventions.blender(np.eye(4), 1.0).aspect == 1  # whose angle is that of a square
+
+
+def test_degrees_where_radians_are_meant(backend):
+    with pytest.raises(ValueError, match=r"fov_x is in radians .* got 50.0: write np.radians"):
+        conventions.blender(np.eye(4), 50.0)
+    frames = {"camera_angle_x": 50.0, "frames": [{"transform_matrix": np.eye(4).tolist()}]}
+    with pytest.raises(ValueError, match="camera_angle_x is in radians"):
+        conventions.nerf(frames)
+
+
+def test_frames_of_several_aspects(backend):
+    pose = np.eye(4).tolist()
+    frames = [{"transform_matrix": pose, "w": w, "h": 20, "fl_x": 30} for w in (20, 40)]
+    with pytest.raises(ValueError, match=r"one aspect \(w / h\), got \[1.0, 2.0\]"):
+        conventions.nerf({"frames": frames})

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import taichi as ti
 
 from taichi_softras.scene import primitives
 from taichi_softras.scene.mesh import Mesh
@@ -113,3 +114,43 @@ TRIANGLE = np.eye(3)
 def test_mesh_refuses(backend, arguments, message):
     with pytest.raises(ValueError, match=message):
         Mesh(**arguments)
+
+
+def test_an_array_is_written_into_the_field(backend):
+    """Whatever knows the field goes on; another field, or a tape, is told what to do."""
+    mesh = Mesh(*primitives.icosphere(0))
+    vertices, rest = mesh.vertices, mesh.vertices.to_numpy()
+    mesh.vertices = 2 * rest
+    mesh.vertex_colors = 0.5 * np.ones((12, 3))
+    assert mesh.vertices is vertices
+    np.testing.assert_array_equal(vertices.to_numpy(), 2 * rest)
+    assert mesh.vertex_colors.to_numpy().max() == 0.5
+    with pytest.raises(ValueError, match=r"mesh.vertices must have shape \(12, 3\), .* \(3, 3\)"):
+        mesh.vertices = rest[:3]
+    with pytest.raises(ValueError, match=r"mesh.vertices.copy_from\(field\), or make another Mesh"):
+        mesh.vertices = ti.Vector.field(3, float, 12)
+    with pytest.raises(ValueError, match="mesh.texels is None here"):
+        mesh.texels = np.ones((20, 2, 2, 3))
+    loss = ti.field(float, (), needs_grad=True)
+    with pytest.raises(ValueError, match="mesh.vertices must be written before the ti.ad.Tape"):
+        with ti.ad.Tape(loss):
+            mesh.vertices = rest
+
+
+@pytest.mark.parametrize("largest", [255, 255.0, 200.5, np.uint8(7)])
+@pytest.mark.parametrize("kind", ["vertex_colors", "texels"])
+def test_colours_of_0_to_255(backend, largest, kind):
+    colors = np.zeros(
+        (3, 3) if kind == "vertex_colors" else (1, 2, 2, 3), np.asarray(largest).dtype
+    )
+    colors.flat[4] = largest
+    with pytest.warns(UserWarning, match=rf"{kind} are up to {largest:g}: .* divide by 255.0"):
+        Mesh(*primitives.triangle(), **{kind: colors})
+
+
+@pytest.mark.parametrize(
+    "colors", [np.ones((3, 3), int), np.full((3, 3), 8.0), np.full((3, 2), 255), np.ones((3, 4))]
+)
+def test_other_colours_are_said_nothing_about(backend, colors):
+    """Whole numbers of 0 and 1, bright ones, numbers that are no colours."""
+    Mesh(*primitives.triangle(), vertex_colors=colors)

@@ -18,7 +18,7 @@ def differentiate(backend):
     example = load_example("sim_elastic")
     beam = example.Beam(cells=(4, 1, 1), steps=120)
     renderer = example.make_renderer(beam, (24, 24), frames=[60, 119])
-    renderer.rasterizer = tsr.SoftAggregation(sigma=1e-3)
+    renderer.rasterizer = tsr.SoftAggregation(sigma=1e-3, near=1.0, far=100.0)
     target = np.zeros((2, 24, 24), backend.numpy_float)
     loss = ti.field(float, shape=(), needs_grad=True)
 
