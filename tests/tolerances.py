@@ -169,3 +169,7 @@ AREA_OF_SOFT_TRIANGLE = 2e-3
 # A point of a ball of 5,120 faces against its interpolated unit normal: faces lie up to 2e-3 below
 # the sphere, and normals between vertices are as much too short.
 FACETED_SPHERE = 5e-3
+
+# Colours and alphas of the random scenes in `hostile`, in units of the last place of the largest
+# colour: means and products over up to 100 faces, two roundings each, in either of two orders.
+ROUNDINGS_OF_A_SCENE = 400
