@@ -68,8 +68,9 @@ class Findings:
         alpha, colors = image[..., -1], image[..., :-1]
         if alpha.min() < 0.0 or alpha.max() > 1.0:
             self.add("alpha", f"alpha is from {alpha.min():.9g} to {alpha.max():.9g}")
-        rounding = ROUNDINGS_OF_A_SCENE * np.finfo(image.dtype).eps
-        slack = rounding * np.maximum(np.abs(low), np.abs(high))
+        precision = np.finfo(image.dtype)
+        largest = np.maximum(np.abs(low), np.abs(high))
+        slack = ROUNDINGS_OF_A_SCENE * precision.eps * largest + precision.tiny
         beyond = np.maximum(low - slack - colors, colors - high - slack)
         if beyond.size and beyond.max() > 0.0:
             where = np.unravel_index(beyond.argmax(), beyond.shape)

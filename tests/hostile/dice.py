@@ -57,7 +57,7 @@ class Dice:
         values = self.generator.uniform(size=shape)
         if self.chance(0.2):
             values = self.scale(1e-6, 1e4) * (values - 0.5)
-        if self.chance(0.1):
+        if self.chance(0.1) and values.size:
             values[...] = values.flat[0]
         return self.poison(values, "colours")
 

@@ -7,7 +7,7 @@ import numpy as np
 
 import taichi_softras as tsr
 from taichi_softras.rasterizers.soft_fragments import SAME_DEPTH
-from tests.hostile.checks import Failure, Findings, Refused
+from tests.hostile.checks import Findings, Refused
 from tests.hostile.dice import Dice
 from tests.hostile.methods import Choices, choices_of, make_rasterizer
 from tests.hostile.triangles import Frame, make_triangles

@@ -145,6 +145,16 @@ def extreme(dice: Dice, frame: Frame, count: int) -> np.ndarray:
     return np.where(entries, signs * dice.extreme(), faces)
 
 
+def zoom(dice: Dice, faces: np.ndarray) -> np.ndarray:
+    """Sometimes far larger, or far smaller, around the image's centre."""
+    if dice.chance(0.15):
+        scale = dice.scale(1e-9, 1e9)
+        dice.words.append(f"{scale:.0e} x")
+        with np.errstate(over="ignore"):
+            faces = faces * (scale, scale, 1.0)
+    return faces
+
+
 KINDS = (
     ordinary,
     closed,
@@ -170,6 +180,6 @@ def make_triangles(dice: Dice, frame: Frame) -> np.ndarray:
         kinds = []
     dice.words += [kind.__name__ for kind in kinds]
     counts = dice.generator.integers(1, dice.choice((5, 13, 25)), len(kinds))
-    faces = [kind(dice, frame, count) for kind, count in zip(kinds, counts)]
+    faces = [zoom(dice, kind(dice, frame, count)) for kind, count in zip(kinds, counts)]
     faces = np.concatenate([np.zeros((0, 3, 3)), *faces])
     return faces[dice.generator.permutation(len(faces))]
