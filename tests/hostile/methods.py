@@ -61,13 +61,14 @@ def make_rasterizer(dice: Dice, choices: Choices, channels: int):
     }
     if choices.method is tsr.SoftAggregation:
         numbers.update(
-            sigma=dice.number(1e-9, 10.0),
             gamma=dice.number(1e-6, 10.0),
             coverage_cutoff=dice.scale(1e-9, 0.499),
             background_depth=dice.generator.uniform(-0.5, 1.5),
         )
         if dice.chance(0.3):
             numbers["sigma_pixels"] = dice.number(1e-3, 10.0)
+        else:
+            numbers["sigma"] = dice.number(1e-9, 10.0)
     elif choices.method is tsr.KNearest:
         numbers.update(
             faces_per_pixel=int(dice.choice((1, 2, 7, 8, 9, 50, 1000))),
