@@ -1,9 +1,10 @@
 """Scenes in a process of their own: what crashes or hangs there is a failure like any other."""
 
+import contextlib
 import itertools
 import multiprocessing
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 import taichi as ti
@@ -36,50 +37,67 @@ def seeds_from(first: int, count: int, num_structures: int = len(STRUCTURES)) ->
 
 
 def check_scenes(
-    seeds: Iterable, arch: str = "cpu", precision: str = "f32", seconds: float = SECONDS
+    seeds: Iterable,
+    arch: str = "cpu",
+    precision: str = "f32",
+    seconds: float = SECONDS,
+    serve: Optional[Callable] = None,
 ) -> Iterator[Report]:
-    """Reports of all seeds; a process that ends or hangs is followed by another."""
+    """Reports of all seeds; a process that ends or hangs is followed by another.
+
+    Args:
+        seeds: of the scenes.
+        arch, precision: of Taichi.
+        seconds: until a scene counts as one that hangs.
+        serve: what the process does, `serve_scenes` when left out.
+    """
     worker = None
     for seed in seeds:
-        worker = worker or Worker(arch, precision)
-        report = worker.ask(seed, seconds)
-        if not worker.process.is_alive():
+        worker = worker or Worker(serve or serve_scenes, arch, precision)
+        yield worker.ask(seed, seconds)
+        if worker.has_failed:
             worker = None
-        yield report
     if worker is not None:
         worker.stop()
 
 
 class Worker:
-    """The process with a Taichi runtime."""
+    """The process, and the way to ask it.
 
-    def __init__(self, arch: str, precision: str):
+    Attributes:
+        has_failed: whether it has ended, or was ended.
+    """
+
+    def __init__(self, serve: Callable, arch: str, precision: str):
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
         self.process = context.Process(target=serve, args=(other, arch, precision), daemon=True)
         self.process.start()
         other.close()
+        self.has_failed = False
 
     def ask(self, seed: int, seconds: float) -> Report:
         """The report of one scene."""
-        self.pipe.send(seed)
-        if not self.pipe.poll(seconds):
+        with contextlib.suppress(EOFError, OSError):  # it has ended
+            self.pipe.send(seed)
+            if self.pipe.poll(seconds):
+                return Report(seed, *self.pipe.recv())
+            failure = Failure("hang", f"no answer in {seconds:g} seconds")
             self.stop()
-            return Report(seed, "", [Failure("hang", f"no answer in {seconds:g} seconds")])
-        try:
-            return Report(seed, *self.pipe.recv())
-        except EOFError:
-            self.process.join()
-            code = self.process.exitcode
-            return Report(seed, "", [Failure("crash", f"the process ended with {code}")])
+            return Report(seed, "", [failure])
+        self.process.join(5.0)
+        self.stop()
+        failure = Failure("crash", f"the process ended with {self.process.exitcode}")
+        return Report(seed, "", [failure])
 
     def stop(self) -> None:
         """Ends the process."""
+        self.has_failed = True
         self.process.kill()
         self.process.join()
 
 
-def serve(pipe, arch: str, precision: str) -> None:
+def serve_scenes(pipe, arch: str, precision: str) -> None:
     """In the process: checks the scene of each seed that comes."""
     ti.init(
         arch=getattr(ti, arch),
