@@ -202,8 +202,7 @@ def _checked_corners(corners: np.ndarray, dtype: type) -> np.ndarray:
 def _checked(name: str, values: np.ndarray, dtype: type) -> np.ndarray:
     """A contiguous array of finite numbers in the precision of the runtime."""
     try:
-        with np.errstate(over="ignore"):
-            values = np.ascontiguousarray(values, dtype)
+        values = np.ascontiguousarray(values, dtype)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be an array of numbers, got {type(values)}") from None
     if not np.isfinite(values).all():
