@@ -68,15 +68,18 @@ class Findings:
         alpha, colors = image[..., -1], image[..., :-1]
         if alpha.min() < 0.0 or alpha.max() > 1.0:
             self.add("alpha", f"alpha is from {alpha.min():.9g} to {alpha.max():.9g}")
-        precision = np.finfo(image.dtype)
+        self.check_within("colour", colors, low, high)
+
+    def check_within(self, name: str, values: np.ndarray, low: np.ndarray, high: np.ndarray):
+        """Each channel, the last axis, within its bounds, up to rounding."""
+        precision = np.finfo(values.dtype)
         largest = np.maximum(np.abs(low), np.abs(high))
         slack = ROUNDINGS_OF_A_SCENE * precision.eps * largest + precision.tiny
-        beyond = np.maximum(low - slack - colors, colors - high - slack)
+        beyond = np.maximum(low - slack - values, values - high - slack)
         if beyond.size and beyond.max() > 0.0:
-            where = np.unravel_index(beyond.argmax(), beyond.shape)
+            where = tuple(map(int, np.unravel_index(beyond.argmax(), beyond.shape)))
             bounds = f"[{low[where[-1]]:.9g}, {high[where[-1]]:.9g}]"
-            place = tuple(map(int, where))
-            self.add("colour", f"{colors[where]:.9g} at {place} is not in {bounds}")
+            self.add(f"{name}: not within", f"{values[where]:.9g} at {where} is not in {bounds}")
 
     def check_finite(self, name: str, values: np.ndarray) -> bool:
         """Whether all are; a failure if not."""

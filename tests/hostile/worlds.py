@@ -15,7 +15,6 @@ from tests.hostile.dice import NOT_FINITE, Dice
 from tests.hostile.methods import Choices, choices_of, make_rasterizer
 
 SHADINGS = (tsr.Unlit(), tsr.Flat(), tsr.Gouraud(), tsr.Silhouette(), tsr.Depth())
-COLORS = ("vertex_colors", "texels", "texture_cubes")
 LIGHTS = ("one light", "three lights", "harmonics")
 CAMERAS = ("perspective", "parallel", "matrices", "matrix and angle")
 CAMERA_FIELDS = "eye target up fov_y_degrees height view_from_world clip_from_view".split()
@@ -28,7 +27,12 @@ REGULARISERS = (
     tsr.losses.edge_length,
 )
 SIZES = ((16, 16), (1, 1), (9, 20), (1, 300), (40, 3))
-NUM_VERTICES, NUM_FACES, NUM_VIEWS, RESOLUTION = 9, 12, 2, 3
+NUM_VERTICES, NUM_FACES, NUM_VIEWS = 9, 12, 2
+COLORS = {  # and where there are some
+    "vertex_colors": (NUM_VERTICES,),
+    "texels": (NUM_FACES, 3, 3),
+    "texture_cubes": (NUM_FACES, 3, 3, 3),
+}
 LARGEST_HARMONIC = 0.64  # of those up to order 2, with the shares that a matt surface blurs them to
 
 
@@ -73,7 +77,7 @@ def make_structures() -> list:
                 Structure(
                     of_method[(2 * s + m) % len(of_method)],
                     shading,
-                    COLORS[(s + m) % 3],
+                    tuple(COLORS)[(s + m) % 3],
                     LIGHTS[(s + 2 * m) % 3],
                     CAMERAS[(s + m) % 4],
                     (s + m) % 2 == 0,
@@ -103,10 +107,7 @@ class World:
         rasterizer = make_rasterizer(dice, structure.choices, channels)
         frames = [make_vertices(dice) for _ in range(NUM_VIEWS if structure.is_moving else 1)]
         vertices = np.stack(frames) if structure.is_moving else frames[0]
-        entries = {"vertex_colors": (NUM_VERTICES,)}.get(
-            structure.colors, (NUM_FACES, *(RESOLUTION,) * (2 + (structure.colors != "texels")))
-        )
-        self.colors = dice.colors(*entries, 3)
+        self.vertices, self.colors = vertices, dice.colors(*COLORS[structure.colors], 3)
         self.mesh = tsr.Mesh(vertices, make_faces(dice), **{structure.colors: self.colors})
         self.camera = CAMERA_MAKERS[structure.camera](dice)
         self.lights, self.light_bounds = make_lights(dice, structure.light)
@@ -117,6 +118,7 @@ class World:
             rasterizer=rasterizer,
             shading=structure.shading,
             lights=self.lights if is_lit else None,
+            views_per_pass=dice.choice((None, 1)),
             outputs=("depth", "normal_world", "position_world") if structure.has_outputs else (),
         )
         self.is_lit, self.reads_color = is_lit, reads_color
@@ -157,25 +159,29 @@ class World:
         dice.must_refuse = True
         self.fields[name].from_numpy(values)
 
-    def bounds(self) -> tuple:
-        """(C,) the least and the largest value of each channel; infinite if unknown."""
-        if isinstance(self.structure.shading, tsr.Silhouette):
-            return np.zeros(0), np.zeros(0)
-        rasterizer = self.renderer.rasterizer
-        if getattr(rasterizer, "clip_barycentric_coords", True) is False:
-            return np.full(3, -np.inf), np.full(3, np.inf)
-        if isinstance(self.structure.shading, tsr.Depth):
-            return self.depth_bounds()
-        colors = self.colors.reshape(-1, 3)
-        lights = self.light_bounds if self.is_lit else np.ones((2, 3))
-        values = np.concatenate([colors * lights[0], colors * lights[1], [rasterizer.background]])
-        return values.min(axis=0), values.max(axis=0)
+    def bounds(self) -> dict:
+        """The least and the largest value, (C,) each, of the image's colours and of outputs.
 
-    def depth_bounds(self) -> tuple:
-        """(1,) of depths."""
+        Of a method that continues faces beyond their edges there are none.
+        """
+        shading, rasterizer = self.structure.shading, self.renderer.rasterizer
+        if getattr(rasterizer, "clip_barycentric_coords", True) is False:
+            return {}
         depths = self.renderer.vertices_ndc.to_numpy()[..., 2].reshape(-1, 1)
-        depths = np.concatenate([depths, [[self.renderer.rasterizer.far]]])
-        return depths.min(axis=0), depths.max(axis=0)
+        depths = np.concatenate([depths, [[rasterizer.far]]])
+        shown = {
+            "output depth": depths,
+            "output normal_world": np.array([[-1.0] * 3, [1.0] * 3]),
+            "output position_world": np.concatenate([self.vertices.reshape(-1, 3), [[0.0] * 3]]),
+        }
+        if isinstance(shading, tsr.Depth):
+            shown["image"] = depths
+        elif self.reads_color:
+            colors = self.colors.reshape(-1, 3)
+            lights = self.light_bounds if self.is_lit else np.ones((2, 3))
+            lit = [colors * lights[0], colors * lights[1], [rasterizer.background]]
+            shown["image"] = np.concatenate(lit)
+        return {name: (values.min(axis=0), values.max(axis=0)) for name, values in shown.items()}
 
     def run(self, target: np.ndarray) -> dict:
         """Image, outputs, loss and gradients of one tape."""
@@ -204,11 +210,15 @@ def check_world(findings: Findings, world: World, is_deterministic: bool) -> Non
     target = findings.dice.generator.uniform(size=(NUM_VIEWS, *image_size, channels))
     with findings.refusals():
         results = world.run(target)
-        low, high = world.bounds()
+        bounds = world.bounds()
+    unknown = np.full(channels - 1, -np.inf), np.full(channels - 1, np.inf)
     image = results["image"].reshape(*target.shape)
-    findings.check_image(image, low[: channels - 1], high[: channels - 1])
+    findings.check_image(image, *bounds.get("image", unknown))
     if findings.dice.must_refuse:
         return
+    for name, values in results.items():
+        if name.startswith("output") and name in bounds:
+            findings.check_within(name, values.reshape(*values.shape[:3], -1), *bounds[name])
     is_beyond = findings.dice.may_refuse and not np.isfinite(results["loss"])
     for name, values in results.items():
         of_loss = name == "loss" or name.startswith("gradient")
