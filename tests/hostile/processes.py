@@ -99,6 +99,12 @@ class Worker:
 
 def serve_scenes(pipe, arch: str, precision: str) -> None:
     """In the process: checks the scene of each seed that comes."""
+    start_taichi(arch, precision)
+    answer(pipe, lambda seed: STRUCTURES[structure_of(seed)].check(seed, arch == "cpu"))
+
+
+def start_taichi(arch: str, precision: str) -> None:
+    """Once in a process."""
     ti.init(
         arch=getattr(ti, arch),
         default_fp=getattr(ti, precision),
@@ -106,7 +112,9 @@ def serve_scenes(pipe, arch: str, precision: str) -> None:
         random_seed=0,
         unrolling_limit=0,
     )
+
+
+def answer(pipe, check: Callable) -> None:
+    """Sends what `check` finds for each seed that comes: a description and failures."""
     while True:
-        seed = pipe.recv()
-        description, failures = STRUCTURES[structure_of(seed)].check(seed, arch == "cpu")
-        pipe.send((description, failures))
+        pipe.send(check(pipe.recv()))
