@@ -329,7 +329,7 @@ def perspective(dice: Dice) -> tsr.Perspective:
     """Of any angle."""
     if dice.chance(0.5):
         return tsr.Perspective(50.0)
-    return tsr.Perspective(dice.choice((dice.scale(1e-3, 179.0), 180.0 - dice.scale(1e-4, 10.0))))
+    return tsr.Perspective(dice.choice((dice.number(1e-3, 179.0), 180.0 - dice.scale(1e-4, 10.0))))
 
 
 def matrices(dice: Dice, with_angle: bool) -> tsr.Camera:
