@@ -6,13 +6,13 @@ import multiprocessing
 from collections.abc import Iterable, Iterator
 from typing import Callable, NamedTuple, Optional
 
-import numpy as np
 import taichi as ti
 
 from tests.hostile import projected, worlds
 from tests.hostile.checks import Failure
 
 STRUCTURES = (*projected.STRUCTURES, *worlds.STRUCTURES)
+STRIDE = 69  # without a factor in common with their number; so chosen, the first few are unlike
 SECONDS = 300.0  # of one scene, the first of its structure: compiled on a machine that is busy
 
 
@@ -31,7 +31,7 @@ def structure_of(seed: int) -> int:
 
 def seeds_from(first: int, count: int, num_structures: int = len(STRUCTURES)) -> list:
     """The first `count` seeds whose structures are among a few; sorted by structure."""
-    chosen = set(np.random.default_rng(0).permutation(len(STRUCTURES))[:num_structures])
+    chosen = {k * STRIDE % len(STRUCTURES) for k in range(num_structures)}
     seeds = (seed for seed in itertools.count(first) if structure_of(seed) in chosen)
     return sorted(itertools.islice(seeds, count), key=structure_of)
 
