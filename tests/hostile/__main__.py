@@ -1,13 +1,14 @@
 """Draws random hostile scenes: `python -m tests.hostile --scenes 10000`.
 
-A scene follows from its seed alone: `--seed 1234 --scenes 1` repeats one.
+A scene follows from its seed alone: `--seed 1234 --scenes 1` repeats one. With `--files` damaged
+files are read in place of scenes.
 """
 
 import argparse
 import collections
 import sys
 
-from tests.hostile.processes import SECONDS, STRUCTURES, check_scenes, seeds_from
+from tests.hostile.processes import SECONDS, STRUCTURES, check_scenes, seeds_from, serve_files
 
 
 def main() -> int:
@@ -15,6 +16,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.hostile", description=__doc__)
     parser.add_argument("--scenes", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="the first; the others follow it")
+    parser.add_argument("--files", action="store_true", help="read damaged files")
     parser.add_argument("--arch", default="cpu", help="cpu, vulkan, cuda or metal")
     parser.add_argument("--f64", action="store_true", help="double precision")
     parser.add_argument(
@@ -28,17 +30,21 @@ def main() -> int:
     arguments = parser.parse_args()
     seeds = seeds_from(arguments.seed, arguments.scenes, arguments.structures)
     precision = "f64" if arguments.f64 else "f32"
+    serve, which = None, ""
+    if arguments.files:
+        serve, which = serve_files, "--files "
+        seeds = range(arguments.seed, arguments.seed + arguments.scenes)
     found = collections.defaultdict(list)
-    for report in check_scenes(seeds, arguments.arch, precision, arguments.seconds):
+    for report in check_scenes(seeds, arguments.arch, precision, arguments.seconds, serve):
         if arguments.verbose or report.failures:
-            print(f"--seed {report.seed} --scenes 1: {report.description}", flush=True)
+            print(f"{which}--seed {report.seed} --scenes 1: {report.description}", flush=True)
         for failure in report.failures:
             print(f"    {failure.kind}: {failure.message}", flush=True)
             found[failure.kind].append(report.seed)
     for kind, failed in sorted(found.items(), key=lambda item: -len(item[1])):
-        print(f"{len(failed):6} x {kind}, first --seed {failed[0]}")
+        print(f"{len(failed):6} x {kind}, first {which}--seed {failed[0]}")
     failed = set().union(*found.values())
-    print(f"{len(seeds)} scenes, {len(failed)} with failures")
+    print(f"{len(seeds)} tried, {len(failed)} with failures")
     return 1 if failed else 0
 
 

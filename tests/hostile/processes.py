@@ -8,7 +8,7 @@ from typing import Callable, NamedTuple, Optional
 
 import taichi as ti
 
-from tests.hostile import projected, worlds
+from tests.hostile import files, projected, worlds
 from tests.hostile.checks import Failure
 
 STRUCTURES = (*projected.STRUCTURES, *worlds.STRUCTURES)
@@ -101,6 +101,22 @@ def serve_scenes(pipe, arch: str, precision: str) -> None:
     """In the process: checks the scene of each seed that comes."""
     start_taichi(arch, precision)
     answer(pipe, lambda seed: STRUCTURES[structure_of(seed)].check(seed, arch == "cpu"))
+
+
+def serve_files(pipe, arch: str, precision: str) -> None:
+    """In the process: reads the damaged file of each seed that comes."""
+    start_taichi(arch, precision)
+    answer(pipe, check_file)
+
+
+def check_file(seed: int) -> tuple:
+    """(the kind of the file, the failures) of a damaged file."""
+    kind = files.KINDS[seed % len(files.KINDS)]
+    try:
+        files.run(seed)
+    except Exception as error:
+        return kind, [Failure(f"{type(error).__name__} [{kind}]", str(error))]
+    return kind, []
 
 
 def start_taichi(arch: str, precision: str) -> None:
