@@ -181,3 +181,7 @@ FRAMED = 1e-4
 # A loss of a ball's colours, edges soft over a pixel: its gradient against a difference quotient
 # over 1.4 pixels, relative. The edge's pixels are few, and no straight line between them: 0.6 %.
 RGB_QUOTIENT = 0.03
+
+# Colours and alphas of the random scenes in `hostile`, in units of the last place of the largest
+# colour: means and products over up to 100 faces, two roundings each, in either of two orders.
+ROUNDINGS_OF_A_SCENE = 400
