@@ -10,6 +10,8 @@ import taichi as ti
 from taichi_softras.funcs.numeric import exp
 from taichi_softras.funcs.values import value
 
+SMALLEST_TRANSMITTANCE = 1e-30  # below it a product of many is 0, not a slow denormal number
+
 
 @value
 class AlphaAggregation:
@@ -17,9 +19,9 @@ class AlphaAggregation:
 
     Attributes:
         start: the value that the pixel keeps when no face has come.
-        add: (value, coverage) -> value.
+        add: (value, coverage, rest, is_inside) -> value; the rest is 1 - coverage.
         resolve: (value, num_faces) -> A.
-        slope: (value, coverage, num_faces) -> dA/dx of D = sigmoid(x), from the last value.
+        slope: (value, coverage, rest, num_faces) -> dA/dx of D = sigmoid(x), from the last value.
     """
 
     start: float
@@ -29,9 +31,10 @@ class AlphaAggregation:
 
 
 @ti.func
-def product_add(value: float, coverage: float) -> float:
+def product_add(value: float, coverage: float, rest: float, is_inside: int) -> float:
     """Keeps the transmittance prod_j (1 - D_j)."""
-    return value * (1.0 - coverage)
+    product = value * rest
+    return ti.select(product > SMALLEST_TRANSMITTANCE, product, 0.0)
 
 
 @ti.func
@@ -41,13 +44,13 @@ def product_resolve(value: float, num_faces: int) -> float:
 
 
 @ti.func
-def product_slope(value: float, coverage: float, num_faces: int) -> float:
+def product_slope(value: float, coverage: float, rest: float, num_faces: int) -> float:
     """prod_k (1 - D_k) D_j: no division by 1 - D_j."""
     return value * coverage
 
 
 @ti.func
-def sum_add(value: float, coverage: float) -> float:
+def sum_add(value: float, coverage: float, rest: float, is_inside: int) -> float:
     """Keeps sum_j D_j."""
     return value + coverage
 
@@ -59,15 +62,15 @@ def sum_resolve(value: float, num_faces: int) -> float:
 
 
 @ti.func
-def sum_slope(value: float, coverage: float, num_faces: int) -> float:
+def sum_slope(value: float, coverage: float, rest: float, num_faces: int) -> float:
     """D_j (1 - D_j) / F."""
-    return coverage * (1.0 - coverage) / ti.cast(num_faces, float)
+    return coverage * rest / ti.cast(num_faces, float)
 
 
 @ti.func
-def hard_add(value: float, coverage: float) -> float:
-    """Keeps whether a face covers the pixel by more than a half."""
-    return ti.select(coverage > 0.5, 1.0, value)
+def hard_add(value: float, coverage: float, rest: float, is_inside: int) -> float:
+    """Keeps whether a face covers the pixel by a half or more: whether it is inside."""
+    return ti.select((coverage > 0.0) & is_inside, 1.0, value)
 
 
 @ti.func
@@ -77,13 +80,13 @@ def hard_resolve(value: float, num_faces: int) -> float:
 
 
 @ti.func
-def hard_slope(value: float, coverage: float, num_faces: int) -> float:
+def hard_slope(value: float, coverage: float, rest: float, num_faces: int) -> float:
     """Zero: a step has no useful derivative."""
     return 0.0
 
 
 @ti.func
-def any_add(value: float, coverage: float) -> float:
+def any_add(value: float, coverage: float, rest: float, is_inside: int) -> float:
     """Keeps whether a face covers the pixel, however little."""
     return ti.select(coverage > 0.0, 1.0, value)
 

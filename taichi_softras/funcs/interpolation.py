@@ -5,8 +5,11 @@ from typing import Callable
 import taichi as ti
 from taichi.math import vec3
 
+from taichi_softras.funcs.numeric import EPSILONS, sum_of_three
 from taichi_softras.funcs.values import value
+from taichi_softras.runtime import is_double
 
+WHOLE_ROUNDINGS = 8.0  # weights whose sum is off 1 by no more
 SMALLEST_INVERSE_W = 1e-12  # beyond a plane's horizon, seen outside of the face alone
 
 
@@ -77,6 +80,8 @@ UNCLIPPED = Clipping(keep_weights, keep_weights_vjp)
 def place_in_perspective(weights: vec3, planes: ti.template()):
     """The point of the face: u_k = (l_k / w_k) / sum_j (l_j / w_j); its depth is sum_k u_k depth_k.
 
+    The same corners in another order have the same depth, to the last bit.
+
     Args:
         weights: l on the screen, of any sum.
         planes: has `inverse_w` and `depth_over_w` of the corners.
@@ -85,10 +90,11 @@ def place_in_perspective(weights: vec3, planes: ti.template()):
         A struct: the `used` weights of the corners' attributes, the `depth`, and `scale`, 1 over
         the sum.
     """
-    scale = 1.0 / ti.max(weights.dot(planes.inverse_w), SMALLEST_INVERSE_W)
+    shares = weights * planes.inverse_w
+    scale = 1.0 / ti.max(sum_of_three(shares), SMALLEST_INVERSE_W)
     return ti.Struct(
-        used=weights * planes.inverse_w * scale,
-        depth=weights.dot(planes.depth_over_w) * scale,
+        used=shares * scale,
+        depth=sum_of_three(weights * planes.depth_over_w) * scale,
         scale=scale,
     )
 
@@ -109,7 +115,9 @@ def place_in_perspective_vjp(
 def place_on_screen(weights: vec3, planes: ti.template()):
     """As `place_in_perspective`, but attributes are linear on the screen (SoftRas)."""
     point = place_in_perspective(weights, planes)
-    used = weights * (1.0 / weights.sum())
+    total = sum_of_three(weights)  # within the face 1 but for rounding, which does not touch texels
+    is_whole = ti.abs(total - 1.0) <= ti.static(WHOLE_ROUNDINGS * EPSILONS[is_double()])
+    used = weights * ti.select(is_whole, 1.0, 1.0 / total)
     return ti.Struct(used=used, depth=point.depth, scale=point.scale)
 
 
@@ -131,9 +139,11 @@ def place_affinely(weights: vec3, planes: ti.template()):
 
     Right for orthographic cameras, where all w are equal.
     """
-    scale = 1.0 / weights.sum()
+    scale = 1.0 / sum_of_three(weights)
     depths = planes.depth_over_w / planes.inverse_w
-    return ti.Struct(used=weights * scale, depth=weights.dot(depths) * scale, scale=scale)
+    return ti.Struct(
+        used=weights * scale, depth=sum_of_three(weights * depths) * scale, scale=scale
+    )
 
 
 @ti.func
