@@ -21,7 +21,7 @@ class AlphaAggregation:
         start: the value that the pixel keeps when no face has come.
         add: (value, coverage, rest, is_inside) -> value; the rest is 1 - coverage.
         resolve: (value, num_faces) -> A.
-        slope: (value, coverage, rest, num_faces) -> dA/dx of D = sigmoid(x), from the last value.
+        slope: (value, coverage, num_faces) -> dA/dx of D = sigmoid(x), from the last value.
     """
 
     start: float
@@ -44,7 +44,7 @@ def product_resolve(value: float, num_faces: int) -> float:
 
 
 @ti.func
-def product_slope(value: float, coverage: float, rest: float, num_faces: int) -> float:
+def product_slope(value: float, coverage: float, num_faces: int) -> float:
     """prod_k (1 - D_k) D_j: no division by 1 - D_j."""
     return value * coverage
 
@@ -62,9 +62,9 @@ def sum_resolve(value: float, num_faces: int) -> float:
 
 
 @ti.func
-def sum_slope(value: float, coverage: float, rest: float, num_faces: int) -> float:
+def sum_slope(value: float, coverage: float, num_faces: int) -> float:
     """D_j (1 - D_j) / F."""
-    return coverage * rest / ti.cast(num_faces, float)
+    return coverage * (1.0 - coverage) / ti.cast(num_faces, float)
 
 
 @ti.func
@@ -80,7 +80,7 @@ def hard_resolve(value: float, num_faces: int) -> float:
 
 
 @ti.func
-def hard_slope(value: float, coverage: float, rest: float, num_faces: int) -> float:
+def hard_slope(value: float, coverage: float, num_faces: int) -> float:
     """Zero: a step has no useful derivative."""
     return 0.0
 

@@ -12,7 +12,7 @@ from taichi.math import vec2, vec3
 
 from taichi_softras.funcs.triangle import (
     barycentric_vjp,
-    shares_of_least,
+    least_vjp,
     squared_distance,
     squared_distance_vjp,
 )
@@ -69,8 +69,7 @@ def barycentric_distance(pixel: vec2, triangle: ti.template(), weights: vec3) ->
 def barycentric_distance_vjp(pixel: vec2, triangle: ti.template(), weights: vec3, grad: float):
     """The gradients at the three corners."""
     smallest = weights.min()
-    slope = 2.0 * ti.abs(smallest) * grad
-    pull = -barycentric_vjp(triangle, slope * shares_of_least(weights))
+    pull = -barycentric_vjp(triangle, least_vjp(weights, 2.0 * ti.abs(smallest) * grad))
     return weights.x * pull, weights.y * pull, weights.z * pull
 
 

@@ -80,8 +80,6 @@ UNCLIPPED = Clipping(keep_weights, keep_weights_vjp)
 def place_in_perspective(weights: vec3, planes: ti.template()):
     """The point of the face: u_k = (l_k / w_k) / sum_j (l_j / w_j); its depth is sum_k u_k depth_k.
 
-    The same corners in another order have the same depth, to the last bit.
-
     Args:
         weights: l on the screen, of any sum.
         planes: has `inverse_w` and `depth_over_w` of the corners.
@@ -90,13 +88,19 @@ def place_in_perspective(weights: vec3, planes: ti.template()):
         A struct: the `used` weights of the corners' attributes, the `depth`, and `scale`, 1 over
         the sum.
     """
-    shares = weights * planes.inverse_w
-    scale = 1.0 / ti.max(sum_of_three(shares), SMALLEST_INVERSE_W)
+    scale = 1.0 / ti.max(weights.dot(planes.inverse_w), SMALLEST_INVERSE_W)
     return ti.Struct(
-        used=shares * scale,
-        depth=sum_of_three(weights * planes.depth_over_w) * scale,
+        used=weights * planes.inverse_w * scale,
+        depth=weights.dot(planes.depth_over_w) * scale,
         scale=scale,
     )
+
+
+@ti.func
+def depth_in_perspective(weights: vec3, planes: ti.template()) -> float:
+    """That of `place_in_perspective`, of the same corners in any order the same number."""
+    whole = ti.max(sum_of_three(weights * planes.inverse_w), SMALLEST_INVERSE_W)
+    return sum_of_three(weights * planes.depth_over_w) / whole
 
 
 @ti.func
@@ -139,11 +143,16 @@ def place_affinely(weights: vec3, planes: ti.template()):
 
     Right for orthographic cameras, where all w are equal.
     """
-    scale = 1.0 / sum_of_three(weights)
+    scale = 1.0 / weights.sum()
     depths = planes.depth_over_w / planes.inverse_w
-    return ti.Struct(
-        used=weights * scale, depth=sum_of_three(weights * depths) * scale, scale=scale
-    )
+    return ti.Struct(used=weights * scale, depth=weights.dot(depths) * scale, scale=scale)
+
+
+@ti.func
+def affine_depth(weights: vec3, planes: ti.template()) -> float:
+    """That of `place_affinely`, of the same corners in any order the same number."""
+    depths = planes.depth_over_w / planes.inverse_w
+    return sum_of_three(weights * depths) / sum_of_three(weights)
 
 
 @ti.func
@@ -166,12 +175,15 @@ class Interpolation:
     Attributes:
         place: (weights, planes) -> struct of `used`, `depth` and `scale`.
         place_vjp: the adjoint.
+        depth: (weights, planes) -> that `depth`, of the same corners in any order the same number:
+            for methods where one of two faces is in front.
     """
 
     place: Callable
     place_vjp: Callable
+    depth: Callable
 
 
-PERSPECTIVE = Interpolation(place_in_perspective, place_in_perspective_vjp)
-SCREEN = Interpolation(place_on_screen, place_on_screen_vjp)
-AFFINE = Interpolation(place_affinely, place_affinely_vjp)
+PERSPECTIVE = Interpolation(place_in_perspective, place_in_perspective_vjp, depth_in_perspective)
+SCREEN = Interpolation(place_on_screen, place_on_screen_vjp, depth_in_perspective)
+AFFINE = Interpolation(place_affinely, place_affinely_vjp, affine_depth)

@@ -14,7 +14,7 @@ import taichi as ti
 from taichi.math import vec2, vec3  # these follow `default_fp`; own vector types would not
 
 from taichi_softras.funcs.numeric import EPSILONS
-from taichi_softras.runtime import is_double
+from taichi_softras.runtime import is_cpu, is_double
 
 TIED_ROUNDINGS = 16.0  # values that differ by no more roundings are equally small
 
@@ -45,13 +45,18 @@ def signed_area(a: vec2, b: vec2, c: vec2) -> float:
 
 
 @ti.func
-def make_edge(start: vec2, end: vec2, inverse_length: float):
-    """An edge, of both its faces the same but for `turn`: -1 where it ends at its base."""
+def make_edge(start: vec2, end: vec2, inverse_length: float, inverse_area: float):
+    """An edge, of both its faces the same but for `turn`, -1 where it ends at its base, and `gain`.
+
+    `gain` makes a weight of the area from the edge to a pixel.
+    """
     is_ordered = is_before(start, end)
+    turn = ti.select(is_ordered, 1.0, -1.0)
     return ti.Struct(
         base=ti.select(is_ordered, start, end),
         vector=ti.select(is_ordered, end - start, start - end),
-        turn=ti.select(is_ordered, 1.0, -1.0),
+        turn=turn,
+        gain=turn * inverse_area,
         inverse_length=inverse_length,
     )
 
@@ -66,9 +71,9 @@ def make_triangle(
         b=b,
         c=c,
         inverse_area=inverse_area,
-        ab=make_edge(a, b, inverse_lengths.x),
-        bc=make_edge(b, c, inverse_lengths.y),
-        ca=make_edge(c, a, inverse_lengths.z),
+        ab=make_edge(a, b, inverse_lengths.x, inverse_area),
+        bc=make_edge(b, c, inverse_lengths.y, inverse_area),
+        ca=make_edge(c, a, inverse_lengths.z, inverse_area),
         inverse_w=planes.inverse_w,
         depth_over_w=planes.depth_over_w,
     )
@@ -78,12 +83,15 @@ def make_triangle(
 def side_of(pixel: vec2, edge: ti.template()) -> float:
     """Above 0 left of an edge that starts at its base: the area from it to the pixel. Exact sign.
 
-    A compiler may compute the difference of the products from an unrounded one. Of products that
-    are rounded to different numbers its sign is right all the same; of equal ones it is not asked.
+    On a GPU the difference may be that of a rounded and an unrounded product. Where the products
+    are rounded to different numbers its sign is right all the same; where not, it is 0 by rule.
     """
     offset = pixel - edge.base
     left, right = edge.vector.x * offset.y, edge.vector.y * offset.x
-    return ti.select(left == right, 0.0, left - right)
+    side = left - right
+    if ti.static(not is_cpu()):
+        side = ti.select(left == right, 0.0, side)
+    return side
 
 
 @ti.func
@@ -94,12 +102,11 @@ def barycentric(pixel: vec2, triangle: ti.template()) -> vec3:
     lies between two faces that share an edge. The weights are the same for the same corners in
     another order.
     """
-    sides = vec3(
-        side_of(pixel, triangle.bc) * triangle.bc.turn,
-        side_of(pixel, triangle.ca) * triangle.ca.turn,
-        side_of(pixel, triangle.ab) * triangle.ab.turn,
+    return vec3(
+        side_of(pixel, triangle.bc) * triangle.bc.gain,
+        side_of(pixel, triangle.ca) * triangle.ca.gain,
+        side_of(pixel, triangle.ab) * triangle.ab.gain,
     )
-    return sides * triangle.inverse_area
 
 
 @ti.func
@@ -186,35 +193,33 @@ def edge_vjp(pixel: vec2, edge: ti.template(), grad: float):
     d(d^2)/dstart = -2 (1 - t) r, d(d^2)/dend = -2 t r, with r the pixel minus the nearest point.
     """
     nearest = nearest_on_edge(pixel, edge)
-    normal = vec2(-edge.vector.y, edge.vector.x)
-    residual = nearest.across * normal + nearest.along * edge.vector
-    pull = residual * (-2.0 * grad * edge.inverse_length)
-    at_other = nearest.t * pull
-    at_base = pull - at_other
-    return ti.select(edge.turn > 0.0, at_base, at_other), ti.select(
-        edge.turn > 0.0, at_other, at_base
-    )
+    scale = -2.0 * grad * edge.inverse_length
+    across, along = scale * nearest.across, scale * nearest.along
+    pull = across * vec2(-edge.vector.y, edge.vector.x) + along * edge.vector
+    at_end = ti.select(edge.turn > 0.0, nearest.t, 1.0 - nearest.t) * pull
+    return pull - at_end, at_end
 
 
 @ti.func
 def squared_distance_vjp(pixel: vec2, triangle: ti.template(), grad: float):
     """The gradients at corners a, b, c; of edges that are equally near, their mean."""
-    shares = shares_of_least(
+    grads = least_vjp(
         vec3(
             squared_distance_to_edge(pixel, triangle.ab),
             squared_distance_to_edge(pixel, triangle.bc),
             squared_distance_to_edge(pixel, triangle.ca),
-        )
+        ),
+        grad,
     )
-    ab_start, ab_end = edge_vjp(pixel, triangle.ab, shares.x * grad)
-    bc_start, bc_end = edge_vjp(pixel, triangle.bc, shares.y * grad)
-    ca_start, ca_end = edge_vjp(pixel, triangle.ca, shares.z * grad)
+    ab_start, ab_end = edge_vjp(pixel, triangle.ab, grads.x)
+    bc_start, bc_end = edge_vjp(pixel, triangle.bc, grads.y)
+    ca_start, ca_end = edge_vjp(pixel, triangle.ca, grads.z)
     return ab_start + ca_end, bc_start + ab_end, ca_start + bc_end
 
 
 @ti.func
-def shares_of_least(values: vec3) -> vec3:
-    """The derivative of the least of three numbers: 1 for that one, split where rounding decides.
+def least_vjp(values: vec3, grad: float) -> vec3:
+    """Of the least of three numbers: all to that one, in equal parts where rounding decides.
 
     So what is symmetric has a symmetric derivative at its kinks.
     """
@@ -225,4 +230,4 @@ def shares_of_least(values: vec3) -> vec3:
         ti.select(values.y <= limit, 1.0, 0.0),
         ti.select(values.z <= limit, 1.0, 0.0),
     )
-    return counts / counts.sum()
+    return counts * (grad / counts.sum())

@@ -7,11 +7,16 @@ counts for both faces that share it, so that a pull does not depend on their ord
 from typing import NamedTuple
 
 import taichi as ti
-from taichi.math import vec2, vec3
+from taichi.math import vec2
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE, clip_weights
-from taichi_softras.funcs.triangle import barycentric, cross, settle_on_edge
-from taichi_softras.funcs.vectors import component
+from taichi_softras.funcs.triangle import (
+    barycentric,
+    cross,
+    make_edge,
+    settle_on_edge,
+    side_of,
+)
 from taichi_softras.rasterizers.binning import ATOMIC_BLOCK_DIM
 from taichi_softras.rasterizers.faces import (
     INVERSE_AREA,
@@ -26,6 +31,7 @@ from taichi_softras.workspace import array
 
 SEGMENT = 32  # places of a line that one thread looks through for gradients
 NOWHERE = -1  # a place on no line
+SLACK = 0.01  # pixels: more than rounding may move a crossing
 
 
 class Lines(NamedTuple):
@@ -175,13 +181,18 @@ def pull_edge(
         outward=ti.select(cross(end - start, third - start) * span > 0.0, -1, 1),
         pixel=2.0 / ti.cast(ti.min(height, width), float),  # NDC
         face=i - view * num_faces,
-        edge=edge,
-        triangle=load_triangle(records, i),
+        edge=make_edge(
+            load_corner(records, i, edge),
+            load_corner(records, i, (edge + 1) % 3),
+            0.0,
+            records[i, INVERSE_AREA],
+        ),
+        record=i,
         is_column=is_column,
     )
     sums = vec2(0.0)
     for line in range(first_line, last_line + 1):
-        sums += pull_line(of_lines, depths, ranges, view, line, side, eps, planes)
+        sums += pull_line(of_lines, depths, ranges, records, view, line, side, eps, planes)
     return sums
 
 
@@ -190,6 +201,7 @@ def pull_line(
     of_lines: ti.template(),  # `Lines`
     depths: ti.template(),  # (B, H, W)
     ranges: ti.template(),  # (B, lines, 2)
+    records: ti.template(),  # (B * F, RECORD_SIZE)
     view: int,
     line: int,
     side: ti.template(),  # of the face, see `pull_edge`
@@ -203,16 +215,21 @@ def pull_line(
     crossing = side.slope * (at - side.start.x) + side.start.y
     nearest = ti.select(side.outward > 0, ti.floor(crossing), ti.ceil(crossing))
     inside = ti.cast(ti.min(ti.max(nearest, -1.0), ti.cast(length, float)), ti.i32)
-    opposite = opposite_place(side.start, side.end, side.third, at)
-    limit = ti.select(side.outward > 0, ti.ceil(opposite), ti.floor(opposite))
-    far = ti.cast(ti.min(ti.max(limit, 0.0), ti.cast(length - 1, float)), ti.i32)
-    # what rounding says of the face's first and last place yields to what is drawn there
-    if weights_at(of_lines, line, inside + side.outward, side).min() >= 0.0:
+    # what rounding says of a crossing yields to what is drawn there
+    if (
+        side_of(centre_of(of_lines, line, inside + side.outward, side), side.edge) * side.edge.gain
+        >= 0.0
+    ):
         inside += side.outward
-    if component(weights_at(of_lines, line, inside, side), (side.edge + 2) % 3) == 0.0:
+    shared = ti.Vector([NOWHERE, NOWHERE])
+    if side_of(centre_of(of_lines, line, inside, side), side.edge) == 0.0:
         crossing = ti.cast(inside, float)
-    if weights_at(of_lines, line, far - side.outward, side).min() >= 0.0:
-        far = ti.min(ti.max(far - side.outward, 0), length - 1)
+        shared[0] = find_shared(of_lines, depths, records, view, line, inside, side)
+    opposite = opposite_place(side.start, side.end, side.third, at)
+    limit = ti.select(side.outward > 0, ti.ceil(opposite - SLACK), ti.floor(opposite + SLACK))
+    far = ti.cast(ti.min(ti.max(limit, 0.0), ti.cast(length - 1, float)), ti.i32)
+    if ti.abs(ti.cast(far, float) - opposite) <= SLACK:
+        shared[1] = find_shared(of_lines, depths, records, view, line, far, side)
     outside = inside + side.outward
     if (inside >= 0) & (inside < length) & (outside >= 0) & (outside < length):
         # how far each end must move for the edge to move by one pixel, NDC
@@ -222,12 +239,6 @@ def pull_line(
         scales = ti.select(spans == 0.0, 0.0, span / divisors * side.pixel)
         first = ranges[view, line, 0]
         last = ranges[view, line, 1]
-        shared = ti.Vector(
-            [
-                find_shared(of_lines, depths, view, line, inside, side),
-                find_shared(of_lines, depths, view, line, far, side),
-            ]
-        )
         if (of_lines.faces[view, line, inside] == side.face) | (shared[0] == inside):
             sums += side.outward * pull_places(
                 of_lines,
@@ -259,19 +270,21 @@ def pull_line(
 
 
 @ti.func
-def weights_at(of_lines: ti.template(), line: int, place: int, side: ti.template()) -> vec3:
-    """Barycentric weights of a place, of the face that `pull_edge` looks at."""
+def centre_of(of_lines: ti.template(), line: int, place: int, side: ti.template()) -> vec2:
+    """That of a place, as `pixel_centre` has it."""
     lines, length = of_lines.faces.shape[1], of_lines.faces.shape[2]
-    pixel = pixel_centre(place, line, lines, length)
-    if side.is_column:
-        pixel = pixel_centre(line, place, length, lines)
-    return barycentric(pixel, side.triangle)
+    return ti.select(
+        side.is_column,
+        pixel_centre(line, place, length, lines),
+        pixel_centre(place, line, lines, length),
+    )
 
 
 @ti.func
 def find_shared(
     of_lines: ti.template(),  # `Lines`
     depths: ti.template(),  # (B, H, W)
+    records: ti.template(),  # (B * F, RECORD_SIZE)
     view: int,
     line: int,
     place: int,
@@ -279,15 +292,14 @@ def find_shared(
 ) -> int:
     """The place, if the face's outline runs exactly through it at the depth of what is seen."""
     shared = NOWHERE
-    weights = weights_at(of_lines, line, place, side)
-    if weights.min() == 0.0:
-        lines, length = of_lines.faces.shape[1], of_lines.faces.shape[2]
+    if (place >= 0) & (place < of_lines.faces.shape[2]):
+        pixel = centre_of(of_lines, line, place, side)
+        triangle = load_triangle(records, side.record)
+        weights = barycentric(pixel, triangle)
+        settled = clip_weights(settle_on_edge(weights, pixel, triangle))
         row, column = ti.select(side.is_column, place, line), ti.select(side.is_column, line, place)
-        height = ti.select(side.is_column, length, lines)
-        width = ti.select(side.is_column, lines, length)
-        pixel = pixel_centre(column, row, height, width)
-        settled = clip_weights(settle_on_edge(weights, pixel, side.triangle))
-        if PERSPECTIVE.place(settled, side.triangle).depth == depths[view, row, column]:
+        is_seen = PERSPECTIVE.depth(settled, triangle) == depths[view, row, column]
+        if (weights.min() == 0.0) & is_seen:
             shared = place
     return shared
 

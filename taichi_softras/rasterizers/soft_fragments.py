@@ -70,8 +70,8 @@ class Structure:
 
     @property
     def ranks_faces(self) -> bool:
-        """Whether it matters which of two faces is in front at equal depths."""
-        return self.is_limited or (self.has_color and not self.color.is_soft)
+        """Whether one face is in front, so that equal depths must be equal numbers."""
+        return self.has_color and not self.color.is_soft
 
     @property
     def first_uniform(self) -> int:
@@ -197,7 +197,7 @@ def cover(
 ):
     """D = sigmoid(delta d^2 / sigma), zero beyond the cut-off alone, and 1 - D. SoftRas eq. 1."""
     signed = structure.distance.signed(pixel.centre, triangle, weights)
-    is_near = pixel.is_in_box & ((signed > -numbers.reach) | (weights.min() >= 0.0))
+    is_near = pixel.is_in_box & (signed >= -numbers.reach)
     coverage, rest = sigmoid(signed * numbers.inverse_sigma)
     coverage = ti.select(is_near, ti.max(coverage, SMALLEST_COVERAGE), 0.0)
     return coverage, ti.select(is_near, rest, 1.0)
@@ -236,11 +236,11 @@ def meet(
     """
     triangle = face.triangle
     weights = barycentric(pixel.centre, triangle)
-    settled = weights
-    if ti.static(structure.ranks_faces):
-        settled = settle_on_edge(weights, pixel.centre, triangle)
-    clipped = structure.clipping.clip(settled)
+    clipped = structure.clipping.clip(weights)
     point = structure.interpolation.place(clipped, triangle)
+    if ti.static(structure.ranks_faces):
+        settled = structure.clipping.clip(settle_on_edge(weights, pixel.centre, triangle))
+        point.depth = structure.interpolation.depth(settled, triangle)
     coverage, rest = cover(structure, numbers, triangle, pixel, weights)
     seen = coverage
     if ti.static(structure.is_limited):
@@ -451,7 +451,7 @@ def pull_back_fragment(
     fragment = meet_again(structure, numbers, face, pixel, planes)
     weights, used = fragment.weights, fragment.point.used
     kept = planes.state[pixel.view, KEPT_PLANE, pixel.row, pixel.column]
-    slope = structure.alpha.slope(kept, fragment.coverage, fragment.rest, numbers.num_faces)
+    slope = structure.alpha.slope(kept, fragment.coverage, numbers.num_faces)
     grad_x = grad_pixel[structure.shader.num_channels] * slope
     pull = vec2(0.0)
     share = 0.0
@@ -470,7 +470,7 @@ def pull_back_fragment(
             add(sums, structure.first_uniform + k, lane, grads.uniforms[k])
         grad_depth = 0.0
         if ti.static(structure.color.is_soft):
-            grad_x += grads.gain * fragment.rest
+            grad_x += grads.gain * (1.0 - fragment.coverage)
             grad_depth = -grads.gain * numbers.sharpness
         if ti.static(structure.color.background_floor > 0.0):
             grad_depth += pull_back_floor(structure, numbers, face, pixel, planes, grad_pixel)

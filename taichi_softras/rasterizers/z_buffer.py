@@ -131,8 +131,10 @@ def find_nearest_faces(
                         pixel = pixel_centre(column, row, height, width)
                         on_screen = barycentric(pixel, triangle)
                         if contains(on_screen, triangle, ti.cast(limits[2], ti.i32)):
-                            clipped = clip_weights(settle_on_edge(on_screen, pixel, triangle))
-                            depth = PERSPECTIVE.place(clipped, triangle).depth
+                            if on_screen.min() == 0.0:
+                                on_screen = settle_on_edge(on_screen, pixel, triangle)
+                            clipped = clip_weights(on_screen)
+                            depth = PERSPECTIVE.depth(clipped, triangle)
                             nearest = depths[view, row, column]
                             front = faces[view, row, column]
                             is_first = (depth == nearest) & (front != NO_FACE) & (face < front)

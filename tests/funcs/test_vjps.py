@@ -330,8 +330,8 @@ def test_alpha(backend, generator, name):
         for i in grad:
             kept = keep(inputs[0][i])
             for face in ti.static(range(3)):
-                coverage, rest = sigmoid(inputs[0][i][face])
-                slope = alpha.slope(kept, coverage, rest, 3)
+                coverage, _ = sigmoid(inputs[0][i][face])
+                slope = alpha.slope(kept, coverage, 3)
                 gradients[0][i][face] = grad[i][0] * slope
 
     inputs = {"x": generator.normal(0, 3, (POINTS, 3)), "nothing": NOTHING}
