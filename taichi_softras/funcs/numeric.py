@@ -6,6 +6,9 @@ from taichi.math import vec3  # follows `default_fp`; an own vector type would n
 from taichi_softras.runtime import is_double
 
 EPSILONS = {False: 2.0**-23, True: 2.0**-52}  # of single and double precision: by `is_double`
+# A triangle that is no higher over its longest edge than this part of its largest coordinate is a
+# line: eight roundings of single precision, in which most meshes are stored, in either precision.
+LINE_HEIGHT = 1e-6
 
 
 @ti.func

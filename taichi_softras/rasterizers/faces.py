@@ -7,9 +7,8 @@ has pixels, so that pixel centres are whole numbers.
 import taichi as ti
 from taichi.math import vec2, vec3
 
-from taichi_softras.funcs.numeric import EPSILONS
+from taichi_softras.funcs.numeric import LINE_HEIGHT
 from taichi_softras.funcs.triangle import make_triangle, signed_area
-from taichi_softras.runtime import is_double
 
 # floats: corners a, b, c; 1 / area; 1 / length of ab, bc, ca; 1 / w and depth / w of the corners
 RECORD_SIZE = 16
@@ -18,9 +17,6 @@ INVERSE_AREA, INVERSE_LENGTHS, INVERSE_W, DEPTH_OVER_W = 6, 7, 10, 13
 # attributes and textures this one shows
 BOX_SIZE = 5
 SOURCE_FACE = 4
-# of a face's corners on the image: what is no higher over its longest edge than they may be off is
-# a line, also in its gradient
-CORNER_ROUNDINGS = 4.0
 SMALLEST_DEPTH = 1e-8  # nearer corners, or of a smaller w, are behind the camera
 LARGEST_COORDINATE = 1e12  # NDC or depth: beyond it, products of coordinates overflow
 
@@ -109,8 +105,7 @@ def set_up_faces(
         elif (
             ti.min(depths.min(), ws.min()) > SMALLEST_DEPTH
             and size < LARGEST_COORDINATE * shorter
-            and ti.abs(area)
-            > lengths.max() * extent * ti.static(CORNER_ROUNDINGS * EPSILONS[is_double()])
+            and ti.abs(area) > lengths.max() * extent * LINE_HEIGHT
         ):
             low = ti.min(a, b, c) - reach * shorter
             high = ti.max(a, b, c) + reach * shorter
