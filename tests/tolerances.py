@@ -169,3 +169,7 @@ AREA_OF_SOFT_TRIANGLE = 2e-3
 # A point of a ball of 5,120 faces against its interpolated unit normal: faces lie up to 2e-3 below
 # the sphere, and normals between vertices are as much too short.
 FACETED_SPHERE = 5e-3
+
+# The sides of a square that is symmetric to its pixels, by f64 gradients: a corner's pixel is on
+# one of two lines of an outline, whose weights differ. Seen: 4e-4 with outlines, 1e-9 without.
+SYMMETRIC_SIDES = 1e-3

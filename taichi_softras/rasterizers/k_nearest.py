@@ -251,6 +251,6 @@ class KNearestRasterization(SoftRasterization):
             np.empty((*shape, 3), dtype),
             np.empty(shape, dtype),
         )
-        ranked = dataclasses.replace(self.colorless, color=FIRST)  # equal depths by index
+        ranked = Structure(**{**vars(self.colorless), "color": FIRST})  # equal depths by index
         store_fragments(*self.bins_and_numbers, *result, ranked)
         return result
