@@ -41,7 +41,7 @@ def sigmoid(x: float):
     """1 / (1 + exp(-x)), and 1 minus it, which keeps its digits where it is small."""
     fade = exp(-x)
     value = 1.0 / (1.0 + fade)
-    return value, fade * value
+    return value, ti.select(x > 0.0, fade * value, 1.0 - value)
 
 
 @ti.func

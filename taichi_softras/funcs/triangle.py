@@ -159,13 +159,13 @@ def nearest_on_edge(pixel: vec2, edge: ti.template()):
         A struct: the pixel's distances from it `across` and `along` the edge, with signs, and the
         place `t` of the point, 0 at the base, 1 at the other end.
     """
-    squared_length = edge.vector.norm_sqr()
-    along = (pixel - edge.base).dot(edge.vector)
-    nearest = ti.min(ti.max(along, 0.0), squared_length)
+    direction = edge.vector * edge.inverse_length
+    along = (pixel - edge.base).dot(direction)
+    nearest = ti.min(ti.max(along, 0.0), edge.vector.dot(direction))
     return ti.Struct(
         across=side_of(pixel, edge) * edge.inverse_length,
-        along=(along - nearest) * edge.inverse_length,
-        t=nearest * edge.inverse_length * edge.inverse_length,
+        along=along - nearest,
+        t=nearest * edge.inverse_length,
     )
 
 
@@ -193,16 +193,15 @@ def edge_vjp(pixel: vec2, edge: ti.template(), grad: float):
     d(d^2)/dstart = -2 (1 - t) r, d(d^2)/dend = -2 t r, with r the pixel minus the nearest point.
     """
     nearest = nearest_on_edge(pixel, edge)
-    scale = -2.0 * grad * edge.inverse_length
-    across, along = scale * nearest.across, scale * nearest.along
-    pull = across * vec2(-edge.vector.y, edge.vector.x) + along * edge.vector
+    ahead = edge.vector * (-2.0 * edge.inverse_length)
+    pull = (grad * nearest.along) * ahead + (grad * nearest.across) * vec2(-ahead.y, ahead.x)
     at_end = ti.select(edge.turn > 0.0, nearest.t, 1.0 - nearest.t) * pull
     return pull - at_end, at_end
 
 
 @ti.func
 def squared_distance_vjp(pixel: vec2, triangle: ti.template(), grad: float):
-    """The gradients at corners a, b, c; of edges that are equally near, their mean."""
+    """The gradients at corners a, b, c; of two edges that are equally near, their mean."""
     grads = least_vjp(
         vec3(
             squared_distance_to_edge(pixel, triangle.ab),
@@ -219,15 +218,13 @@ def squared_distance_vjp(pixel: vec2, triangle: ti.template(), grad: float):
 
 @ti.func
 def least_vjp(values: vec3, grad: float) -> vec3:
-    """Of the least of three numbers: all to that one, in equal parts where rounding decides.
+    """Of the least of three numbers: all to that one, or half to each of two where rounding decides.
 
     So what is symmetric has a symmetric derivative at its kinks.
     """
     least = values.min()
     limit = least + ti.abs(least) * ti.static(TIED_ROUNDINGS * EPSILONS[is_double()])
-    counts = vec3(
-        ti.select(values.x <= limit, 1.0, 0.0),
-        ti.select(values.y <= limit, 1.0, 0.0),
-        ti.select(values.z <= limit, 1.0, 0.0),
-    )
-    return counts * (grad / counts.sum())
+    is_x, is_y = values.x <= limit, values.y <= limit
+    is_z = (values.z <= limit) & ((values.x > limit) | (values.y > limit))
+    part = ti.select((is_x & is_y) | (is_z & (is_x | is_y)), 0.5 * grad, grad)
+    return vec3(ti.select(is_x, part, 0.0), ti.select(is_y, part, 0.0), ti.select(is_z, part, 0.0))

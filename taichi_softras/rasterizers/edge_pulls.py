@@ -213,16 +213,9 @@ def pull_line(
     length = of_lines.faces.shape[2]
     at = ti.cast(line, float)
     crossing = side.slope * (at - side.start.x) + side.start.y
-    nearest = ti.select(side.outward > 0, ti.floor(crossing), ti.ceil(crossing))
-    inside = ti.cast(ti.min(ti.max(nearest, -1.0), ti.cast(length, float)), ti.i32)
-    # what rounding says of a crossing yields to what is drawn there
-    if (
-        side_of(centre_of(of_lines, line, inside + side.outward, side), side.edge) * side.edge.gain
-        >= 0.0
-    ):
-        inside += side.outward
+    inside = last_inside(of_lines, line, crossing, side)
     shared = ti.Vector([NOWHERE, NOWHERE])
-    if side_of(centre_of(of_lines, line, inside, side), side.edge) == 0.0:
+    if weight_of(of_lines, line, inside, side) == 0.0:
         crossing = ti.cast(inside, float)
         shared[0] = find_shared(of_lines, depths, records, view, line, inside, side)
     opposite = opposite_place(side.start, side.end, side.third, at)
@@ -237,8 +230,7 @@ def pull_line(
         divisors = ti.select(spans == 0.0, 1.0, spans)
         span = side.end.x - side.start.x
         scales = ti.select(spans == 0.0, 0.0, span / divisors * side.pixel)
-        first = ranges[view, line, 0]
-        last = ranges[view, line, 1]
+        first, last = ranges[view, line, 0], ranges[view, line, 1]
         if (of_lines.faces[view, line, inside] == side.face) | (shared[0] == inside):
             sums += side.outward * pull_places(
                 of_lines,
@@ -267,6 +259,28 @@ def pull_line(
             True,
         )
     return sums
+
+
+@ti.func
+def last_inside(of_lines: ti.template(), line: int, crossing: float, side: ti.template()) -> int:
+    """The last place on the inner side of an edge, and on it: as pixels are drawn, exactly.
+
+    The crossing is rounded, and may be on the other side of a place that the edge all but touches.
+    """
+    nearest = ti.select(side.outward > 0, ti.floor(crossing), ti.ceil(crossing))
+    length = ti.cast(of_lines.faces.shape[2], float)
+    inside = ti.cast(ti.min(ti.max(nearest, -1.0), length), ti.i32)
+    if weight_of(of_lines, line, inside + side.outward, side) >= 0.0:
+        inside += side.outward
+    elif weight_of(of_lines, line, inside, side) < 0.0:
+        inside -= side.outward
+    return inside
+
+
+@ti.func
+def weight_of(of_lines: ti.template(), line: int, place: int, side: ti.template()) -> float:
+    """Above 0 on the inner side of an edge, 0 on it."""
+    return side_of(centre_of(of_lines, line, place, side), side.edge) * side.edge.gain
 
 
 @ti.func
