@@ -225,11 +225,7 @@ def pull_line(
         shared[1] = find_shared(of_lines, depths, records, view, line, far, side)
     outside = inside + side.outward
     if (inside >= 0) & (inside < length) & (outside >= 0) & (outside < length):
-        # how far each end must move for the edge to move by one pixel, NDC
-        spans = vec2(side.end.x - at, at - side.start.x)
-        divisors = ti.select(spans == 0.0, 1.0, spans)
-        span = side.end.x - side.start.x
-        scales = ti.select(spans == 0.0, 0.0, span / divisors * side.pixel)
+        scales = scales_of(side, at)
         first, last = ranges[view, line, 0], ranges[view, line, 1]
         if (of_lines.faces[view, line, inside] == side.face) | (shared[0] == inside):
             sums += side.outward * pull_places(
@@ -259,6 +255,14 @@ def pull_line(
             True,
         )
     return sums
+
+
+@ti.func
+def scales_of(side: ti.template(), at: float) -> vec2:
+    """How far each end must move for the edge to move by one pixel, NDC; 0 if it moves nothing."""
+    spans = vec2(side.end.x - at, at - side.start.x)
+    span = side.end.x - side.start.x
+    return ti.select(spans == 0.0, 0.0, span / ti.select(spans == 0.0, 1.0, spans) * side.pixel)
 
 
 @ti.func
