@@ -218,7 +218,7 @@ def squared_distance_vjp(pixel: vec2, triangle: ti.template(), grad: float):
 
 @ti.func
 def least_vjp(values: vec3, grad: float) -> vec3:
-    """Of the least of three numbers: all to that one, half to each of two that rounding tells apart.
+    """Of the least of three numbers: all to that one, half to each of two that rounding decides.
 
     So what is symmetric has a symmetric derivative at its kinks.
     """
