@@ -185,3 +185,7 @@ RGB_QUOTIENT = 0.03
 # Colours and alphas of the random scenes in `hostile`, in units of the last place of the largest
 # colour: means and products over up to 100 faces, two roundings each, in either of two orders.
 ROUNDINGS_OF_A_SCENE = 400
+
+# The sides of a square that is symmetric to its pixels, by f64 gradients: a corner's pixel is on
+# one of two lines of an outline, whose weights differ. Seen: 4e-4 with outlines, 1e-9 without.
+SYMMETRIC_SIDES = 1e-3
