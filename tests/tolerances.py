@@ -195,3 +195,15 @@ FRAMED = 1e-4
 # A loss of a ball's colours, edges soft over a pixel: its gradient against a difference quotient
 # over 1.4 pixels, relative. The edge's pixels are few, and no straight line between them: 0.6 %.
 RGB_QUOTIENT = 0.03
+
+# Colours and alphas of the random scenes in `hostile`, in units of the last place of the largest
+# colour: means and products over up to 100 faces, two roundings each, in either of two orders.
+ROUNDINGS_OF_A_SCENE = 400
+
+# The sides of a square that is symmetric to its pixels, by f64 gradients: a corner's pixel is on
+# one of two lines of an outline, whose weights differ. Seen: 4e-4 with outlines, 1e-9 without.
+SYMMETRIC_SIDES = 1e-3
+
+# f32 images of faces down to 1/100 of a pixel against f64: corners count in half pixels, in which they
+# are rounded by 4e-6 at the border of an image of 70, a part of 3e-4 of such a face.
+TINY_FACES_SINGLE = 5e-4

@@ -10,6 +10,8 @@ import taichi as ti
 from taichi_softras.funcs.numeric import exp
 from taichi_softras.funcs.values import value
 
+SMALLEST_TRANSMITTANCE = 1e-30  # below it a product of many is 0, not a slow denormal number
+
 
 @value
 class AlphaAggregation:
@@ -17,7 +19,7 @@ class AlphaAggregation:
 
     Attributes:
         start: the value that the pixel keeps when no face has come.
-        add: (value, coverage) -> value.
+        add: (value, coverage, rest, is_inside) -> value; the rest is 1 - coverage.
         resolve: (value, num_faces) -> A.
         slope: (value, coverage, num_faces) -> dA/dx of D = sigmoid(x), from the last value.
     """
@@ -29,9 +31,10 @@ class AlphaAggregation:
 
 
 @ti.func
-def product_add(value: float, coverage: float) -> float:
+def product_add(value: float, coverage: float, rest: float, is_inside: int) -> float:
     """Keeps the transmittance prod_j (1 - D_j)."""
-    return value * (1.0 - coverage)
+    product = value * rest
+    return ti.select(product > SMALLEST_TRANSMITTANCE, product, 0.0)
 
 
 @ti.func
@@ -47,7 +50,7 @@ def product_slope(value: float, coverage: float, num_faces: int) -> float:
 
 
 @ti.func
-def sum_add(value: float, coverage: float) -> float:
+def sum_add(value: float, coverage: float, rest: float, is_inside: int) -> float:
     """Keeps sum_j D_j."""
     return value + coverage
 
@@ -65,9 +68,9 @@ def sum_slope(value: float, coverage: float, num_faces: int) -> float:
 
 
 @ti.func
-def hard_add(value: float, coverage: float) -> float:
-    """Keeps whether a face covers the pixel by more than a half."""
-    return ti.select(coverage > 0.5, 1.0, value)
+def hard_add(value: float, coverage: float, rest: float, is_inside: int) -> float:
+    """Keeps whether a face covers the pixel by a half or more: whether it is inside."""
+    return ti.select((coverage > 0.0) & is_inside, 1.0, value)
 
 
 @ti.func
@@ -83,7 +86,7 @@ def hard_slope(value: float, coverage: float, num_faces: int) -> float:
 
 
 @ti.func
-def any_add(value: float, coverage: float) -> float:
+def any_add(value: float, coverage: float, rest: float, is_inside: int) -> float:
     """Keeps whether a face covers the pixel, however little."""
     return ti.select(coverage > 0.0, 1.0, value)
 

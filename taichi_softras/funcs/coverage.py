@@ -10,7 +10,12 @@ from typing import Callable
 import taichi as ti
 from taichi.math import vec2, vec3
 
-from taichi_softras.funcs.triangle import barycentric_vjp, squared_distance, squared_distance_vjp
+from taichi_softras.funcs.triangle import (
+    barycentric_vjp,
+    least_vjp,
+    squared_distance,
+    squared_distance_vjp,
+)
 from taichi_softras.funcs.values import value
 
 ALWAYS = 1e20  # a signed distance that no sigma and no cut-off changes
@@ -24,11 +29,13 @@ class Distance:
         signed: (pixel, triangle, weights) -> delta d^2.
         signed_vjp: (pixel, triangle, weights, grad) -> gradients at corners a, b, c.
         has_reach: whether a face covers pixels outside of its edges.
+        is_length: whether it is measured on the image, in half pixels squared.
     """
 
     signed: Callable
     signed_vjp: Callable
     has_reach: bool
+    is_length: bool
 
     def reach(self, sigma: float, cutoff: float) -> float:
         """The squared distance beyond which coverage falls below the cut-off."""
@@ -37,7 +44,7 @@ class Distance:
 
 @ti.func
 def euclidean(pixel: vec2, triangle: ti.template(), weights: vec3) -> float:
-    """Squared distance to the outline in NDC squared, negative outside. SoftRas section 3.2."""
+    """Squared distance to the outline in half pixels squared, negative outside. SoftRas 3.2."""
     distance = squared_distance(pixel, triangle)
     return ti.select(weights.min() >= 0.0, distance, -distance)
 
@@ -45,9 +52,7 @@ def euclidean(pixel: vec2, triangle: ti.template(), weights: vec3) -> float:
 @ti.func
 def euclidean_vjp(pixel: vec2, triangle: ti.template(), weights: vec3, grad: float):
     """The gradients at the three corners."""
-    residual, nearest = squared_distance_vjp(pixel, triangle)
-    pull = residual * ti.select(weights.min() >= 0.0, -2.0 * grad, 2.0 * grad)
-    return nearest.x * pull, nearest.y * pull, nearest.z * pull
+    return squared_distance_vjp(pixel, triangle, ti.select(weights.min() >= 0.0, grad, -grad))
 
 
 @ti.func
@@ -64,17 +69,7 @@ def barycentric_distance(pixel: vec2, triangle: ti.template(), weights: vec3) ->
 def barycentric_distance_vjp(pixel: vec2, triangle: ti.template(), weights: vec3, grad: float):
     """The gradients at the three corners."""
     smallest = weights.min()
-    slope = 2.0 * ti.abs(smallest) * grad
-    is_a = (weights.x <= weights.y) & (weights.x <= weights.z)
-    is_b = (weights.y < weights.x) & (weights.y <= weights.z)
-    pull = -barycentric_vjp(
-        triangle,
-        vec3(
-            ti.select(is_a, slope, 0.0),
-            ti.select(is_b, slope, 0.0),
-            ti.select(is_a | is_b, 0.0, slope),
-        ),
-    )
+    pull = -barycentric_vjp(triangle, least_vjp(weights, 2.0 * ti.abs(smallest) * grad))
     return weights.x * pull, weights.y * pull, weights.z * pull
 
 
@@ -91,7 +86,9 @@ def inside_only_vjp(pixel: vec2, triangle: ti.template(), weights: vec3, grad: f
 
 
 DISTANCES = {
-    "euclidean": Distance(euclidean, euclidean_vjp, has_reach=True),
-    "barycentric": Distance(barycentric_distance, barycentric_distance_vjp, has_reach=True),
-    "hard": Distance(inside_only, inside_only_vjp, has_reach=False),
+    "euclidean": Distance(euclidean, euclidean_vjp, has_reach=True, is_length=True),
+    "barycentric": Distance(
+        barycentric_distance, barycentric_distance_vjp, has_reach=True, is_length=False
+    ),
+    "hard": Distance(inside_only, inside_only_vjp, has_reach=False, is_length=False),
 }

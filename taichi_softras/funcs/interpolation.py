@@ -5,8 +5,11 @@ from typing import Callable
 import taichi as ti
 from taichi.math import vec3
 
+from taichi_softras.funcs.numeric import EPSILONS, sum_of_three
 from taichi_softras.funcs.values import value
+from taichi_softras.runtime import is_double
 
+WHOLE_ROUNDINGS = 8.0  # weights whose sum is off 1 by no more
 SMALLEST_INVERSE_W = 1e-12  # beyond a plane's horizon, seen outside of the face alone
 
 
@@ -94,6 +97,13 @@ def place_in_perspective(weights: vec3, planes: ti.template()):
 
 
 @ti.func
+def depth_in_perspective(weights: vec3, planes: ti.template()) -> float:
+    """That of `place_in_perspective`, of the same corners in any order the same number."""
+    whole = ti.max(sum_of_three(weights * planes.inverse_w), SMALLEST_INVERSE_W)
+    return sum_of_three(weights * planes.depth_over_w) / whole
+
+
+@ti.func
 def place_in_perspective_vjp(
     weights: vec3, planes: ti.template(), point: ti.template(), grad_used: vec3, grad_depth: float
 ):
@@ -109,7 +119,9 @@ def place_in_perspective_vjp(
 def place_on_screen(weights: vec3, planes: ti.template()):
     """As `place_in_perspective`, but attributes are linear on the screen (SoftRas)."""
     point = place_in_perspective(weights, planes)
-    used = weights * (1.0 / weights.sum())
+    total = sum_of_three(weights)  # within the face 1 but for rounding, which does not touch texels
+    is_whole = ti.abs(total - 1.0) <= ti.static(WHOLE_ROUNDINGS * EPSILONS[is_double()])
+    used = weights * ti.select(is_whole, 1.0, 1.0 / total)
     return ti.Struct(used=used, depth=point.depth, scale=point.scale)
 
 
@@ -137,6 +149,13 @@ def place_affinely(weights: vec3, planes: ti.template()):
 
 
 @ti.func
+def affine_depth(weights: vec3, planes: ti.template()) -> float:
+    """That of `place_affinely`, of the same corners in any order the same number."""
+    depths = planes.depth_over_w / planes.inverse_w
+    return sum_of_three(weights * depths) / sum_of_three(weights)
+
+
+@ti.func
 def place_affinely_vjp(
     weights: vec3, planes: ti.template(), point: ti.template(), grad_used: vec3, grad_depth: float
 ):
@@ -156,12 +175,15 @@ class Interpolation:
     Attributes:
         place: (weights, planes) -> struct of `used`, `depth` and `scale`.
         place_vjp: the adjoint.
+        depth: (weights, planes) -> that `depth`, of the same corners in any order the same number:
+            for methods where one of two faces is in front.
     """
 
     place: Callable
     place_vjp: Callable
+    depth: Callable
 
 
-PERSPECTIVE = Interpolation(place_in_perspective, place_in_perspective_vjp)
-SCREEN = Interpolation(place_on_screen, place_on_screen_vjp)
-AFFINE = Interpolation(place_affinely, place_affinely_vjp)
+PERSPECTIVE = Interpolation(place_in_perspective, place_in_perspective_vjp, depth_in_perspective)
+SCREEN = Interpolation(place_on_screen, place_on_screen_vjp, depth_in_perspective)
+AFFINE = Interpolation(place_affinely, place_affinely_vjp, affine_depth)

@@ -1,8 +1,14 @@
 """Elementary functions that LLVM can vectorise."""
 
 import taichi as ti
+from taichi.math import vec3  # follows `default_fp`; an own vector type would not
 
 from taichi_softras.runtime import is_double
+
+EPSILONS = {False: 2.0**-23, True: 2.0**-52}  # of single and double precision: by `is_double`
+# A triangle that is no higher over its longest edge than this part of its largest coordinate is a
+# line: eight roundings of single precision, in which most meshes are stored, in either precision.
+LINE_HEIGHT = 1e-6
 
 LARGEST = 1e37  # the sum of a few larger numbers is beyond single precision
 UNDRAWABLE = 1e38  # what a stage writes in place of a coordinate, where its numbers are none
@@ -40,6 +46,16 @@ def exp(x: float) -> float:
 
 
 @ti.func
-def sigmoid(x: float) -> float:
-    """1 / (1 + exp(-x))."""
-    return 1.0 / (1.0 + exp(-x))
+def sigmoid(x: float):
+    """1 / (1 + exp(-x)), and 1 minus it, which keeps its digits where it is small."""
+    fade = exp(-x)
+    value = 1.0 / (1.0 + fade)
+    return value, ti.select(x > 0.0, fade * value, 1.0 - value)
+
+
+@ti.func
+def sum_of_three(terms: vec3) -> float:
+    """Their sum, in any order the same number: from the ends to the middle."""
+    low, high = ti.min(terms.x, terms.y), ti.max(terms.x, terms.y)
+    middle = ti.max(low, ti.min(high, terms.z))
+    return (ti.min(low, terms.z) + ti.max(high, terms.z)) + middle

@@ -7,8 +7,24 @@ The Jacobian of either normalisation is symmetric, so the adjoint is the tangent
 import taichi as ti
 from taichi.math import vec3, vec4  # these follow `default_fp`; own vector types would not
 
+from taichi_softras.funcs.numeric import LINE_HEIGHT
+
 SMALLEST_SQUARED_LENGTH = 1e-30  # of a vector that has a direction
-SMALLEST_SQUARED_NORMAL = 1e-30  # world units^4: a smaller one is that of a degenerate face
+SMALLEST_SQUARED_NORMAL = 1e-36  # world units^4: that of a face without area is 0
+
+
+@ti.func
+def spans_area(a: vec3, b: vec3, c: vec3) -> int:
+    """Whether a triangle is no line, as far as the rounding of its corners lets one tell."""
+    normal, longest = (b - a).cross(c - a), ti.max((b - a).norm(), (c - b).norm(), (a - c).norm())
+    extent = ti.max(ti.abs(a).max(), ti.abs(b).max(), ti.abs(c).max())
+    return normal.norm() > longest * extent * LINE_HEIGHT
+
+
+@ti.func
+def area_normal(a: vec3, b: vec3, c: vec3) -> vec3:
+    """The normal of a triangle, twice as long as its area is large; of one without area 0."""
+    return ti.select(spans_area(a, b, c), (b - a).cross(c - a), vec3(0.0))
 
 
 @ti.func
@@ -27,7 +43,7 @@ def unit_vjp(vector: vec3, grad_unit: vec3) -> vec3:
 
 @ti.func
 def unit_normal(normal: vec3) -> vec3:
-    """The normal with length 1; of a degenerate face 0, with a gradient of 0."""
+    """The normal with length 1; of a face without area 0, with a gradient of 0."""
     return normal * inverse_length(normal)
 
 
@@ -41,7 +57,7 @@ def unit_normal_vjp(normal: vec3, grad_unit: vec3) -> vec3:
 
 @ti.func
 def inverse_length(normal: vec3) -> float:
-    """1 / length, and 0 for the normal of a degenerate face."""
+    """1 / length, and 0 for the normal of a face without area."""
     squared = normal.norm_sqr()
     is_proper = squared > SMALLEST_SQUARED_NORMAL
     return ti.select(is_proper, 1.0 / ti.sqrt(ti.max(squared, SMALLEST_SQUARED_NORMAL)), 0.0)

@@ -75,9 +75,9 @@ def is_possible(scene: ti.template(), start: int) -> int:
         result = shorter > SMALLEST_SQUARED_LENGTH
     extent = scene.uniforms[start + PROJECTION_START]
     if scene.layout[PROJECTION] == PERSPECTIVE:
-        result &= (extent > 0.0) & (extent < 180.0)
+        result &= (extent > 1e-18) & (extent < 180.0)
     elif scene.layout[PROJECTION] == PARALLEL:
-        result &= extent > 0.0
+        result &= extent > 1e-18
     return result
 
 

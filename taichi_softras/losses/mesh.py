@@ -9,6 +9,7 @@ import taichi as ti
 from taichi.math import vec3
 
 from taichi_softras.fields import body
+from taichi_softras.funcs.vectors import spans_area
 from taichi_softras.losses.connectivity import connectivity_of
 from taichi_softras.losses.image import check_loss
 from taichi_softras.losses.sums import add_terms
@@ -23,7 +24,8 @@ SMALLEST_SQUARE = 1e-18  # world units^2: the smallest divisor whose square is s
 def laplacian(mesh, loss, weight: float = 1.0) -> None:
     """Adds sum_i |v_i - mean of the neighbours of v_i|^2, which keeps a surface smooth.
 
-    A vertex without neighbours adds nothing.
+    A vertex without neighbours adds nothing. A neighbour counts once, however many faces share
+    the edge to it.
 
     Args:
         mesh: `Mesh`; the gradient goes to `mesh.vertices`.
@@ -68,7 +70,7 @@ def flatten(mesh, loss, weight: float = 1.0) -> None:
     """Adds sum (cos + 1)^2 over the edges that two faces share, which keeps neighbours coplanar.
 
     cos is of the angle between the two faces, measured at their edge: -1 when they are flat.
-    Edges with one face, or more than two, are left out.
+    Edges with one face, or more than two, are left out, and so are those of a face without area.
 
     Args:
         mesh: `Mesh`; the gradient goes to `mesh.vertices`.
@@ -92,7 +94,8 @@ def normal_consistency(mesh, loss, weight: float = 1.0) -> None:
     """Adds the mean over pairs of faces that share an edge of 1 - cos, which keeps them coplanar.
 
     cos is that of the angle between their normals, both taken on one side of the surface, however
-    the faces are wound: 1 when they are flat. An edge with n faces has n (n - 1) / 2 pairs.
+    the faces are wound: 1 when they are flat. An edge with n faces has n (n - 1) / 2 pairs, one
+    with one face none. A pair with a face without area, which has no normal, adds 0.
 
     Args:
         mesh: `Mesh`; the gradient goes to `mesh.vertices`.
@@ -116,6 +119,7 @@ def edge_length(mesh, loss, weight: float = 1.0, target_length: float = 0.0) -> 
     """Adds the mean over edges of (length - target_length)^2, which keeps edges even.
 
     With a target length it has a kink where an edge is a point: that edge's gradient there is 0.
+    An edge counts once, however many faces it has; a vertex without edges adds nothing.
 
     Args:
         mesh: `Mesh`; the gradient goes to `mesh.vertices`.
@@ -347,12 +351,11 @@ def _hinges_backward(vertices, hinges, terms, loss, scale, penalty, penalty_vjp)
 
 @ti.func
 def load_hinge(vertices: ti.template(), corners: ti.template(), hinge: int):
-    """Its edge, side_1 and side_2."""
-    origin = vertices[corners[hinge, 0]]
-    edge = vertices[corners[hinge, 1]] - origin
-    side_1 = vertices[corners[hinge, 2]] - origin
-    side_2 = vertices[corners[hinge, 3]] - origin
-    return edge, side_1, side_2
+    """Its edge, side_1 and side_2, and its share of the loss: 0 if a face has no area, else 1."""
+    start, end = vertices[corners[hinge, 0]], vertices[corners[hinge, 1]]
+    first, second = vertices[corners[hinge, 2]], vertices[corners[hinge, 3]]
+    has_faces = spans_area(start, end, first) & spans_area(start, end, second)
+    return end - start, first - start, second - start, ti.select(has_faces, 1.0, 0.0)
 
 
 @kernel
@@ -366,8 +369,8 @@ def add_hinge_loss(
 ):
     """Adds scale * sum of penalty over the hinges."""
     for hinge in range(corners.shape[0]):
-        edge, side_1, side_2 = load_hinge(vertices, corners, hinge)
-        terms[hinge] = penalty(edge, side_1, side_2)
+        edge, side_1, side_2, share = load_hinge(vertices, corners, hinge)
+        terms[hinge] = share * penalty(edge, side_1, side_2)
     add_terms(terms, corners.shape[0], scale, loss)
 
 
@@ -384,8 +387,8 @@ def add_hinge_loss_backward(
 ):
     """Adjoint of `add_hinge_loss`: each hinge writes its gradients, each vertex collects."""
     for hinge in range(corners.shape[0]):
-        edge, side_1, side_2 = load_hinge(vertices, corners, hinge)
-        grad_penalty = scale * loss.grad[None]
+        edge, side_1, side_2, share = load_hinge(vertices, corners, hinge)
+        grad_penalty = share * scale * loss.grad[None]
         at_edge, at_side_1, at_side_2 = penalty_vjp(edge, side_1, side_2, grad_penalty)
         gradients[4 * hinge] = -(at_edge + at_side_1 + at_side_2)
         gradients[4 * hinge + 1] = at_edge

@@ -117,6 +117,7 @@ class ApproximateRasterization(ZBufferRasterization):
         """Draws; see `Rasterizer.forward`."""
         check_held({"eps": method.eps}, {})
         self.eps = method.eps
+        self.double_sided = int(method.double_sided)
         size = method.drawn_size(image_size)
         self.factor = size[0] // image_size[0]
         super().__init__(method, workspace, corners, shader, surface, size)
@@ -146,7 +147,17 @@ class ApproximateRasterization(ZBufferRasterization):
         grad_edges = get("grad_edges", (views * self.corners_shape[1], 3, 2, 2))
         for is_column, lines in enumerate((rows, columns)):
             ranges = get(f"grad_ranges_{is_column}", (*lines.faces.shape[:2], 2), int)
-            pull_edges(*bins.of_faces, *lines, ranges, self.eps, is_column, grad_edges, planes)
+            pull_edges(
+                *bins.of_faces,
+                *lines,
+                seen.depths,
+                self.double_sided,
+                ranges,
+                self.eps,
+                is_column,
+                grad_edges,
+                planes,
+            )
         gather_corners(
             *bins.of_faces,
             *seen,
@@ -196,6 +207,7 @@ def gather_corners(  # groups of arrays make more than 12 parameters: faces, wha
         num_faces = grad_corners.shape[1]
         view = i // num_faces
         face = i - view * num_faces
+        shorter = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float)
         grads = ti.Struct(position=ti.Matrix.zero(float, 3, 2), inverse_w=vec3(0.0))
         if ti.static(len(still.parts) > 0):
             grads = pull_within(
@@ -212,9 +224,17 @@ def gather_corners(  # groups of arrays make more than 12 parameters: faces, wha
             ended = ti.static((corner + 2) % 3)
             position = vec2(grads.position[corner, 0], grads.position[corner, 1])
             for axis in ti.static(range(2)):
-                position[axis] += grad_edges[i, corner, axis, 0] + grad_edges[i, ended, axis, 1]
+                of_edges = grad_edges[i, corner, axis, 0] + grad_edges[i, ended, axis, 1]
+                position[axis] += of_edges / shorter
             of_corner = clip_corner_vjp(
-                records, i, corner, grad_corners.shape[3], position, grads.inverse_w[corner], 0.0
+                records,
+                shorter,
+                i,
+                corner,
+                grad_corners.shape[3],
+                position,
+                grads.inverse_w[corner],
+                0.0,
             )
             for k in ti.static(range(4)):
                 if k < grad_corners.shape[3]:

@@ -7,6 +7,7 @@ import taichi as ti
 from taichi.math import vec2
 
 from taichi_softras.funcs.disc_filter import disc_shares, disc_shares_vjp, moments
+from taichi_softras.funcs.triangle import make_edge, side_of
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE, FaceArrays
 from taichi_softras.rasterizers.edge_pieces import (
@@ -16,7 +17,7 @@ from taichi_softras.rasterizers.edge_pieces import (
     load_edge,
 )
 from taichi_softras.rasterizers.faces import pixel_centre
-from taichi_softras.rasterizers.z_buffer import block_of, side
+from taichi_softras.rasterizers.z_buffer import block_of
 from taichi_softras.runtime import kernel
 from taichi_softras.workspace import array
 
@@ -74,7 +75,7 @@ def filter_edges(  # groups of arrays make more than 12 parameters: faces, tiles
     places: array(float, 3),
     links: array(int, 3),
     colors: array(float, 5),
-    radius: float,  # pixels
+    radius: float,  # half pixels
     hulls: array(float, 3),  # (B, C, 2)
     image: array(float, 4),  # (B, C + 1, H, W) in and out
     is_clamped: array(int, 3),  # (B, H, W) bit c for channel c
@@ -165,13 +166,11 @@ def find_near_pieces(
     side: ti.template(),
 ):
     """First and last piece of an edge that a block of side x side pixels may meet."""
-    shorter = ti.cast(ti.min(height, width), float)
     first, end = pieces.starts[edge], pieces.starts[edge + 1]
     near = ti.Vector([1, 0])
     if first < end:
-        corner = pixel_centre(column, row + side - 1, height, width, 1.0 / shorter)
-        low = corner - radius * 2.0 / shorter
-        high = corner + (radius + ti.cast(side - 1, float)) * 2.0 / shorter
+        low = pixel_centre(column, row + side - 1, height, width) - radius
+        high = pixel_centre(column + side - 1, row, height, width) + radius
         whole = clip_to_image(line.a, line.b, height, width, radius)
         part = clip_to_box(line.a, line.b, low, high)
         if (part.x <= part.y) & (part.x <= whole.y) & (part.y >= whole.x):
@@ -185,10 +184,9 @@ def find_near_pieces(
 @ti.func
 def pixels_of(start: vec2, end: vec2, height: int, width: int, radius: float):
     """First and last row, first and last column whose discs a part may meet; may be empty."""
-    half = vec2(ti.cast(width, float), ti.cast(height, float)) * 0.5
     low, high = ti.min(start, end) - radius, ti.max(start, end) + radius
-    columns = vec2(low.x, high.x) + half.x - 0.5
-    rows = half.y - vec2(high.y, low.y) - 0.5
+    columns = 0.5 * (vec2(low.x, high.x) + ti.cast(width - 1, float))
+    rows = 0.5 * (ti.cast(height - 1, float) - vec2(high.y, low.y))
     return ti.Vector(
         [
             ti.max(ti.cast(ti.ceil(rows.x), ti.i32), 0),
@@ -200,29 +198,19 @@ def pixels_of(start: vec2, end: vec2, height: int, width: int, radius: float):
 
 
 @ti.func
-def measure(
-    line: ti.template(),
-    start: vec2,
-    end: vec2,
-    row: int,
-    column: int,
-    height: int,
-    width: int,
-    radius,
-):
+def measure(line: ti.template(), start: vec2, end: vec2, centre: vec2, radius: float):
     """The `moments` of a part at a pixel; left of it is where the z-buffer sees the face."""
-    shorter = ti.cast(ti.min(height, width), float)
-    centre = pixel_centre(column, row, height, width, 1.0 / shorter)
-    is_left = ti.cast(side(centre, line.a, line.b) >= 0.0, ti.i32)
-    return moments(start, end, centre * (0.5 * shorter), radius, is_left)
+    edge = make_edge(line.a, line.b, 0.0, 0.0)
+    is_left = ti.cast(side_of(centre, edge) * edge.turn >= 0.0, ti.i32)
+    return moments(start, end, centre, radius, is_left)
 
 
 @ti.func
-def place_ends(pieces: ti.template(), line: ti.template(), piece: int, part: int, shorter: float):
-    """Start and end of a part in pixels, from the image's centre, y up."""
-    a, offset = line.a * (0.5 * shorter), (line.b - line.a) * (0.5 * shorter)
-    start = a + offset * pieces.places[piece, part, 0]
-    end = a + offset * pieces.places[piece, part, 1]
+def place_ends(pieces: ti.template(), line: ti.template(), piece: int, part: int):
+    """Start and end of a part in half pixels."""
+    offset = line.b - line.a
+    start = line.a + offset * pieces.places[piece, part, 0]
+    end = line.a + offset * pieces.places[piece, part, 1]
     return start, end
 
 
@@ -240,14 +228,14 @@ def filter_part(
 ):
     """Adds the shares of a part of a piece to the pixels of a block."""
     view, height, width = block.view, image.shape[2], image.shape[3]
-    shorter = ti.cast(ti.min(height, width), float)
-    start, end = place_ends(pieces, line, piece, part, shorter)
+    start, end = place_ends(pieces, line, piece, part)
     pixels = pixels_of(start, end, height, width, radius)
     for row in range(ti.max(pixels[0], block.row), ti.min(pixels[1], block.row + side - 1) + 1):
         for column in range(
             ti.max(pixels[2], block.column), ti.min(pixels[3], block.column + side - 1) + 1
         ):
-            met = measure(line, start, end, row, column, height, width, radius)
+            centre = pixel_centre(column, row, height, width)
+            met = measure(line, start, end, centre, radius)
             if met.end > met.start:
                 shares = disc_shares(met)
                 for c in ti.static(range(channels)):
@@ -274,9 +262,9 @@ def pull_pieces(  # groups of arrays make more than 12 parameters: faces, pieces
     links: array(int, 3),
     colors: array(float, 5),
     is_clamped: array(int, 3),  # (B, H, W)
-    radius: float,  # pixels
+    radius: float,  # half pixels
     grad_image: array(float, 4),  # (B, C + 1, H, W); becomes 0 where the image is clamped
-    grad_places: array(float, 4),  # (P, parts, 2, 2) of start and end, pixels
+    grad_places: array(float, 4),  # (P, parts, 2, 2) of start and end, half pixels
     grad_colors: array(float, 5),  # as the colours
     channels: ti.template(),
 ):
@@ -323,14 +311,15 @@ def pull_part(
 ):
     """Of a part of a piece: over the pixels whose discs it meets."""
     height, width = grad_image.shape[2], grad_image.shape[3]
-    start, end = place_ends(pieces, line, piece, part, ti.cast(ti.min(height, width), float))
+    start, end = place_ends(pieces, line, piece, part)
     has_alpha = ti.cast(pieces.links[piece, part, 0] == NO_FACE, float)
     by_start, by_end = vec2(0.0), vec2(0.0)
     by_jump = ti.Matrix.zero(float, ti.static(max(channels, 1)), 2)
     pixels = pixels_of(start, end, height, width, radius)
     for row in range(pixels[0], pixels[1] + 1):
         for column in range(pixels[2], pixels[3] + 1):
-            met = measure(line, start, end, row, column, height, width, radius)
+            centre = pixel_centre(column, row, height, width)
+            met = measure(line, start, end, centre, radius)
             if met.end > met.start:
                 shares = disc_shares(met)
                 of_alpha = has_alpha * grad_image[view, channels, row, column]

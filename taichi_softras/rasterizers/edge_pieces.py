@@ -27,7 +27,8 @@ from taichi_softras.rasterizers.z_buffer import ZBuffer, contains
 from taichi_softras.runtime import is_double, kernel
 from taichi_softras.workspace import Workspace, array
 
-BESIDE = {False: 1e-6, True: 1e-13}  # how far beside an edge is, of 1 + its place in NDC
+# how far beside an edge is, of the image's shorter side and the edge's place
+BESIDE = {False: 1e-6, True: 1e-13}
 MOST_PARTS = 8  # of a piece that other edges cross; more crossings within a pixel are left out
 SAME_DEPTH = 1e-5  # relative: a face that touches an edge does not hide it
 
@@ -65,7 +66,7 @@ def cut_edges(
         background: (C,) colour behind all faces.
         method: has `near`, `far`, `double_sided`, and `inner_edges`: whether edges between faces
             that face the same way are cut, too.
-        radius: pixels: pieces that are farther from the image are left out.
+        radius: half pixels: pieces that are farther from the image are left out.
         shader: what is drawn.
     """
     get, bins = workspace.get, z_buffer.bins
@@ -103,7 +104,8 @@ def cut_edges(
             )
         ),
     )
-    limits = (method.near, method.far, float(method.double_sided), BESIDE[is_double()])
+    beside = BESIDE[is_double()]
+    limits = (method.near, method.far, float(method.double_sided), beside * min(size), beside)
     for of_tiles in bins.bands():
         cut_pieces(
             *bins.of_faces,
@@ -127,7 +129,7 @@ def load_edge(records: ti.template(), i: int, k: int):
     """Edge k of face i, turned so that the face is on its left.
 
     Returns:
-        A struct: its ends `a` and `b` in NDC; `of_a` and `of_b`, the weights of the face's
+        A struct: its ends `a` and `b` in half pixels; `of_a` and `of_b`, the weights of the face's
         corners there.
     """
     is_turned = records[i, INVERSE_AREA] < 0.0
@@ -161,16 +163,14 @@ def clip_to_box(a: vec2, b: vec2, low: vec2, high: vec2) -> vec2:
 @ti.func
 def clip_to_image(a: vec2, b: vec2, height: int, width: int, radius: float) -> vec2:
     """The part of an edge that pixels can see: see `clip_to_box`."""
-    shorter = ti.cast(ti.min(height, width), float)
-    half = vec2(ti.cast(width, float), ti.cast(height, float)) / shorter + radius * 2.0 / shorter
+    half = vec2(ti.cast(width, float), ti.cast(height, float)) + radius
     return clip_to_box(a, b, -half, half)
 
 
 @ti.func
-def count_along(a: vec2, b: vec2, range_: vec2, height: int, width: int) -> int:
+def count_along(a: vec2, b: vec2, part: vec2) -> int:
     """Pieces of at most a pixel that the part of an edge is cut to."""
-    pixels = ti.cast(ti.min(height, width), float) * 0.5 * (b - a).norm()
-    return ti.cast(ti.max(ti.ceil(pixels * (range_.y - range_.x)), 1.0), ti.i32)
+    return ti.cast(ti.max(ti.ceil(0.5 * (b - a).norm() * (part.y - part.x)), 1.0), ti.i32)
 
 
 @ti.func
@@ -249,7 +249,7 @@ def count_pieces(
     neighbours: array(int, 2),  # (F, 3)
     height: int,
     width: int,
-    radius: float,  # pixels
+    radius: float,  # half pixels
     is_double_sided: int,
     has_inner_edges: int,
     num_edges: int,  # 3 B F, an argument: see `scan`
@@ -267,7 +267,7 @@ def count_pieces(
             line = load_edge(records, i, k)
             part = clip_to_image(line.a, line.b, height, width, radius)
             if part.x < part.y:
-                count = count_along(line.a, line.b, part, height, width)
+                count = count_along(line.a, line.b, part)
         starts[edge + 1] = count
     scan(num_edges, starts, chunks, cursors, status)
 
@@ -280,10 +280,10 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
     tile_faces: array(int, 1),  # (>= pairs,)
     band: array(int, 1),  # first tile and end of the tiles that have lists
     neighbours: array(int, 2),  # (F, 3)
-    limits: array(float, 1),  # near, far, whether double-sided, and BESIDE
+    limits: array(float, 1),  # near, far, whether double-sided, BESIDE in half pixels and of them
     height: int,
     width: int,
-    radius: float,  # pixels
+    radius: float,  # half pixels
     varyings: array(float, 4),  # (B or 1, F, 3, K)
     textures: array(float, 4),  # (B or 1, F, entries, samples)
     uniforms: array(float, 2),  # (B or 1, N)
@@ -365,9 +365,8 @@ def color_ends(
 @ti.func
 def tile_of(point: vec2, view: int, height: int, width: int) -> int:
     """The tile that holds a point of the image, or is nearest to it."""
-    shorter = ti.cast(ti.min(height, width), float)
-    x = (point.x * shorter + ti.cast(width, float)) * 0.5
-    y = (ti.cast(height, float) - point.y * shorter) * 0.5
+    x = 0.5 * (point.x + ti.cast(width, float))
+    y = 0.5 * (ti.cast(height, float) - point.y)
     column = ti.cast(ti.min(ti.max(x, 0.0), ti.cast(width - 1, float)), ti.i32)
     row = ti.cast(ti.min(ti.max(y, 0.0), ti.cast(height - 1, float)), ti.i32)
     tile_rows = (height + TILE - 1) // TILE
@@ -505,9 +504,9 @@ def look_behind(
     line = load_edge(records, i, edge % 3)
     point = line.a + (line.b - line.a) * place
     weights = line.of_a * (1.0 - place) + line.of_b * place
-    depth = PERSPECTIVE.place(weights, load_planes(records, i)).depth
+    depth = PERSPECTIVE.depth(weights, load_planes(records, i))
     direction = (line.b - line.a).normalized()
-    step = vec2(direction.y, -direction.x) * (limits[3] * (1.0 + ti.abs(point).sum()))
+    step = vec2(direction.y, -direction.x) * (limits[3] + limits[4] * ti.abs(point).sum())
     across = neighbours[i % num_faces, edge % 3]
     is_inner = False
     if across != NO_FACE:
@@ -524,8 +523,9 @@ def look_behind(
             triangle = load_triangle(records, j)
             for beyond in ti.static(range(2)):
                 beside = point + ti.static(2.0 * beyond - 1.0) * step
-                if contains(triangle, beside, is_double_sided):
-                    there = PERSPECTIVE.place(barycentric(beside, triangle), triangle).depth
+                inside = barycentric(beside, triangle)
+                if contains(inside, triangle, is_double_sided):
+                    there = PERSPECTIVE.depth(inside, triangle)
                     if (there > limits[0]) & (there < limits[1]):
                         is_hidden |= there < depth * (1.0 - SAME_DEPTH)
                         is_nearer = (behind == NO_FACE) | (there < nearest)

@@ -1,6 +1,7 @@
 """Edges that pull: an image and the loss's gradient at it come in; gradients at edges go out.
 
-An image is looked at as lines of places: its rows, then its columns.
+An image is looked at as lines of places: its rows, then its columns. What lies exactly on an edge
+counts for both faces that share it, so that a pull does not depend on their order.
 """
 
 from typing import NamedTuple
@@ -8,13 +9,29 @@ from typing import NamedTuple
 import taichi as ti
 from taichi.math import vec2
 
-from taichi_softras.funcs.triangle import cross
+from taichi_softras.funcs.interpolation import PERSPECTIVE, clip_weights
+from taichi_softras.funcs.triangle import (
+    barycentric,
+    cross,
+    make_edge,
+    settle_on_edge,
+    side_of,
+)
 from taichi_softras.rasterizers.binning import ATOMIC_BLOCK_DIM
-from taichi_softras.rasterizers.faces import first_pixel, last_pixel, load_corner
+from taichi_softras.rasterizers.faces import (
+    INVERSE_AREA,
+    first_pixel,
+    last_pixel,
+    load_corner,
+    load_triangle,
+    pixel_centre,
+)
 from taichi_softras.runtime import kernel
 from taichi_softras.workspace import array
 
 SEGMENT = 32  # places of a line that one thread looks through for gradients
+NOWHERE = -1  # a place on no line
+SLACK = 0.01  # pixels: more than rounding may move a crossing
 
 
 class Lines(NamedTuple):
@@ -65,6 +82,8 @@ def pull_edges(
     faces: array(int, 3),  # (B, lines, places)
     image: array(float, 4),  # (B, >= planes, lines, places)
     grad_image: array(float, 4),  # (B, >= planes, lines, places)
+    depths: array(float, 3),  # (B, H, W) of what is seen
+    is_double_sided: int,  # 0: clockwise faces are not seen, and do not pull
     ranges: array(int, 3),  # (B, lines, 2) scratch: first and last place with a gradient
     eps: float,  # NDC
     is_column: int,  # 0: lines are rows, x moves; 1: lines are columns, y moves
@@ -77,9 +96,11 @@ def pull_edges(
         i = task // 3
         edge = task - 3 * i
         sums = vec2(0.0)  # at the ends
-        if boxes[i, 0] <= boxes[i, 1]:
+        is_drawn = boxes[i, 0] <= boxes[i, 1]
+        if is_drawn and (records[i, INVERSE_AREA] > 0.0 or is_double_sided != 0):
             sums = pull_edge(
                 ti.static(Lines(faces, image, grad_image)),
+                depths,
                 ranges,
                 records,
                 i,
@@ -124,6 +145,7 @@ def find_ranges(
 @ti.func
 def pull_edge(
     of_lines: ti.template(),  # `Lines`
+    depths: ti.template(),  # (B, H, W)
     ranges: ti.template(),  # (B, lines, 2)
     records: ti.template(),  # (B * F, RECORD_SIZE)
     i: int,
@@ -158,19 +180,29 @@ def pull_edge(
         slope=(end.y - start.y) / ti.select(span == 0.0, 1.0, span),
         outward=ti.select(cross(end - start, third - start) * span > 0.0, -1, 1),
         pixel=2.0 / ti.cast(ti.min(height, width), float),  # NDC
+        face=i - view * num_faces,
+        edge=make_edge(
+            load_corner(records, i, edge),
+            load_corner(records, i, (edge + 1) % 3),
+            0.0,
+            records[i, INVERSE_AREA],
+        ),
+        record=i,
+        is_column=is_column,
     )
     sums = vec2(0.0)
     for line in range(first_line, last_line + 1):
-        sums += pull_line(of_lines, ranges, view, i - view * num_faces, line, side, eps, planes)
+        sums += pull_line(of_lines, depths, ranges, records, view, line, side, eps, planes)
     return sums
 
 
 @ti.func
 def pull_line(
     of_lines: ti.template(),  # `Lines`
+    depths: ti.template(),  # (B, H, W)
     ranges: ti.template(),  # (B, lines, 2)
+    records: ti.template(),  # (B * F, RECORD_SIZE)
     view: int,
-    face: int,
     line: int,
     side: ti.template(),  # of the face, see `pull_edge`
     eps: float,
@@ -181,43 +213,41 @@ def pull_line(
     length = of_lines.faces.shape[2]
     at = ti.cast(line, float)
     crossing = side.slope * (at - side.start.x) + side.start.y
-    nearest = ti.select(side.outward > 0, ti.floor(crossing), ti.ceil(crossing))
-    inside = ti.cast(ti.min(ti.max(nearest, -1.0), ti.cast(length, float)), ti.i32)
+    inside = last_inside(of_lines, line, crossing, side)
+    shared = ti.Vector([NOWHERE, NOWHERE])
+    if weight_of(of_lines, line, inside, side) == 0.0:
+        crossing = ti.cast(inside, float)
+        shared[0] = find_shared(of_lines, depths, records, view, line, inside, side)
+    opposite = opposite_place(side.start, side.end, side.third, at)
+    limit = ti.select(side.outward > 0, ti.ceil(opposite - SLACK), ti.floor(opposite + SLACK))
+    far = ti.cast(ti.min(ti.max(limit, 0.0), ti.cast(length - 1, float)), ti.i32)
+    if ti.abs(ti.cast(far, float) - opposite) <= SLACK:
+        shared[1] = find_shared(of_lines, depths, records, view, line, far, side)
     outside = inside + side.outward
     if (inside >= 0) & (inside < length) & (outside >= 0) & (outside < length):
-        # how far each end must move for the edge to move by one pixel, NDC
-        spans = vec2(side.end.x - at, at - side.start.x)
-        divisors = ti.select(spans == 0.0, 1.0, spans)
-        span = side.end.x - side.start.x
-        scales = ti.select(spans == 0.0, 0.0, span / divisors * side.pixel)
-        first = ranges[view, line, 0]
-        last = ranges[view, line, 1]
-        if of_lines.faces[view, line, inside] == face:
-            sums += pull_places(
+        scales = scales_of(side, at)
+        first, last = ranges[view, line, 0], ranges[view, line, 1]
+        if (of_lines.faces[view, line, inside] == side.face) | (shared[0] == inside):
+            sums += side.outward * pull_places(
                 of_lines,
                 view,
                 line,
                 ti.max(first, ti.select(side.outward > 0, outside, 0)),
                 ti.min(last, ti.select(side.outward > 0, length - 1, outside)),
-                face,
-                inside,
+                ti.Struct(beyond=inside, face=side.face, shared=shared),
                 crossing,
                 scales,
                 eps,
                 planes,
                 False,
             )
-        opposite = opposite_place(side.start, side.end, side.third, at)
-        limit = ti.select(side.outward > 0, ti.ceil(opposite), ti.floor(opposite))
-        far = ti.cast(ti.min(ti.max(limit, 0.0), ti.cast(length - 1, float)), ti.i32)
-        sums += pull_places(
+        sums -= side.outward * pull_places(
             of_lines,
             view,
             line,
             ti.max(first, ti.min(inside, far)),
             ti.min(last, ti.max(inside, far)),
-            face,
-            outside,
+            ti.Struct(beyond=outside, face=side.face, shared=shared),
             crossing,
             scales,
             eps,
@@ -228,31 +258,99 @@ def pull_line(
 
 
 @ti.func
+def scales_of(side: ti.template(), at: float) -> vec2:
+    """How far each end must move for the edge to move by one pixel, NDC; 0 if it moves nothing."""
+    spans = vec2(side.end.x - at, at - side.start.x)
+    span = side.end.x - side.start.x
+    return ti.select(spans == 0.0, 0.0, span / ti.select(spans == 0.0, 1.0, spans) * side.pixel)
+
+
+@ti.func
+def last_inside(of_lines: ti.template(), line: int, crossing: float, side: ti.template()) -> int:
+    """The last place on the inner side of an edge, and on it: as pixels are drawn, exactly.
+
+    The crossing is rounded, and may be on the other side of a place that the edge all but touches.
+    """
+    nearest = ti.select(side.outward > 0, ti.floor(crossing), ti.ceil(crossing))
+    length = ti.cast(of_lines.faces.shape[2], float)
+    inside = ti.cast(ti.min(ti.max(nearest, -1.0), length), ti.i32)
+    if weight_of(of_lines, line, inside + side.outward, side) >= 0.0:
+        inside += side.outward
+    elif weight_of(of_lines, line, inside, side) < 0.0:
+        inside -= side.outward
+    return inside
+
+
+@ti.func
+def weight_of(of_lines: ti.template(), line: int, place: int, side: ti.template()) -> float:
+    """Above 0 on the inner side of an edge, 0 on it."""
+    return side_of(centre_of(of_lines, line, place, side), side.edge) * side.edge.gain
+
+
+@ti.func
+def centre_of(of_lines: ti.template(), line: int, place: int, side: ti.template()) -> vec2:
+    """That of a place, as `pixel_centre` has it."""
+    lines, length = of_lines.faces.shape[1], of_lines.faces.shape[2]
+    return ti.select(
+        side.is_column,
+        pixel_centre(line, place, length, lines),
+        pixel_centre(place, line, lines, length),
+    )
+
+
+@ti.func
+def find_shared(
+    of_lines: ti.template(),  # `Lines`
+    depths: ti.template(),  # (B, H, W)
+    records: ti.template(),  # (B * F, RECORD_SIZE)
+    view: int,
+    line: int,
+    place: int,
+    side: ti.template(),
+) -> int:
+    """The place, if the face's outline runs exactly through it at the depth of what is seen."""
+    shared = NOWHERE
+    if (place >= 0) & (place < of_lines.faces.shape[2]):
+        pixel = centre_of(of_lines, line, place, side)
+        triangle = load_triangle(records, side.record)
+        weights = barycentric(pixel, triangle)
+        settled = clip_weights(settle_on_edge(weights, pixel, triangle))
+        row, column = ti.select(side.is_column, place, line), ti.select(side.is_column, line, place)
+        is_seen = PERSPECTIVE.depth(settled, triangle) == depths[view, row, column]
+        if (weights.min() == 0.0) & is_seen:
+            shared = place
+    return shared
+
+
+@ti.func
 def pull_places(
     of_lines: ti.template(),  # `Lines`
     view: int,
     line: int,
     first: int,
     last: int,
-    face: int,
-    beyond: int,
+    seen: ti.template(),  # the `face`, the place `beyond` the edge, those that are `shared`
     crossing: float,
     scales: vec2,
     eps: float,
     planes: ti.template(),
     is_inside: ti.template(),
 ) -> vec2:
-    """Gradients at both ends of an edge from places first..last: each has G over a distance.
+    """What both ends of an edge gain from places first..last: each has G over a distance.
 
     G = (I - I_beyond) . g, over all channels and alpha; inside, only where the face is seen. The
-    distance is how far the end must move for the edge to be there, pushed away from 0 by eps; 0
-    counts as negative. A scale of 0 is an end that does not move the edge here.
+    distance is how far the end must move for the edge to be there, plus eps: so a place at the
+    distance 0 pulls as well, towards its side. A scale of 0 is an end that does not move the edge
+    here.
 
     The loop reads arrays and writes locals alone, so that it is vectorised.
     """
     image, grad_image = ti.static(of_lines.image, of_lines.grad_image)
     reference = ti.Vector(
-        [image[view, plane_of(image, k, planes), line, beyond] for k in ti.static(range(planes))]
+        [
+            image[view, plane_of(image, k, planes), line, seen.beyond]
+            for k in ti.static(range(planes))
+        ]
     )
     sums = vec2(0.0)
     for place in range(first, last + 1):
@@ -263,18 +361,19 @@ def pull_places(
             change += step * grad_image[view, plane, line, place]
         gain = ti.max(change, 0.0)
         if ti.static(is_inside):
-            gain = ti.select(of_lines.faces[view, line, place] == face, gain, 0.0)
-        distances = scales * (ti.cast(place, float) - crossing)
-        sums -= gain / (distances + ti.select(distances > 0.0, eps, -eps))
-    return ti.select(scales == 0.0, 0.0, sums)
+            is_seen = of_lines.faces[view, line, place] == seen.face
+            is_seen |= (place == seen.shared[0]) | (place == seen.shared[1])
+            gain = ti.select(is_seen, gain, 0.0)
+        distances = scales * ti.abs(ti.cast(place, float) - crossing)
+        sums += gain / (distances + eps)
+    return ti.select(scales == 0.0, 0.0, -sums)
 
 
 @ti.func
 def line_place(corner: vec2, height: int, width: int, is_column: int) -> vec2:
-    """(which line, where on the line) a point in NDC is, in pixels."""
-    shorter = ti.cast(ti.min(height, width), float)
-    x = (corner.x * shorter + ti.cast(width - 1, float)) * 0.5
-    y = (ti.cast(height - 1, float) - corner.y * shorter) * 0.5
+    """(which line, where on the line) a point is, in pixels."""
+    x = (corner.x + ti.cast(width - 1, float)) * 0.5
+    y = (ti.cast(height - 1, float) - corner.y) * 0.5
     return ti.select(is_column, vec2(x, y), vec2(y, x))
 
 

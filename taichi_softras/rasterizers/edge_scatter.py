@@ -31,7 +31,7 @@ def scatter_pieces(  # groups of arrays make more than 12 parameters: faces, sur
     colors: array(float, 5),
     grad_places: array(float, 4),  # of `pull_pieces`
     grad_colors: array(float, 5),
-    pixels: float,  # in one NDC
+    shorter: float,  # half pixels in one NDC
     owners: int,  # on a CPU 1 if views share anything, else B; 0 on a GPU
     grad_corners: array(float, 4),  # (B, F, 3, 3 or 4) and the following: added to
     grad_varyings: array(float, 4),
@@ -55,7 +55,7 @@ def scatter_pieces(  # groups of arrays make more than 12 parameters: faces, sur
                     ti.static(FaceArrays(records, boxes)),
                     ti.static(Surface(varyings, textures, uniforms)),
                     resolution,
-                    pixels,
+                    shorter,
                     pieces,
                     piece,
                     part,
@@ -70,7 +70,7 @@ def scatter_part(
     of_faces: ti.template(),
     surface: ti.template(),
     resolution: int,
-    pixels: float,  # in one NDC
+    shorter: float,  # half pixels in one NDC
     pieces: ti.template(),
     piece: int,
     part: int,
@@ -89,7 +89,6 @@ def scatter_part(
     for end in ti.static(range(2)):
         place = pieces.places[piece, part, end]
         by_point = vec2(grad_places[piece, part, end, 0], grad_places[piece, part, end, 1])
-        by_point *= pixels
         by_place = 0.0
         if ti.static(shader.num_channels > 0):
             on_front = line.of_a * (1.0 - place) + line.of_b * place
@@ -112,6 +111,7 @@ def scatter_part(
                 for corner in ti.static(range(3)):
                     add_to_corner(
                         records,
+                        shorter,
                         behind,
                         corner,
                         -weights[corner] * slope,
@@ -131,6 +131,7 @@ def scatter_part(
             by_b -= pull * place
             add_to_edge(
                 records,
+                shorter,
                 other // 3,
                 cutting,
                 pull * (1.0 - crossing.place_of_other),
@@ -138,12 +139,13 @@ def scatter_part(
                 vec3(0.0),
                 grad_corners,
             )
-    add_to_edge(records, i, line, by_a, by_b, by_inverse_w, grad_corners)
+    add_to_edge(records, shorter, i, line, by_a, by_b, by_inverse_w, grad_corners)
 
 
 @ti.func
 def add_to_edge(
     records: ti.template(),
+    shorter: float,
     i: int,
     line: ti.template(),
     by_a: vec2,
@@ -154,21 +156,22 @@ def add_to_edge(
     """At the corners of face i, from gradients at the ends of one of its edges."""
     for corner in ti.static(range(3)):
         position = line.of_a[corner] * by_a + line.of_b[corner] * by_b
-        add_to_corner(records, i, corner, position, by_inverse_w[corner], grad_corners)
+        add_to_corner(records, shorter, i, corner, position, by_inverse_w[corner], grad_corners)
 
 
 @ti.func
 def add_to_corner(
     records: ti.template(),
+    shorter: float,
     i: int,
     corner: ti.template(),
     by_position: vec2,
     by_inverse_w: float,
     grad_corners: ti.template(),
 ):
-    """From NDC and 1 / w to the components that corners are given in."""
+    """From half pixels and 1 / w to the components that corners are given in."""
     grad = clip_corner_vjp(
-        records, i, corner, grad_corners.shape[3], by_position, by_inverse_w, 0.0
+        records, shorter, i, corner, grad_corners.shape[3], by_position, by_inverse_w, 0.0
     )
     view = i // grad_corners.shape[1]
     for k in ti.static(range(4)):

@@ -10,7 +10,12 @@ from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE, FaceArrays
 from taichi_softras.rasterizers.edge_filter import find_near_pieces, measure, place_ends
 from taichi_softras.rasterizers.edge_pieces import EdgePieces, cross_edges, load_edge
-from taichi_softras.rasterizers.faces import SOURCE_FACE, clip_corner_vjp, load_triangle
+from taichi_softras.rasterizers.faces import (
+    SOURCE_FACE,
+    clip_corner_vjp,
+    load_triangle,
+    pixel_centre,
+)
 from taichi_softras.rasterizers.fragments import Surface
 from taichi_softras.rasterizers.visible_colors import color_at_vjp, move_fragment, unit
 from taichi_softras.rasterizers.z_buffer import Seen, load_weights
@@ -21,12 +26,13 @@ from taichi_softras.workspace import array
 @ti.func
 def corner_tangent(
     records: ti.template(),
+    shorter: float,
     i: int,
     corner: ti.template(),
     tangent_corners: ti.template(),  # (P, B, F, 3, 3 or 4)
     parameter: int,
 ) -> vec3:
-    """How a corner moves: x and y in NDC, and 1 / w."""
+    """How a corner moves: x and y in half pixels, and 1 / w."""
     num_faces = tangent_corners.shape[2]
     view = i // num_faces
     result = vec3(0.0)
@@ -34,6 +40,7 @@ def corner_tangent(
         by_position = vec2(ti.static(float(row == 0)), ti.static(float(row == 1)))
         of_corner = clip_corner_vjp(
             records,
+            shorter,
             i,
             corner,
             tangent_corners.shape[4],
@@ -51,15 +58,16 @@ def corner_tangent(
 @ti.func
 def edge_tangent(
     records: ti.template(),
+    shorter: float,
     i: int,
     line: ti.template(),
     tangent_corners: ti.template(),
     parameter: int,
 ):
-    """How the ends of an edge of face i move, in NDC."""
+    """How the ends of an edge of face i move, in half pixels."""
     of_a, of_b = vec2(0.0), vec2(0.0)
     for corner in ti.static(range(3)):
-        moved = corner_tangent(records, i, corner, tangent_corners, parameter)
+        moved = corner_tangent(records, shorter, i, corner, tangent_corners, parameter)
         of_a += line.of_a[corner] * vec2(moved.x, moved.y)
         of_b += line.of_b[corner] * vec2(moved.x, moved.y)
     return of_a, of_b
@@ -69,6 +77,7 @@ def edge_tangent(
 def color_tangent(
     shader: ti.template(),
     of_faces: ti.template(),
+    shorter: float,
     resolution: int,
     i: int,
     weights: vec3,
@@ -84,7 +93,7 @@ def color_tangent(
     slope = barycentric_vjp(load_triangle(of_faces.records, i), by_weights)
     change = slope.dot(point_tangent)
     for corner in ti.static(range(3)):
-        moved = corner_tangent(of_faces.records, i, corner, tangent_corners, parameter)
+        moved = corner_tangent(of_faces.records, shorter, i, corner, tangent_corners, parameter)
         change -= weights[corner] * slope.dot(vec2(moved.x, moved.y))
         change += grads.inverse_w[corner] * moved.z
     where = ti.Vector([parameter, view, of_faces.boxes[i, SOURCE_FACE]])
@@ -136,6 +145,7 @@ def push_faces(  # groups of arrays make more than 12 parameters: faces, what is
                     tangent_image[parameter, view, channel, row, column] = color_tangent(
                         shader,
                         of_faces,
+                        ti.cast(ti.min(faces.shape[1], faces.shape[2]), float),
                         resolution,
                         i,
                         on_screen,
@@ -161,12 +171,12 @@ def push_pieces(  # groups of arrays make more than 12 parameters: faces, surfac
     places: array(float, 3),
     links: array(int, 3),
     colors: array(float, 5),
-    pixels: float,  # in one NDC
+    shorter: float,  # half pixels in one NDC
     tangent_corners: array(float, 5),  # (P, B, F, 3, 3 or 4)
     tangent_varyings: array(float, 5),  # (P, B or 1, F, 3, K)
     tangent_textures: array(float, 5),  # (P, B or 1, F, entries, samples)
     tangent_uniforms: array(float, 3),  # (P, B or 1, N)
-    tangent_ends: array(float, 5),  # (P, pieces, parts, 2, 2) pixels, written
+    tangent_ends: array(float, 5),  # (P, pieces, parts, 2, 2) half pixels, written
     tangent_jumps: array(float, 5),  # (P, pieces, parts, 2, C), written
     shader: ti.template(),
 ):
@@ -183,7 +193,7 @@ def push_pieces(  # groups of arrays make more than 12 parameters: faces, surfac
                     ti.static(EdgePieces(starts, edges, num_parts, places, links, colors)),
                     ti.Vector([piece, part, parameter]),
                     end,
-                    pixels,
+                    shorter,
                     ti.static((tangent_corners, of_surface)),
                     tangent_ends,
                     tangent_jumps,
@@ -199,7 +209,7 @@ def push_end(
     pieces: ti.template(),
     where: ti.math.ivec3,  # piece, part, parameter
     end: ti.template(),
-    pixels: float,
+    shorter: float,
     tangents: ti.template(),  # of corners, and `Surface`
     tangent_ends: ti.template(),
     tangent_jumps: ti.template(),
@@ -213,7 +223,7 @@ def push_end(
     view = i // tangent_corners.shape[2]
     line = load_edge(records, i, edge % 3)
     place = pieces.places[piece, part, end]
-    of_a, of_b = edge_tangent(records, i, line, tangent_corners, parameter)
+    of_a, of_b = edge_tangent(records, shorter, i, line, tangent_corners, parameter)
     of_point = of_a * (1.0 - place) + of_b * place
     of_place = 0.0
     other = pieces.links[piece, part, 1 + end]
@@ -221,12 +231,12 @@ def push_end(
         cutting = load_edge(records, other // 3, other % 3)
         crossing = cross_edges(line, cutting)
         along = cutting.b - cutting.a
-        of_c, of_d = edge_tangent(records, other // 3, cutting, tangent_corners, parameter)
+        of_c, of_d = edge_tangent(records, shorter, other // 3, cutting, tangent_corners, parameter)
         of_other = of_c + (of_d - of_c) * crossing.place_of_other
         of_place = (of_other - of_point).dot(vec2(along.y, -along.x)) / crossing.area
         of_point += of_place * (line.b - line.a)
     for axis in ti.static(range(2)):
-        tangent_ends[parameter, piece, part, end, axis] = of_point[axis] * pixels
+        tangent_ends[parameter, piece, part, end, axis] = of_point[axis]
     behind = pieces.links[piece, part, 0]
     on_front = line.of_a * (1.0 - place) + line.of_b * place
     for channel in range(shader.num_channels):
@@ -234,7 +244,7 @@ def push_end(
         front = color_at_vjp(shader, of_faces, surface, resolution, view, i, on_front, chosen)
         change = front.weights.dot(line.of_b - line.of_a) * of_place
         for corner in ti.static(range(3)):
-            moved = corner_tangent(records, i, corner, tangent_corners, parameter)
+            moved = corner_tangent(records, shorter, i, corner, tangent_corners, parameter)
             change += front.inverse_w[corner] * moved.z
         source = ti.Vector([parameter, view, of_faces.boxes[i, SOURCE_FACE]])
         change += move_fragment(shader, of_surface, source, front.used, resolution, front)
@@ -248,6 +258,7 @@ def push_end(
             change -= color_tangent(
                 shader,
                 of_faces,
+                shorter,
                 resolution,
                 behind,
                 weights,
@@ -273,9 +284,9 @@ def push_edges(  # groups of arrays make more than 12 parameters: faces, tiles, 
     places: array(float, 3),
     links: array(int, 3),
     colors: array(float, 5),
-    radius: float,  # pixels
+    radius: float,  # half pixels
     is_clamped: array(int, 3),  # (B, H, W)
-    tangent_ends: array(float, 5),  # (P, pieces, parts, 2, 2) pixels
+    tangent_ends: array(float, 5),  # (P, pieces, parts, 2, 2) half pixels
     tangent_jumps: array(float, 5),  # (P, pieces, parts, 2, C)
     tangent_image: array(float, 5),  # (P, B, C + 1, H, W), added to
     channels: ti.template(),
@@ -332,8 +343,8 @@ def push_part(
     """Of a part of a piece, at a pixel."""
     view, row, column = pixel[0], pixel[1], pixel[2]
     height, width = tangent_image.shape[3], tangent_image.shape[4]
-    start, end = place_ends(pieces, line, piece, part, ti.cast(ti.min(height, width), float))
-    met = measure(line, start, end, row, column, height, width, radius)
+    start, end = place_ends(pieces, line, piece, part)
+    met = measure(line, start, end, pixel_centre(column, row, height, width), radius)
     if met.end > met.start:
         shares = disc_shares(met)
         start_by_start, start_by_end = disc_shares_vjp(met, radius, vec2(1.0, 0.0))

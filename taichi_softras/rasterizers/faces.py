@@ -1,20 +1,22 @@
-"""Face set-up: projected corners in; what all pixels of a face share, and its pixel box, out."""
+"""Face set-up: projected corners in; what all pixels of a face share, and its pixel box, out.
+
+Records are in half pixels from the image's centre, as many to one NDC as the image's shorter side
+has pixels, so that pixel centres are whole numbers.
+"""
 
 import taichi as ti
 from taichi.math import vec2, vec3
 
-from taichi_softras.funcs.numeric import is_drawable
-from taichi_softras.funcs.triangle import cross
+from taichi_softras.funcs.numeric import LINE_HEIGHT, is_drawable
+from taichi_softras.funcs.triangle import make_triangle, signed_area
 
-# floats: corners a, b, c in NDC; 1 / area; 1 / squared edges; 1 / w and depth / w of the corners
+# floats: corners a, b, c; 1 / area; 1 / length of ab, bc, ca; 1 / w and depth / w of the corners
 RECORD_SIZE = 16
-INVERSE_AREA, INVERSE_EDGES, INVERSE_W, DEPTH_OVER_W = 6, 7, 10, 13
+INVERSE_AREA, INVERSE_LENGTHS, INVERSE_W, DEPTH_OVER_W = 6, 7, 10, 13
 # ints: first and last column, first and last row (empty: 1, 0); the face of the mesh whose
 # attributes and textures this one shows
 BOX_SIZE = 5
 SOURCE_FACE = 4
-SMALLEST_SQUARED_EDGE = 1e-24  # NDC squared: keeps 1 / length finite where corners coincide
-SMALLEST_AREA = 1e-16  # NDC squared: a thinner face is a line, also in its gradient
 SMALLEST_DEPTH = 1e-8  # nearer corners, or of a smaller w, are behind the camera
 LARGEST_COORDINATE = 1e12  # NDC or depth: beyond it, products of coordinates overflow
 
@@ -41,10 +43,11 @@ def load_clip_corner(corners: ti.template(), view: int, face: int, corner: ti.te
 @ti.func
 def clip_corner_vjp(
     records: ti.template(),  # (B * F, RECORD_SIZE)
+    shorter: float,  # half pixels in one NDC
     i: int,
     corner: ti.template(),
     num_components: int,  # 4: x_clip, y_clip, depth, w_clip; 3: x_ndc, y_ndc, depth
-    grad_position: vec2,
+    grad_position: vec2,  # by half pixels
     grad_inverse_w: float,
     grad_depth_over_w: float,
 ):
@@ -54,7 +57,7 @@ def clip_corner_vjp(
     position = load_corner(records, i, corner)
     by_w = grad_position.dot(position) + grad_depth_over_w * depth_over_w
     is_clip = num_components == 4
-    divisor = ti.select(is_clip, inverse_w, 1.0)
+    divisor = ti.select(is_clip, inverse_w, 1.0) * shorter
     return ti.Vector(
         [
             grad_position.x * divisor,
@@ -85,35 +88,37 @@ def set_up_faces(
         corner_a = load_clip_corner(corners, view, face, 0)
         corner_b = load_clip_corner(corners, view, face, 1)
         corner_c = load_clip_corner(corners, view, face, 2)
-        a, b, c = corner_a.position, corner_b.position, corner_c.position
+        shorter = ti.cast(ti.min(height, width), float)
+        a, b = corner_a.position * shorter, corner_b.position * shorter
+        c = corner_c.position * shorter
         depths = vec3(corner_a.depth, corner_b.depth, corner_c.depth)
         ws = vec3(corner_a.w, corner_b.w, corner_c.w)
         given = corner_a.given + corner_b.given + corner_c.given
-        area = cross(b - a, c - a)
-        size = ti.abs(a).sum() + ti.abs(b).sum() + ti.abs(c).sum() + ti.abs(depths).sum()
+        area = signed_area(a, b, c)
+        lengths = vec3((b - a).norm(), (c - b).norm(), (a - c).norm())
+        size = ti.abs(a).sum() + ti.abs(b).sum() + ti.abs(c).sum() + shorter * ti.abs(depths).sum()
+        extent = ti.max(ti.abs(a).max(), ti.abs(b).max(), ti.abs(c).max(), shorter)
         first_column, last_column, first_row, last_row = 1, 0, 1, 0
         if not is_drawable(given):
             status[1] = 1 + i
         elif (
             ti.min(depths.min(), ws.min()) > SMALLEST_DEPTH
-            and ti.abs(area) > SMALLEST_AREA
-            and size < LARGEST_COORDINATE
+            and size < LARGEST_COORDINATE * shorter
+            and ti.abs(area) > lengths.max() * extent * LINE_HEIGHT
         ):
-            shorter = ti.cast(ti.min(height, width), float)
-            low = ti.min(a, b, c) - reach
-            high = ti.max(a, b, c) + reach
-            first_column = first_pixel((low.x * shorter + width - 1.0) * 0.5, width)
-            last_column = last_pixel((high.x * shorter + width - 1.0) * 0.5, width)
-            first_row = first_pixel((height - 1.0 - high.y * shorter) * 0.5, height)
-            last_row = last_pixel((height - 1.0 - low.y * shorter) * 0.5, height)
+            low = ti.min(a, b, c) - reach * shorter
+            high = ti.max(a, b, c) + reach * shorter
+            first_column = first_pixel((low.x + (width - 1.0)) * 0.5, width)
+            last_column = last_pixel((high.x + (width - 1.0)) * 0.5, width)
+            first_row = first_pixel(((height - 1.0) - high.y) * 0.5, height)
+            last_row = last_pixel(((height - 1.0) - low.y) * 0.5, height)
             for k in ti.static(range(2)):
                 records[i, k] = a[k]
                 records[i, 2 + k] = b[k]
                 records[i, 4 + k] = c[k]
             records[i, INVERSE_AREA] = 1.0 / area
-            records[i, INVERSE_EDGES] = 1.0 / ti.max((b - a).norm_sqr(), SMALLEST_SQUARED_EDGE)
-            records[i, INVERSE_EDGES + 1] = 1.0 / ti.max((c - b).norm_sqr(), SMALLEST_SQUARED_EDGE)
-            records[i, INVERSE_EDGES + 2] = 1.0 / ti.max((a - c).norm_sqr(), SMALLEST_SQUARED_EDGE)
+            for k in ti.static(range(3)):
+                records[i, INVERSE_LENGTHS + k] = 1.0 / lengths[k]
             for k, corner in ti.static(enumerate((corner_a, corner_b, corner_c))):
                 records[i, INVERSE_W + k] = corner.inverse_w
                 records[i, DEPTH_OVER_W + k] = corner.depth_over_w
@@ -140,7 +145,7 @@ def last_pixel(position: float, extent: int) -> int:
 
 @ti.func
 def load_corner(records: ti.template(), i: int, corner: ti.template()) -> vec2:
-    """A corner's position in NDC."""
+    """A corner's position in half pixels."""
     return vec2(records[i, 2 * corner], records[i, 2 * corner + 1])
 
 
@@ -158,17 +163,17 @@ def load_planes(records: ti.template(), i: int):
 @ti.func
 def load_triangle(records: ti.template(), i: int):
     """One row of `records` as the struct that `funcs.triangle` describes."""
-    planes = load_planes(records, i)
-    return ti.Struct(
-        a=load_corner(records, i, 0),
-        b=load_corner(records, i, 1),
-        c=load_corner(records, i, 2),
-        inverse_area=records[i, INVERSE_AREA],
-        inverse_edges=vec3(
-            records[i, INVERSE_EDGES], records[i, INVERSE_EDGES + 1], records[i, INVERSE_EDGES + 2]
+    return make_triangle(
+        load_corner(records, i, 0),
+        load_corner(records, i, 1),
+        load_corner(records, i, 2),
+        records[i, INVERSE_AREA],
+        vec3(
+            records[i, INVERSE_LENGTHS],
+            records[i, INVERSE_LENGTHS + 1],
+            records[i, INVERSE_LENGTHS + 2],
         ),
-        inverse_w=planes.inverse_w,
-        depth_over_w=planes.depth_over_w,
+        load_planes(records, i),
     )
 
 
@@ -180,9 +185,6 @@ def is_in_box(boxes: ti.template(), i: int, row: int, column: int) -> int:
 
 
 @ti.func
-def pixel_centre(column: int, row: int, height: int, width: int, inverse_shorter: float) -> vec2:
-    """NDC position of a pixel's centre; row 0 is on top; the shorter side spans [-1, 1]."""
-    return vec2(
-        ti.cast(2 * column + 1 - width, float) * inverse_shorter,
-        ti.cast(height - 1 - 2 * row, float) * inverse_shorter,
-    )
+def pixel_centre(column: int, row: int, height: int, width: int) -> vec2:
+    """A pixel's centre in half pixels from the image's centre, y up; row 0 is on top."""
+    return vec2(ti.cast(2 * column + 1 - width, float), ti.cast(height - 1 - 2 * row, float))

@@ -275,11 +275,11 @@ def pull_corners(
                     used = PERSPECTIVE.place(load_weights(weights, view, row, column), planes).used
                     for corner, axis in ti.static(ti.ndrange(3, 2)):
                         sums[corner, axis] -= used[corner] * flow[view, axis, row, column]
-        pixels = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float) * 0.5  # in one NDC
+        shorter = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float)
         for corner in ti.static(range(3)):
-            position = vec2(sums[corner, 0], -sums[corner, 1]) * pixels
+            position = vec2(sums[corner, 0], -sums[corner, 1]) * 0.5  # by half pixels, y up
             of_corner = clip_corner_vjp(
-                records, i, corner, grad_corners.shape[3], position, 0.0, 0.0
+                records, shorter, i, corner, grad_corners.shape[3], position, 0.0, 0.0
             )
             for k in ti.static(range(4)):
                 if k < grad_corners.shape[3]:
@@ -340,12 +340,13 @@ def move_image(  # more than 12 parameters, many lines: four groups of arrays
             used = PERSPECTIVE.place(load_weights(weights, view, row, column), planes).used
             right = find_stencil(boundary, view, row, column, 0, rule)
             down = find_stencil(boundary, view, row, column, 1, rule)
-            pixels = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float) * 0.5  # in one NDC
+            shorter = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float)
             for channel in range(image.shape[1]):
-                slope_x = pixels * image_slope(image, right, view, channel, row, column)
-                slope_y = -pixels * image_slope(image, down, view, channel, row, column)
+                slope_x = image_slope(image, right, view, channel, row, column)
+                slope_y = -image_slope(image, down, view, channel, row, column)
+                moved_back = vec2(slope_x, slope_y) * -0.5  # by half pixels, y up
                 grads = corner_grads(
-                    records, i, used, vec2(-slope_x, -slope_y), tangent_corners.shape[4]
+                    records, shorter, i, used, moved_back, tangent_corners.shape[4]
                 )
                 for parameter in range(tangent_image.shape[0]):
                     change = 0.0
@@ -373,13 +374,18 @@ def move_image(  # more than 12 parameters, many lines: four groups of arrays
 
 @ti.func
 def corner_grads(
-    records: ti.template(), i: int, used: vec3, grad_position: vec2, num_components: int
+    records: ti.template(),
+    shorter: float,
+    i: int,
+    used: vec3,
+    grad_position: vec2,  # by half pixels
+    num_components: int,
 ):
     """(3, 4) at the components of a face's corners, of a pixel that moves with the face."""
     grads = ti.Matrix.zero(float, 3, 4)
     for corner in ti.static(range(3)):
         of_corner = clip_corner_vjp(
-            records, i, corner, num_components, used[corner] * grad_position, 0.0, 0.0
+            records, shorter, i, corner, num_components, used[corner] * grad_position, 0.0, 0.0
         )
         for k in ti.static(range(4)):
             grads[corner, k] = of_corner[k]

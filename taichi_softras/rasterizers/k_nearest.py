@@ -332,6 +332,7 @@ class KNearestRasterization(SoftRasterization):
         """The nearest faces of each pixel."""
         shape = (self.corners_shape[0], *self.image_size, faces_per_pixel)
         result = allocate_fragments(self.workspace.scene, shape)
+        ranked = Structure(**{**vars(self.colorless), "color": FIRST})  # equal depths by index
         for of_tiles in self.bins.bands():
             store_fragments(
                 *self.bins.of_faces,
@@ -339,6 +340,6 @@ class KNearestRasterization(SoftRasterization):
                 self.numbers,
                 self.sizes,
                 *result,
-                self.colorless,
+                ranked,
             )
         return result

@@ -185,7 +185,9 @@ def walk(
                 is_next &= key > walks.lasts[lane]
                 walks.counts[lane] = walks.counts[lane] + ti.select(is_met, 1, 0)
                 walks.ahead[lane] = walks.ahead[lane] + ti.select(is_ahead, 1, 0)
-                walks.kept[lane] = structure.alpha.add(walks.kept[lane], fragment.coverage)
+                walks.kept[lane] = structure.alpha.add(
+                    walks.kept[lane], fragment.coverage, fragment.rest, fragment.is_inside
+                )
                 insert(walks.keys, lane, ti.select(is_next, key, NO_LIMIT))
 
 
@@ -279,9 +281,8 @@ def store_fragments(
                 fragment = meet(structure, numbers, face, pixel, NO_LIMIT, NO_FACE)
                 faces[view, row, column, entry] = boxes[i, SOURCE_FACE]
                 depths[view, row, column, entry] = fragment.point.depth
-                distances[view, row, column, entry] = -structure.distance.signed(
-                    pixel.centre, face.triangle, fragment.weights
-                )
+                signed = structure.distance.signed(pixel.centre, face.triangle, fragment.weights)
+                distances[view, row, column, entry] = -signed / (numbers.shorter * numbers.shorter)
                 for corner in ti.static(range(3)):
                     used = fragment.point.used[corner]
                     barycentrics[view, row, column, entry, corner] = used

@@ -8,7 +8,8 @@ import taichi as ti
 from taichi.math import mix, vec2, vec3
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE
-from taichi_softras.funcs.triangle import barycentric_vjp, cross
+from taichi_softras.funcs.numeric import EPSILONS
+from taichi_softras.funcs.triangle import barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import ATOMIC_BLOCK_DIM, SCAN_CHUNK, TILE, FaceArrays, scan
 from taichi_softras.rasterizers.faces import (
@@ -25,10 +26,12 @@ from taichi_softras.rasterizers.z_buffer import (
     clear_block,
     load_weights,
 )
-from taichi_softras.runtime import is_cpu, kernel
+from taichi_softras.runtime import is_cpu, is_double, kernel
 from taichi_softras.workspace import Workspace, array
 
-SLACK_PIXELS = 10.0  # a line is hidden if a face is nearer by its slope over so many pixels
+# a line is hidden if a face is nearer by its slope over so many pixels, and by more than rounding
+SLACK_PIXELS = 10.0
+SLACK_ROUNDINGS = 16.0
 
 
 def draw_outlines(workspace: Workspace, corners: ti.Ndarray, z_buffer: ZBuffer) -> ti.Ndarray:
@@ -242,7 +245,7 @@ def draw_edges(
         for step in range(ti.max(line.start, start), ti.min(line.end, start + side - 1) + 1):
             here = walk_line(line, step)
             row, column = here.row, here.column
-            is_met = here.is_met & (row < height) & (column < width)
+            is_met = (row < height) & (column < width)
             is_met &= (row >= block.row) & (row < block.row + side)
             is_met &= (column >= block.column) & (column < block.column + side)
             if is_met:
@@ -274,13 +277,13 @@ def depth_limit(records: ti.template(), seen: ti.template(), view: int, row: int
     face = seen.faces[view, row, column]
     limit = seen.depths[view, row, column]
     if face != NO_FACE:
-        height, width = seen.faces.shape[1], seen.faces.shape[2]
         triangle = load_triangle(records, view * (records.shape[0] // seen.faces.shape[0]) + face)
         weights = load_weights(seen.weights, view, row, column)
         point = PERSPECTIVE.place(weights, triangle)
         by_weights, _, _ = PERSPECTIVE.place_vjp(weights, triangle, point, vec3(0.0), 1.0)
         slope = ti.abs(barycentric_vjp(triangle, by_weights)).max()
-        limit += SLACK_PIXELS * slope * 2.0 / ti.cast(ti.min(height, width), float)
+        limit += limit * ti.static(SLACK_ROUNDINGS * EPSILONS[is_double()])
+        limit += SLACK_PIXELS * slope * 2.0
     return limit
 
 
@@ -299,9 +302,9 @@ def keep_nearer(
     nearest = lines.depths[view, here.row, here.column]
     is_nearer = (front == NO_FACE) | (here.depth < nearest)
     if (front != NO_FACE) & (here.depth == nearest):
-        extent = ti.abs(signed_area(records, first_face + face))
-        largest = ti.abs(signed_area(records, first_face + front))
-        is_nearer = (extent > largest) | ((extent == largest) & (face < front))
+        inverse = ti.abs(records[first_face + face, INVERSE_AREA])
+        least = ti.abs(records[first_face + front, INVERSE_AREA])
+        is_nearer = (inverse < least) | ((inverse == least) & (face < front))
     if is_nearer:
         lines.faces[view, here.row, here.column] = face
         lines.depths[view, here.row, here.column] = here.depth
@@ -309,13 +312,6 @@ def keep_nearer(
             at_end = ti.select(corner == (edge + 1) % 3, 1.0 - here.at_corner, 0.0)
             weight = ti.select(corner == edge, here.at_corner, at_end)
             lines.weights[view, corner, here.row, here.column] = weight
-
-
-@ti.func
-def signed_area(records: ti.template(), i: int) -> float:
-    """Of the parallelogram, on the image."""
-    a = load_corner(records, i, 0)
-    return cross(load_corner(records, i, 1) - a, load_corner(records, i, 2) - a)
 
 
 @ti.func
@@ -340,13 +336,12 @@ def load_line(records: ti.template(), i: int, edge: int, height: int, width: int
         second.
     """
     other = (edge + 1) % 3
-    shorter = ti.cast(ti.min(height, width), float)
-    shift = vec2(ti.cast(width - 1, float), ti.cast(height - 1, float)) * 0.5
+    shift = vec2(ti.cast(width - 1, float), ti.cast(height - 1, float))
     a = load_corner(records, i, edge) * vec2(1.0, -1.0)
     b = load_corner(records, i, other) * vec2(1.0, -1.0)
     is_turned = (a.x > b.x) | ((a.x == b.x) & (a.y >= b.y))
-    first = ti.select(is_turned, b, a) * shorter * 0.5 + shift
-    second = ti.select(is_turned, a, b) * shorter * 0.5 + shift
+    first = (ti.select(is_turned, b, a) + shift) * 0.5
+    second = (ti.select(is_turned, a, b) + shift) * 0.5
     offset = second - first
     is_steep = ti.abs(offset.y) > ti.abs(offset.x)
     ends = ti.select(is_steep, vec2(first.y, second.y), vec2(first.x, second.x))
@@ -370,19 +365,19 @@ def walk_line(line: ti.template(), step: int):
     """The pixel of a line in a column, or in a row if it is steep.
 
     Returns:
-        A struct: whether there is one (`is_met`), its `row`, `column` and `depth`, and the weight
-        of the corner at which the edge begins (`at_corner`).
+        A struct: its `row`, `column` and `depth`, and the weight of the corner at which the edge
+        begins (`at_corner`).
     """
     place = ti.cast(step, float)
     along = ti.select(line.is_steep, line.offset.y, line.offset.x)
     before = place - ti.select(line.is_steep, line.first.y, line.first.x)
     t = ti.min(ti.max(before / ti.select(along == 0.0, 1.0, along), 0.0), 1.0)
-    nearest = ti.floor(line.first + t * line.offset + 0.5)
-    across = ti.select(line.is_steep, nearest.x, nearest.y)
+    across = ti.select(line.is_steep, line.first.x, line.first.y)
+    across += t * ti.select(line.is_steep, line.offset.x, line.offset.y)
+    across = ti.floor(across + 0.5)
     minor = ti.cast(ti.min(ti.max(across, -1.0), 1e9), ti.i32)
     here = mix(line.at_first, line.at_second, t)
     return ti.Struct(
-        is_met=ti.select(line.is_steep, nearest.y, nearest.x) == place,
         row=ti.select(line.is_steep, step, minor),
         column=ti.select(line.is_steep, minor, step),
         depth=here.y / here.x,

@@ -113,7 +113,7 @@ class PrefilteredRasterization(ZBufferRasterization):
     ):
         """Draws; see `Rasterizer.forward`."""
         check_held({"sigma_pixels": method.sigma_pixels}, {})
-        self.radius = RADIUS_PER_SIGMA * method.sigma_pixels
+        self.radius = 2.0 * RADIUS_PER_SIGMA * method.sigma_pixels  # half pixels
         reach = method.reach_pixels
         super().__init__(method, workspace, corners, shader, surface, image_size, reach)
         self.paint()
@@ -188,7 +188,7 @@ class PrefilteredRasterization(ZBufferRasterization):
             *self.pieces,
             grad_places,
             grad_colors,
-            0.5 * min(self.image.shape[2:]),
+            float(min(self.image.shape[2:])),
             self.owners if is_cpu() else 0,
             self.grad_corners,
             *self.grad_surface,
@@ -219,7 +219,7 @@ class PrefilteredRasterization(ZBufferRasterization):
             *self.surface,
             self.resolution,
             *self.pieces,
-            0.5 * min(self.image.shape[2:]),
+            float(min(self.image.shape[2:])),
             *tangents,
             tangent_ends,
             tangent_jumps,
@@ -275,7 +275,14 @@ def pull_faces(  # groups of arrays make more than 12 parameters: faces, what is
         for corner in ti.static(range(3)):
             position = vec2(grads.position[corner, 0], grads.position[corner, 1])
             of_corner = clip_corner_vjp(
-                records, i, corner, grad_corners.shape[3], position, grads.inverse_w[corner], 0.0
+                records,
+                ti.cast(ti.min(faces.shape[1], faces.shape[2]), float),
+                i,
+                corner,
+                grad_corners.shape[3],
+                position,
+                grads.inverse_w[corner],
+                0.0,
             )
             for k in ti.static(range(4)):
                 if k < grad_corners.shape[3]:

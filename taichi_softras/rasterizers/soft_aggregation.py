@@ -110,7 +110,7 @@ class SoftAggregation(SoftRasterizer):
         distance: "euclidean"; "barycentric" (a pure number, as in the paper's code: give `sigma`);
             "hard".
         color: "softmax" over depth, or "hard": the nearest face.
-        alpha: "product"; "sum": the mean of D over all faces; "hard": D > 1/2.
+        alpha: "product"; "sum": the mean of D over all faces; "hard": D >= 1/2, inside of a face.
         coverage_cutoff: a face ends where its coverage falls below this, in (0, 0.5).
         near: nearest depth that has colour; depth is the distance along the view axis. Left out,
             `near` and `far` are fitted to the scene; gamma is relative to them.

@@ -9,7 +9,7 @@ from taichi_softras.funcs.aggregation import AlphaAggregation, ColorAggregation
 from taichi_softras.funcs.coverage import Distance
 from taichi_softras.funcs.interpolation import Clipping, Interpolation
 from taichi_softras.funcs.numeric import exp, sigmoid
-from taichi_softras.funcs.triangle import barycentric, barycentric_vjp
+from taichi_softras.funcs.triangle import barycentric, barycentric_vjp, settle_on_edge
 from taichi_softras.funcs.values import value
 from taichi_softras.rasterizers.binning import TILE
 from taichi_softras.rasterizers.faces import (
@@ -69,6 +69,11 @@ class Structure:
         return self.color is not None
 
     @property
+    def ranks_faces(self) -> bool:
+        """Whether one face is in front, so that equal depths must be equal numbers."""
+        return self.has_color and not self.color.is_soft
+
+    @property
     def first_uniform(self) -> int:
         """Of a face's sums; a silhouette has those of positions alone."""
         return VARYINGS + 3 * self.shader.num_varyings if self.has_color else INVERSE_WS
@@ -125,23 +130,28 @@ class PixelArrays(NamedTuple):
 def load_numbers(structure: ti.template(), numbers: ti.template(), sizes: ti.template()):
     """`Numbers`, `Sizes` and background as one struct, on its way through a kernel's functions."""
     first = ti.static(len(Numbers._fields))
+    shorter = ti.cast(ti.min(sizes[HEIGHT], sizes[WIDTH]), float)
     channels = ti.static(range(structure.shader.num_channels))
-    return ti.Struct(
+    loaded = ti.Struct(
         **{name: numbers[k] for k, name in ti.static(enumerate(Numbers._fields))},
         **{name: sizes[k] for k, name in ti.static(enumerate(Sizes._fields))},
         background=ti.Vector([numbers[first + channel] for channel in channels] + [0.0]),
-        inverse_shorter=1.0 / ti.cast(ti.min(sizes[HEIGHT], sizes[WIDTH]), float),
+        shorter=shorter,
     )
+    if ti.static(structure.distance.is_length):  # from NDC squared to half pixels squared
+        loaded.reach *= shorter * shorter
+        loaded.inverse_sigma /= shorter * shorter
+    return loaded
 
 
 @ti.func
 def locate_pixel(numbers: ti.template(), view: int, row: int, column: int, is_in_box: int):
-    """A pixel, its centre in NDC, and whether it lies in the box of the face that it meets."""
+    """A pixel, its centre, and whether it lies in the box of the face that it meets."""
     return ti.Struct(
         view=view,
         row=row,
         column=column,
-        centre=pixel_centre(column, row, numbers.height, numbers.width, numbers.inverse_shorter),
+        centre=pixel_centre(column, row, numbers.height, numbers.width),
         is_in_box=is_in_box,
     )
 
@@ -192,12 +202,13 @@ def cover(
     triangle: ti.template(),
     pixel: ti.template(),
     weights: vec3,
-) -> float:
-    """D = sigmoid(delta d^2 / sigma), zero beyond the cut-off alone. SoftRas eq. 1."""
+):
+    """D = sigmoid(delta d^2 / sigma), zero beyond the cut-off alone, and 1 - D. SoftRas eq. 1."""
     signed = structure.distance.signed(pixel.centre, triangle, weights)
-    is_near = pixel.is_in_box & (signed > -numbers.reach)
-    coverage = sigmoid(signed * numbers.inverse_sigma)
-    return ti.select(is_near, ti.max(coverage, SMALLEST_COVERAGE), 0.0)
+    is_near = pixel.is_in_box & (signed >= -numbers.reach)
+    coverage, rest = sigmoid(signed * numbers.inverse_sigma)
+    coverage = ti.select(is_near, ti.max(coverage, SMALLEST_COVERAGE), 0.0)
+    return coverage, ti.select(is_near, rest, 1.0)
 
 
 @ti.func
@@ -227,15 +238,18 @@ def meet(
     """The fragment of a face at a pixel; of the face, `index` and `triangle` are used.
 
     Returns:
-        A struct: barycentric `weights` of the pixel, those of the point on the face (`clipped`),
-        the `point` by `Interpolation.place`, the `coverage` that counts for alpha, and `seen`, the
-        one that counts for colour.
+        A struct: barycentric `weights` of the pixel, and whether it `is_inside`; those of the point
+        on the face (`clipped`), the `point` by `Interpolation.place`; the `coverage` that counts
+        for alpha, its `rest` to 1, and `seen`, the coverage that counts for colour.
     """
     triangle = face.triangle
     weights = barycentric(pixel.centre, triangle)
     clipped = structure.clipping.clip(weights)
     point = structure.interpolation.place(clipped, triangle)
-    coverage = cover(structure, numbers, triangle, pixel, weights)
+    if ti.static(structure.ranks_faces):
+        settled = structure.clipping.clip(settle_on_edge(weights, pixel.centre, triangle))
+        point.depth = structure.interpolation.depth(settled, triangle)
+    coverage, rest = cover(structure, numbers, triangle, pixel, weights)
     seen = coverage
     if ti.static(structure.is_limited):
         is_kept = point.depth < limit_depth * (1.0 - SAME_DEPTH)
@@ -244,10 +258,19 @@ def meet(
         if ti.static(not structure.is_double_sided):
             is_kept &= triangle.inverse_area > 0.0
         coverage = ti.select(is_kept, coverage, 0.0)
+        rest = ti.select(is_kept, rest, 1.0)
         seen = coverage
     else:
         seen = visible(structure, numbers, triangle, coverage, point.depth)
-    return ti.Struct(weights=weights, clipped=clipped, point=point, coverage=coverage, seen=seen)
+    return ti.Struct(
+        weights=weights,
+        is_inside=weights.min() >= 0.0,
+        clipped=clipped,
+        point=point,
+        coverage=coverage,
+        rest=rest,
+        seen=seen,
+    )
 
 
 class Pixels(NamedTuple):
@@ -280,12 +303,14 @@ def weigh(
     if ti.static(structure.is_limited):
         limit_depth, limit_face = pixels.limits[0][lane], pixels.limits[1][lane]
     fragment = meet(structure, numbers, face, pixel, limit_depth, limit_face)
-    pixels.kept[lane] = structure.alpha.add(pixels.kept[lane], fragment.coverage)
+    pixels.kept[lane] = structure.alpha.add(
+        pixels.kept[lane], fragment.coverage, fragment.rest, fragment.is_inside
+    )
     keep, gain = 1.0, 0.0
     if ti.static(structure.has_color):
         keep, gain, nearest, front = structure.color.meet(
             fragment.seen,
-            fragment.weights.min() >= 0.0,
+            fragment.is_inside,
             fragment.point.depth,
             face.index,
             pixels.nearest[lane],
@@ -559,6 +584,7 @@ def pull_back_floor(
 @ti.func
 def pull_back_corner(
     structure: ti.template(),
+    numbers: ti.template(),
     records: ti.template(),
     i: int,
     corner: ti.template(),
@@ -572,5 +598,12 @@ def pull_back_corner(
         grad_depth_over_w = totals[DEPTHS_OVER_W + corner]
     grad_position = vec2(totals[POSITIONS + 2 * corner], totals[POSITIONS + 2 * corner + 1])
     return clip_corner_vjp(
-        records, i, corner, num_components, grad_position, grad_inverse_w, grad_depth_over_w
+        records,
+        numbers.shorter,
+        i,
+        corner,
+        num_components,
+        grad_position,
+        grad_inverse_w,
+        grad_depth_over_w,
     )

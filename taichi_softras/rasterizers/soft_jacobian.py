@@ -81,7 +81,7 @@ def push_pixels_forward(  # more than 12 parameters, many lines: groups of array
                 totals = ti.Vector([sums[k][0] for k in ti.static(range(structure.num_sums))])
                 grads = [
                     pull_back_corner(
-                        structure, records, i, corner, tangent_corners.shape[4], totals
+                        structure, numbers, records, i, corner, tangent_corners.shape[4], totals
                     )
                     for corner in ti.static(range(3))
                 ]

@@ -342,7 +342,7 @@ def pull_back_faces(  # more than 12 parameters: groups of arrays
                     totals = sum_lanes(sums, 0, structure.first_uniform)
                     for corner in ti.static(range(3)):
                         grad = pull_back_corner(
-                            structure, records, i, corner, grad_corners.shape[3], totals
+                            structure, numbers, records, i, corner, grad_corners.shape[3], totals
                         )
                         for k in ti.static(range(3)):
                             grad_corners[view, index, corner, k] = grad[k]
@@ -537,7 +537,9 @@ def pull_back_tiles(  # more than 12 parameters: groups of arrays
                         )
         totals = ti.Vector([sums[entry][0] for entry in ti.static(range(structure.num_sums))])
         for corner in ti.static(range(3)):
-            grad = pull_back_corner(structure, records, i, corner, grad_corners.shape[3], totals)
+            grad = pull_back_corner(
+                structure, numbers, records, i, corner, grad_corners.shape[3], totals
+            )
             for k in ti.static(range(3)):
                 ti.atomic_add(grad_corners[view, index, corner, k], grad[k])
             if grad_corners.shape[3] == 4:

@@ -194,7 +194,8 @@ def pull_within(
     """The exact gradient of a face's pixels, as long as it is these that show it.
 
     Returns:
-        A struct of the gradients at the corners: `position` (3, 2) in NDC, `inverse_w` (3,).
+        A struct of the gradients at the corners: `position` (3, 2), by half pixels; `inverse_w`
+        (3,).
     """
     i = view * (of_faces.records.shape[0] // seen.faces.shape[0]) + face
     triangle = load_triangle(of_faces.records, i)

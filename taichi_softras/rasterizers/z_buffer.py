@@ -7,10 +7,10 @@ the order in which its faces come. The methods differ in how they differentiate 
 from typing import NamedTuple
 
 import taichi as ti
-from taichi.math import vec2, vec3
+from taichi.math import vec3
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE, clip_weights
-from taichi_softras.funcs.triangle import barycentric, cross
+from taichi_softras.funcs.triangle import barycentric, settle_on_edge
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE, Bins
 from taichi_softras.rasterizers.faces import load_triangle, pixel_centre
@@ -84,27 +84,9 @@ def bin_visible_faces(
 
 
 @ti.func
-def side(pixel: vec2, start: vec2, end: vec2) -> float:
-    """Above 0 where the pixel is left of start -> end; exactly the negative for end -> start.
-
-    So no pixel falls between two faces that share an edge.
-    """
-    is_ordered = (start.x < end.x) | ((start.x == end.x) & (start.y < end.y))
-    first = ti.select(is_ordered, start, end)
-    second = ti.select(is_ordered, end, start)
-    area = cross(second - first, pixel - first)
-    return ti.select(is_ordered, area, -area)
-
-
-@ti.func
-def contains(triangle: ti.template(), pixel: vec2, is_double_sided: int) -> int:
-    """Whether the pixel is in the triangle or on its outline."""
-    to_ab = side(pixel, triangle.a, triangle.b)
-    to_bc = side(pixel, triangle.b, triangle.c)
-    to_ca = side(pixel, triangle.c, triangle.a)
-    in_front = (to_ab >= 0.0) & (to_bc >= 0.0) & (to_ca >= 0.0) & (triangle.inverse_area > 0.0)
-    in_back = (to_ab <= 0.0) & (to_bc <= 0.0) & (to_ca <= 0.0) & (triangle.inverse_area < 0.0)
-    return in_front | (in_back & (is_double_sided != 0))
+def contains(weights: vec3, triangle: ti.template(), is_double_sided: int) -> int:
+    """Whether a pixel with these weights is in the triangle or on its outline, and sees it."""
+    return (weights.min() >= 0.0) & ((triangle.inverse_area > 0.0) | (is_double_sided != 0))
 
 
 @ti.func
@@ -150,7 +132,6 @@ def find_nearest_faces(
             clear_block(ti.static(Seen(faces, weights, depths)), block, limits[1], side)
             num_faces = records.shape[0] // faces.shape[0]
             view = block.view
-            inverse_shorter = 1.0 / ti.cast(ti.min(height, width), float)
             for slot in range(starts[block.tile], starts[block.tile + 1]):
                 face = tile_faces[slot]
                 i = view * num_faces + face
@@ -161,10 +142,13 @@ def find_nearest_faces(
                 triangle = load_triangle(records, i)
                 for row in range(first_row, last_row + 1):
                     for column in range(first_column, last_column + 1):
-                        pixel = pixel_centre(column, row, height, width, inverse_shorter)
-                        if contains(triangle, pixel, ti.cast(limits[2], ti.i32)):
-                            clipped = clip_weights(barycentric(pixel, triangle))
-                            depth = PERSPECTIVE.place(clipped, triangle).depth
+                        pixel = pixel_centre(column, row, height, width)
+                        on_screen = barycentric(pixel, triangle)
+                        if contains(on_screen, triangle, ti.cast(limits[2], ti.i32)):
+                            if on_screen.min() == 0.0:
+                                on_screen = settle_on_edge(on_screen, pixel, triangle)
+                            clipped = clip_weights(on_screen)
+                            depth = PERSPECTIVE.depth(clipped, triangle)
                             nearest = depths[view, row, column]
                             front = faces[view, row, column]
                             is_first = (depth == nearest) & (front != NO_FACE) & (face < front)

@@ -1,10 +1,12 @@
 """Elementary functions against NumPy."""
 
+import itertools
+
 import numpy as np
 import pytest
 import taichi as ti
 
-from taichi_softras.funcs.numeric import exp, sigmoid
+from taichi_softras.funcs.numeric import exp, sigmoid, sum_of_three
 from taichi_softras.workspace import array
 from tests import tolerances
 
@@ -50,9 +52,37 @@ def test_exp_is_clamped(backend):
     assert (y > 0).all() and np.isfinite(y).all()
 
 
-def test_sigmoid(backend):
+@ti.func
+def covered(x: float) -> float:
+    return sigmoid(x)[0]
+
+
+@ti.func
+def uncovered(x: float) -> float:
+    return sigmoid(x)[1]
+
+
+def test_sigmoid_and_its_rest(backend):
+    """The rest has all its digits, too, where it is small."""
     x = np.linspace(-80, 80, 10_001).astype(np.float32)
-    expected = 1 / (1 + np.exp(-x.astype(float)))
-    np.testing.assert_allclose(values_of(sigmoid, x), expected, rtol=tolerances.SIGMOID_SINGLE)
-    extremes = values_of(sigmoid, np.array([-1e20, 1e20], np.float32))
-    np.testing.assert_allclose(extremes, [0, 1], atol=tolerances.SIGMOID_SINGLE)
+    for part, sign in ((covered, -1), (uncovered, 1)):
+        expected = 1 / (1 + np.exp(sign * x.astype(float)))
+        np.testing.assert_allclose(values_of(part, x), expected, rtol=tolerances.SIGMOID_SINGLE)
+        extremes = values_of(part, np.array([-1e20, 1e20], np.float32))
+        np.testing.assert_allclose(extremes[::-sign], [0, 1], atol=tolerances.SIGMOID_SINGLE)
+
+
+@ti.kernel
+def add_up(terms: array(None, 2), sums: array(None, 1)):
+    for i in range(terms.shape[0]):
+        sums[i] = sum_of_three(ti.math.vec3(terms[i, 0], terms[i, 1], terms[i, 2]))
+
+
+def test_a_sum_of_three_does_not_depend_on_their_order(backend):
+    terms = np.random.default_rng(0).normal(size=(1000, 3)).astype(np.float32)
+    sums = np.zeros((6, 1000), np.float32)
+    for order, of_order in zip(itertools.permutations(range(3)), sums):
+        add_up(np.ascontiguousarray(terms[:, order]), of_order)
+    np.testing.assert_array_equal(sums, sums[:1].repeat(6, axis=0))
+    tolerance = tolerances.SIGMOID_SINGLE
+    np.testing.assert_allclose(sums[0], terms.sum(axis=1), rtol=0, atol=10 * tolerance)

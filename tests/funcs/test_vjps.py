@@ -19,7 +19,8 @@ from taichi_softras.funcs.numeric import sigmoid
 from taichi_softras.funcs.triangle import (
     barycentric,
     barycentric_vjp,
-    cross,
+    make_triangle,
+    signed_area,
     squared_distance,
     squared_distance_vjp,
 )
@@ -37,6 +38,7 @@ from tests.funcs.derivatives import check_derivatives
 from tests.rasterizers.test_visible_colors import Glow, Tint
 
 POINTS = 200
+SIZE = 8  # pixels of an image's side: half pixels in one NDC
 NOTHING = np.zeros((POINTS, 1))  # `check_derivatives` takes its last input as constant
 
 pytestmark = pytest.mark.f64
@@ -65,12 +67,13 @@ def put(values: ti.template(), i: int, first: ti.template(), part: ti.template()
 
 @ti.func
 def triangle_of(corners: ti.template()):
-    """What `load_triangle` gives, but for the planes; `corners` are x, y of a, b, c."""
+    """`make_triangle` of x, y of a, b, c, with any planes."""
     a, b, c = part(corners, 0, 2), part(corners, 2, 2), part(corners, 4, 2)
-    edges = ti.Vector([(b - a).norm_sqr(), (c - b).norm_sqr(), (a - c).norm_sqr()])
-    return ti.Struct(
-        a=a, b=b, c=c, inverse_area=1.0 / cross(b - a, c - a), inverse_edges=1.0 / edges
+    inverse_lengths = 1.0 / ti.Vector([(b - a).norm(), (c - b).norm(), (a - c).norm()])
+    planes = ti.Struct(
+        inverse_w=ti.Vector([1.0, 1.0, 1.0]), depth_over_w=ti.Vector([1.0, 1.0, 1.0])
     )
+    return make_triangle(a, b, c, 1.0 / signed_area(a, b, c), inverse_lengths, planes)
 
 
 def random_triangles(generator):
@@ -116,16 +119,15 @@ def locate(inputs: ti.template(), values: ti.template()):
 
 @ti.kernel
 def locate_backward(inputs: ti.template(), grad: ti.template(), gradients: ti.template()):
-    """As the docstrings say: corner j gets -w_j pull, and -2 t_j r."""
+    """As the docstring says, corner j gets -w_j pull; the pixel the opposite of the corners."""
     for i in grad:
         triangle = triangle_of(inputs[0][i])
         weights = barycentric(inputs[1][i], triangle)
         pull = barycentric_vjp(triangle, part(grad[i], 0, 3))
-        residual, nearest = squared_distance_vjp(inputs[1][i], triangle)
-        push = 2.0 * grad[i][3] * residual
-        gradients[1][i] = pull + push
+        pulls = squared_distance_vjp(inputs[1][i], triangle, grad[i][3])
+        gradients[1][i] = pull - pulls[0] - pulls[1] - pulls[2]
         for corner in ti.static(range(3)):
-            put(gradients[0], i, 2 * corner, -weights[corner] * pull - nearest[corner] * push)
+            put(gradients[0], i, 2 * corner, pulls[corner] - weights[corner] * pull)
 
 
 def test_barycentric_and_squared_distance(backend, generator):
@@ -214,7 +216,7 @@ def test_corners(backend, generator, components):
 
     @ti.kernel
     def set_up(records: ti.types.ndarray(), boxes: ti.types.ndarray(), status: ti.types.ndarray()):
-        set_up_faces(corners, 8, 8, 0.1, records, boxes, status)
+        set_up_faces(corners, SIZE, SIZE, 0.1, records, boxes, status)
 
     @ti.kernel
     def pull_back_corners(
@@ -227,7 +229,14 @@ def test_corners(backend, generator, components):
                 if ti.static(components == 4):
                     grad_depth_over_w = grads[3]
                 pulled = clip_corner_vjp(
-                    records, i, corner, components, part(grads, 0, 2), grads[2], grad_depth_over_w
+                    records,
+                    SIZE,
+                    i,
+                    corner,
+                    components,
+                    part(grads, 0, 2) / SIZE,
+                    grads[2],
+                    grad_depth_over_w,
                 )
                 put(gradients[0], i, components * corner, part(pulled, 0, components))
 
@@ -307,7 +316,8 @@ def test_alpha(backend, generator, name):
     def keep(x: ti.template()) -> float:
         kept = alpha.start
         for face in ti.static(range(3)):
-            kept = alpha.add(kept, sigmoid(x[face]))
+            coverage, rest = sigmoid(x[face])
+            kept = alpha.add(kept, coverage, rest, x[face] >= 0.0)
         return kept
 
     @ti.kernel
@@ -320,7 +330,8 @@ def test_alpha(backend, generator, name):
         for i in grad:
             kept = keep(inputs[0][i])
             for face in ti.static(range(3)):
-                slope = alpha.slope(kept, sigmoid(inputs[0][i][face]), 3)
+                coverage, _ = sigmoid(inputs[0][i][face])
+                slope = alpha.slope(kept, coverage, 3)
                 gradients[0][i][face] = grad[i][0] * slope
 
     inputs = {"x": generator.normal(0, 3, (POINTS, 3)), "nothing": NOTHING}

@@ -317,6 +317,50 @@ def test_degenerate_meshes_have_finite_losses_and_gradients(make_mesh, loss, cas
     assert np.all(np.isfinite(grad))
 
 
+def line_on_an_edge(vertices, faces):
+    """The mesh, and a face of the ends of its first edge and a vertex on it, but for rounding."""
+    start, end = faces[0][:2]
+    middle = vertices[start] + 0.37 * (vertices[end] - vertices[start])
+    return np.vstack([vertices, middle]), np.vstack([faces, [start, len(vertices), end]])
+
+
+def test_normal_consistency_leaves_out_a_face_without_area(make_mesh, loss):
+    """Its edges have a part in the mean, and nothing more."""
+    vertices, faces = bumpy_sphere(1)
+    mesh = make_mesh(vertices, faces)
+    expected = gradient(mesh, loss, lambda: losses.normal_consistency(mesh, loss))
+    expected_loss, share = loss[None], 1 / (1 + 2 / len(pairs_of_faces(faces)))
+    mesh = make_mesh(*line_on_an_edge(vertices, faces))
+    grad = gradient(mesh, loss, lambda: losses.normal_consistency(mesh, loss))
+    tolerance = tolerances.SINGLE_PRECISION_RELATIVE
+    assert loss[None] == pytest.approx(share * expected_loss, rel=tolerance)
+    np.testing.assert_allclose(
+        grad[:-1], share * expected, rtol=0, atol=tolerance * np.abs(expected).max()
+    )
+    assert not grad[-1].any()
+
+
+def test_flatten_leaves_out_a_face_without_area(make_mesh, loss):
+    vertices, faces = primitives.triangle()
+    turned = vertices @ np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    mesh = make_mesh(*line_on_an_edge(turned, faces))
+    grad = gradient(mesh, loss, lambda: losses.flatten(mesh, loss))
+    assert loss[None] == 0 and not grad.any()
+
+
+@every_case
+def test_boundaries_fins_and_isolated_vertices_do_no_harm(make_mesh, loss, case):
+    """A vertex alone has no gradient; the others one that is finite."""
+    add_loss, _ = case
+    vertices, faces = bumpy_sphere(1)
+    fin = [faces[0, 0], faces[0, 1], len(vertices)]
+    vertices = np.vstack([vertices, [[0.1, 0.2, 2.0], [3.0, 3.0, 3.0]]])
+    mesh = make_mesh(vertices, np.vstack([faces[:-7], [fin]]))
+    grad = gradient(mesh, loss, lambda: add_loss(mesh, loss))
+    assert np.isfinite(loss[None]) and loss[None] > 0
+    assert np.isfinite(grad).all() and grad[:-2].any() and not grad[-1].any()
+
+
 @every_case
 def test_wrong_losses_are_refused(make_mesh, case):
     add_loss, _ = case

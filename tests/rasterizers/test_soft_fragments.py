@@ -173,6 +173,7 @@ def test_the_least_softness(backend, name, sigma, gamma):
         assert np.isfinite(values).all()
 
 
+@pytest.mark.filterwarnings("ignore:near = ")
 @pytest.mark.parametrize("name", ["perspective", "screen", "nearest"])
 @pytest.mark.parametrize("depth", [1.0, 1e11])
 def test_faces_far_behind_a_narrow_range(backend, name, depth):

@@ -144,7 +144,7 @@ def scan_edges(face_corners, face, faces, image, grads, eps, double_sided):
             first = max(math.ceil(min(p0[0], p1[0])), 0)
             last = min(math.floor(max(p0[0], p1[0])), len(lines[0]) - 1)
             for line in range(first, last + 1):
-                for d1, change, crossing in changes(
+                for d1, change, crossing, side in changes(
                     p0, p1, p2, line, outward, face, *(values[line] for values in lines)
                 ):
                     for corner, other in ((start, p1), (end, p0)):
@@ -152,13 +152,16 @@ def scan_edges(face_corners, face, faces, image, grads, eps, double_sided):
                             continue
                         span = p1[0] - p0[0] if corner == start else p0[0] - p1[0]
                         distance = span / (other[0] - line) * (d1 - crossing) * 2 / shorter
-                        distance += eps if distance > 0 else -eps
-                        gradient[corner, axis] -= change / distance
+                        gradient[corner, axis] -= side * change / (abs(distance) + eps)
     return gradient
 
 
 def changes(p0, p1, p2, line, outward, face, faces, image, grads):
-    """(pixel, G, crossing) of the pixels of a line whose colour an edge should change."""
+    """(pixel, G, crossing, side) of the pixels of a line whose colour an edge should change.
+
+    The side, 1 or -1, is that to which the edge should move; the original takes the sign of pixel -
+    crossing, which is the same but for a pixel on the edge.
+    """
     size = len(faces)
     crossing = (p1[1] - p0[1]) / (p1[0] - p0[0]) * (line - p0[0]) + p0[1]
     inside = math.floor(crossing) if outward > 0 else math.ceil(crossing)
@@ -169,14 +172,14 @@ def changes(p0, p1, p2, line, outward, face, faces, image, grads):
         for d1 in range(outside, size if outward > 0 else -1, outward):
             change = ((image[d1] - image[inside]) * grads[d1]).sum()
             if change > 0:
-                yield d1, change, crossing
+                yield d1, change, crossing, outward
     a, b = (p0, p2) if (line - p0[0]) * (line - p2[0]) < 0 else (p2, p1)
     opposite = (b[1] - a[1]) / (b[0] - a[0]) * (line - a[0]) + a[1]
     limit = math.ceil(opposite) if outward > 0 else math.floor(opposite)
     for d1 in range(max(min(inside, limit), 0), min(max(inside, limit), size - 1) + 1):
         change = ((image[d1] - image[outside]) * grads[d1]).sum()
         if faces[d1] == face and change > 0:
-            yield d1, change, crossing
+            yield d1, change, crossing, -outward
 
 
 def depth_gradient(face_corners, weights, depth):
