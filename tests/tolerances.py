@@ -204,6 +204,6 @@ ROUNDINGS_OF_A_SCENE = 400
 # one of two lines of an outline, whose weights differ. Seen: 4e-4 with outlines, 1e-9 without.
 SYMMETRIC_SIDES = 1e-3
 
-# f32 images of faces down to 1/100 of a pixel against f64: corners count in half pixels, in which they
-# are rounded by 4e-6 at the border of an image of 70, a part of 3e-4 of such a face.
+# f32 images of faces down to 1/100 of a pixel against f64: corners count in half pixels, and there
+# they are rounded by 4e-6 at the border of an image of 70, a part of 3e-4 of such a face.
 TINY_FACES_SINGLE = 5e-4
