@@ -11,6 +11,8 @@ from taichi_softras.runtime import is_double
 
 WHOLE_ROUNDINGS = 8.0  # weights whose sum is off 1 by no more
 SMALLEST_INVERSE_W = 1e-12  # beyond a plane's horizon, seen outside of the face alone
+# weights add up to 1, or more if they are clipped; less is rounding, far from a tiny face
+LEAST_SUM = 0.5
 
 
 @ti.func
@@ -119,7 +121,8 @@ def place_in_perspective_vjp(
 def place_on_screen(weights: vec3, planes: ti.template()):
     """As `place_in_perspective`, but attributes are linear on the screen (SoftRas)."""
     point = place_in_perspective(weights, planes)
-    total = sum_of_three(weights)  # within the face 1 but for rounding, which does not touch texels
+    # within the face 1 but for rounding, which does not touch texels
+    total = ti.max(sum_of_three(weights), LEAST_SUM)
     is_whole = ti.abs(total - 1.0) <= ti.static(WHOLE_ROUNDINGS * EPSILONS[is_double()])
     used = weights * ti.select(is_whole, 1.0, 1.0 / total)
     return ti.Struct(used=used, depth=point.depth, scale=point.scale)
@@ -132,7 +135,8 @@ def place_on_screen_vjp(
     """Gradients with respect to `weights`, `planes.inverse_w` and `planes.depth_over_w`."""
     grad_over = grad_depth * point.scale
     grad_sum = -grad_over * point.depth
-    grad_weights = (grad_used - grad_used.dot(point.used)) * (1.0 / weights.sum())
+    grad_weights = grad_used - grad_used.dot(point.used)
+    grad_weights *= 1.0 / ti.max(weights.sum(), LEAST_SUM)
     grad_weights += grad_sum * planes.inverse_w + grad_over * planes.depth_over_w
     return grad_weights, grad_sum * weights, grad_over * weights
 
@@ -143,7 +147,7 @@ def place_affinely(weights: vec3, planes: ti.template()):
 
     Right for orthographic cameras, where all w are equal.
     """
-    scale = 1.0 / weights.sum()
+    scale = 1.0 / ti.max(weights.sum(), LEAST_SUM)
     depths = planes.depth_over_w / planes.inverse_w
     return ti.Struct(used=weights * scale, depth=weights.dot(depths) * scale, scale=scale)
 
@@ -152,7 +156,7 @@ def place_affinely(weights: vec3, planes: ti.template()):
 def affine_depth(weights: vec3, planes: ti.template()) -> float:
     """That of `place_affinely`, of the same corners in any order the same number."""
     depths = planes.depth_over_w / planes.inverse_w
-    return sum_of_three(weights * depths) / sum_of_three(weights)
+    return sum_of_three(weights * depths) / ti.max(sum_of_three(weights), LEAST_SUM)
 
 
 @ti.func

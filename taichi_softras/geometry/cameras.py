@@ -9,7 +9,7 @@ Taichi five times as long to compile.
 import taichi as ti
 from taichi.math import vec3, vec4
 
-from taichi_softras.funcs.numeric import UNDRAWABLE, is_drawable
+from taichi_softras.funcs.numeric import LARGEST, UNDRAWABLE, is_drawable
 from taichi_softras.funcs.pose import (
     focal_length,
     focal_length_vjp,
@@ -36,6 +36,8 @@ from taichi_softras.geometry.scene_arrays import (
     PROJECTION_MATRIX,
     PROJECTION_START,
 )
+
+SMALLEST_EXTENT = 1e-18  # degrees or world units: the square of less is 0 in single precision
 
 
 @ti.func
@@ -75,9 +77,9 @@ def is_possible(scene: ti.template(), start: int) -> int:
         result = shorter > SMALLEST_SQUARED_LENGTH
     extent = scene.uniforms[start + PROJECTION_START]
     if scene.layout[PROJECTION] == PERSPECTIVE:
-        result &= (extent > 1e-18) & (extent < 180.0)
+        result &= (extent > SMALLEST_EXTENT) & (extent < 180.0)
     elif scene.layout[PROJECTION] == PARALLEL:
-        result &= extent > 1e-18
+        result &= (extent > SMALLEST_EXTENT) & (extent < LARGEST)
     return result
 
 

@@ -206,8 +206,9 @@ def find_ties(scene: Scene) -> Optional[np.ndarray]:
     for view in scene.corners:  # each face alone
         alone = Scene(view[:, None], tsr.Depth(), (height, width), method)
         image, _ = alone.draw()
-        is_there = (image[..., 0] != np.float32(method.far)) & (image[..., 0] != method.far)
-        depths.append(np.where(is_there, image[..., 0], np.inf))
+        black = dataclasses.replace(method, background=0.0)
+        white = Scene(view[:, None], np.ones((1, 1, 3, 1)), (height, width), black)
+        depths.append(np.where(white.draw()[0][..., 0] > 0.0, image[..., 0], np.inf))
     ties = have_ties(np.moveaxis(depths, 1, -1))
     if getattr(method, "overdraw", False):  # which faces are seen at all decides about their lines
         return np.broadcast_to(ties.any(axis=(1, 2), keepdims=True), ties.shape)

@@ -367,5 +367,6 @@ def make_lights(dice: Dice, kind: str) -> tuple:
     ambient, colors = dice.colors(3), dice.colors(count, 3)
     directions = dice.scale(1e-6, 1e6) * dice.generator.normal(size=(count, 3))
     least, most = np.minimum(colors, 0).sum(axis=0), np.maximum(colors, 0).sum(axis=0)
-    bounds = np.stack([ambient + least, ambient + most])
+    with np.errstate(invalid="ignore"):  # of colours that are refused
+        bounds = np.stack([ambient + least, ambient + most])
     return tsr.Lights(ambient, directions, colors), bounds

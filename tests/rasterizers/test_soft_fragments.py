@@ -200,3 +200,16 @@ def test_gradients_of_texels_that_views_share_repeat_bit_by_bit(backend):
     _, first = vjp(cotangent)
     for _ in range(9):
         np.testing.assert_array_equal(vjp(cotangent)[1], first)
+
+
+@pytest.mark.parametrize("name", ["perspective", "screen", "nearest", "affine"])
+def test_a_face_that_is_far_smaller_than_a_pixel(backend, name):
+    """Beside it weights are millions, and their sum is what rounding leaves."""
+    corners = np.array([[0.6, -1.3, 3e6], [1.1, -0.1, 3e6], [-0.2, 0.1, 3e6]]) * 1e-6
+    rasterizer = dataclasses.replace(RASTERIZERS[name], sigma=3.0)
+    colors = np.random.default_rng(0).uniform(size=(1, 1, 3, 3))
+    image, vjp = tsr.rasterize(
+        corners[None, None], colors, image_size=(1, 1), rasterizer=rasterizer
+    )
+    for values in (image, *vjp(np.ones_like(image))):
+        assert np.isfinite(values).all()
