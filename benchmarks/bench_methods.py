@@ -30,6 +30,7 @@ def methods(sigma):
         **{f"KNearest, K = {k}": tsr.KNearest(k, sigma=sigma, **depths) for k in (1, 5, 50, 100)},
         "ApproximateGradient": tsr.ApproximateGradient(**depths),
         "FilteredDerivative": tsr.FilteredDerivative(**depths),
+        "Prefiltered": tsr.Prefiltered(**depths),
     }
 
 

@@ -16,6 +16,7 @@ RASTERIZERS = {
     "KNearest": tsr.KNearest(faces_per_pixel=100, sigma=1e-4, gamma=1e-4),
     "SoftAggregation": tsr.SoftAggregation(sigma=1e-4, gamma=1e-4),
     "ApproximateGradient": tsr.ApproximateGradient(),
+    "Prefiltered": tsr.Prefiltered(sigma_pixels=2.0),
 }
 
 

@@ -15,6 +15,7 @@ RASTERIZERS = {
         sigma=1e-4, gamma=1e-4, near=1.0, far=100.0, background=1.0
     ),
     "ApproximateGradient": tsr.ApproximateGradient(background=1.0),
+    "Prefiltered": tsr.Prefiltered(1.0, background=1.0),
 }
 EYES = tsr.orbit(2.7, np.linspace(0, 360, 20), np.linspace(-180, 180, 20)).astype(np.float32)
 

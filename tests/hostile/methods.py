@@ -42,8 +42,10 @@ def choices_of(looks: int) -> list:
         result.append((look, Choices(tsr.KNearest, nearest)))
         if k == 0:
             result.append((look, Choices(tsr.ApproximateGradient, {})))
+        elif k == 1:
+            result.append((look, Choices(tsr.FilteredDerivative, {"overdraw": look % 2 == 0})))
         else:
-            result.append((look, Choices(tsr.FilteredDerivative, {"overdraw": k == 1})))
+            result.append((look, Choices(tsr.Prefiltered, {})))
     return result
 
 
@@ -78,6 +80,8 @@ def make_rasterizer(dice: Dice, choices: Choices, channels: int):
         )
     else:
         numbers["double_sided"] = dice.chance(0.6)
+    if choices.method is tsr.Prefiltered:
+        numbers.update(sigma_pixels=dice.scale(0.3, 10.0), inner_edges=dice.chance(0.3))
     if choices.method is tsr.ApproximateGradient:
         numbers.update(eps=dice.number(1e-9, 10.0), anti_aliasing=dice.chance(0.3))
     return choices.method(**choices.options, **numbers)

@@ -167,7 +167,9 @@ def check_order(findings: Findings, scene: Scene, image: np.ndarray) -> None:
         reordered, _ = scene.reorder(order).draw()
     if not (np.isfinite(image).all() and np.isfinite(reordered).all()):
         return  # told already
-    largest = np.abs(image).max(axis=(0, 1, 2), keepdims=True)
+    hull = np.abs(scene.bounds()).max(axis=0)  # infinity where it is not known
+    known = np.append(np.where(np.isfinite(hull), hull, 0.0), 1.0)
+    largest = np.maximum(np.abs(image).max(axis=(0, 1, 2)), known)
     rounding = ROUNDINGS_OF_A_SCENE * np.finfo(image.dtype).eps
     changes = np.abs(reordered - image) - rounding * largest
     is_changed = (changes > 0.0).any(axis=-1)
@@ -198,6 +200,10 @@ def find_ties(scene: Scene) -> Optional[np.ndarray]:
         )
         depths = np.where(found.pix_to_face < 0, np.inf, found.zbuf)
         return have_ties(depths)
+    of_pixel = not (getattr(method, "overdraw", False) or isinstance(method, tsr.Prefiltered))
+    if isinstance(method, tsr.Prefiltered):
+        numbers = {name: getattr(method, name) for name in ("near", "far", "double_sided")}
+        method = tsr.FilteredDerivative(**numbers, background=method.background, overdraw=False)
     factor = 2 if getattr(method, "anti_aliasing", False) else 1
     if factor == 2:
         method = dataclasses.replace(method, anti_aliasing=False)
@@ -210,8 +216,11 @@ def find_ties(scene: Scene) -> Optional[np.ndarray]:
         white = Scene(view[:, None], np.ones((1, 1, 3, 1)), (height, width), black)
         depths.append(np.where(white.draw()[0][..., 0] > 0.0, image[..., 0], np.inf))
     ties = have_ties(np.moveaxis(depths, 1, -1))
-    if getattr(method, "overdraw", False):  # which faces are seen at all decides about their lines
-        return np.broadcast_to(ties.any(axis=(1, 2), keepdims=True), ties.shape)
+    if not of_pixel:  # which faces are seen at all decides about their lines, and which is larger
+        sides = scene.corners[..., 1:, :2] - scene.corners[..., :1, :2]
+        have_equal_areas = have_ties(np.abs(np.linalg.det(sides.astype(np.float64))))
+        are_tied = ties.any(axis=(1, 2)) | have_equal_areas
+        return np.broadcast_to(are_tied[:, None, None], ties.shape)
     return ties.reshape(len(ties), *scene.image_size[:1], factor, -1, factor).any(axis=(2, 4))
 
 

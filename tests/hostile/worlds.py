@@ -70,7 +70,13 @@ def make_structures() -> list:
     structures = []
     for s, shading in enumerate(SHADINGS):
         for m, method in enumerate(
-            (tsr.SoftAggregation, tsr.KNearest, tsr.ApproximateGradient, tsr.FilteredDerivative)
+            (
+                tsr.SoftAggregation,
+                tsr.KNearest,
+                tsr.ApproximateGradient,
+                tsr.FilteredDerivative,
+                tsr.Prefiltered,
+            )
         ):
             of_method = [choices for _, choices in methods if choices.method is method]
             structures.append(
