@@ -217,7 +217,10 @@ def find_ties(scene: Scene) -> Optional[np.ndarray]:
         depths.append(np.where(white.draw()[0][..., 0] > 0.0, image[..., 0], np.inf))
     ties = have_ties(np.moveaxis(depths, 1, -1))
     if not of_pixel:  # which faces are seen at all decides about their lines, and which is larger
-        sides = scene.corners[..., 1:, :2] - scene.corners[..., :1, :2]
+        points = scene.corners[..., :2]
+        if scene.corners.shape[-1] == 4:
+            points = points / scene.corners[..., 3:]
+        sides = points[..., 1:, :] - points[..., :1, :]
         have_equal_areas = have_ties(np.abs(np.linalg.det(sides.astype(np.float64))))
         are_tied = ties.any(axis=(1, 2)) | have_equal_areas
         return np.broadcast_to(are_tied[:, None, None], ties.shape)
