@@ -18,6 +18,7 @@ def test_names():
         "Mesh",
         "Orthographic",
         "Perspective",
+        "Prefiltered",
         "Renderer",
         "SGD",
         "Shading",

@@ -13,7 +13,7 @@ from taichi_softras.rasterizers.binning import TILE, FaceArrays
 from taichi_softras.rasterizers.edge_pieces import (
     EdgePieces,
     clip_to_box,
-    clip_to_image,
+    cut_evenly,
     load_edge,
 )
 from taichi_softras.rasterizers.faces import pixel_centre
@@ -171,13 +171,14 @@ def find_near_pieces(
     if first < end:
         low = pixel_centre(column, row + side - 1, height, width) - radius
         high = pixel_centre(column + side - 1, row, height, width) + radius
-        whole = clip_to_image(line.a, line.b, height, width, radius)
         part = clip_to_box(line.a, line.b, low, high)
-        if (part.x <= part.y) & (part.x <= whole.y) & (part.y >= whole.x):
-            count = ti.cast(end - first, float)
-            places = ti.floor((part - whole.x) * (count / (whole.y - whole.x)))
-            places = ti.min(ti.max(places, 0.0), count - 1.0)
-            near = first + ti.cast(places, ti.i32)
+        if part.x <= part.y:
+            cuts = cut_evenly(line.a, line.b, height, width, radius)
+            last = ti.cast(cuts.first + cuts.count - 1, float)
+            places = ti.floor(part * ti.cast(cuts.number, float))
+            if (places.x <= last) & (places.y >= ti.cast(cuts.first, float)):
+                indices = ti.cast(ti.min(places, last), ti.i32)
+                near = first + ti.max(indices - cuts.first, 0)
     return near
 
 

@@ -29,6 +29,7 @@ from taichi_softras.workspace import Workspace, array
 
 # how far beside an edge is, of the image's shorter side and the edge's place
 BESIDE = {False: 1e-6, True: 1e-13}
+MOST_PIECES = 2.0**20  # of an edge: single precision tells no more places
 MOST_PARTS = 8  # of a piece that other edges cross; more crossings within a pixel are left out
 SAME_DEPTH = 1e-5  # relative: a face that touches an edge does not hide it
 
@@ -90,20 +91,7 @@ def cut_edges(
         status,
     )
     count = status[0]
-    channels = max(shader.num_channels, 1)
-    pieces = EdgePieces(
-        starts,
-        workspace.get_list("piece_edges", count, count),
-        workspace.get_list("piece_num_parts", count, count),
-        *(
-            get(name, (max(count, 1), MOST_PARTS, *shape), kind)
-            for name, shape, kind in (
-                ("piece_places", (2,), float),
-                ("piece_links", (3,), int),
-                ("piece_colors", (2, 2, channels), float),
-            )
-        ),
-    )
+    pieces = allocate_pieces(workspace, starts, count, max(shader.num_channels, 1))
     beside = BESIDE[is_double()]
     limits = (method.near, method.far, float(method.double_sided), beside * min(size), beside)
     for of_tiles in bins.bands():
@@ -122,6 +110,21 @@ def cut_edges(
             shader,
         )
     return pieces
+
+
+def allocate_pieces(
+    workspace: Workspace, starts: ti.Ndarray, count: int, channels: int
+) -> EdgePieces:
+    """Arrays for so many pieces."""
+    rows = (max(count, 1), MOST_PARTS)
+    return EdgePieces(
+        starts,
+        workspace.get_list("piece_edges", count, count),
+        workspace.get_list("piece_num_parts", count, count),
+        workspace.get("piece_places", (*rows, 2)),
+        workspace.get("piece_links", (*rows, 3), int),
+        workspace.get("piece_colors", (*rows, 2, 2, channels)),
+    )
 
 
 @ti.func
@@ -161,16 +164,24 @@ def clip_to_box(a: vec2, b: vec2, low: vec2, high: vec2) -> vec2:
 
 
 @ti.func
-def clip_to_image(a: vec2, b: vec2, height: int, width: int, radius: float) -> vec2:
-    """The part of an edge that pixels can see: see `clip_to_box`."""
+def cut_evenly(a: vec2, b: vec2, height: int, width: int, radius: float):
+    """Pieces of at most a pixel that an edge is cut to, and those that pixels can see.
+
+    Places do not depend on where the image ends, so that they stay while the edge moves.
+
+    Returns:
+        A struct: the `number` of pieces of the whole edge, the `first` that can be seen and how
+        many from there (`count`).
+    """
+    pixels = ti.ceil(0.5 * (b - a).norm())
+    number = ti.cast(ti.min(ti.max(pixels, 1.0), MOST_PIECES), ti.i32)
     half = vec2(ti.cast(width, float), ti.cast(height, float)) + radius
-    return clip_to_box(a, b, -half, half)
-
-
-@ti.func
-def count_along(a: vec2, b: vec2, part: vec2) -> int:
-    """Pieces of at most a pixel that the part of an edge is cut to."""
-    return ti.cast(ti.max(ti.ceil(0.5 * (b - a).norm() * (part.y - part.x)), 1.0), ti.i32)
+    part = clip_to_box(a, b, -half, half)
+    first = ti.min(ti.cast(part.x * ti.cast(number, float), ti.i32), number - 1)
+    last = ti.min(ti.cast(part.y * ti.cast(number, float), ti.i32), number - 1)
+    return ti.Struct(
+        number=number, first=first, count=ti.select(part.x <= part.y, last - first + 1, 0)
+    )
 
 
 @ti.func
@@ -243,7 +254,7 @@ def is_in_front(records: ti.template(), i: int, j: int, k: int) -> int:
 
 
 @kernel
-def count_pieces(
+def count_pieces(  # more than 12 parameters: a count, its prefix sum and their scratch
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
     neighbours: array(int, 2),  # (F, 3)
@@ -265,9 +276,7 @@ def count_pieces(
         of_faces = ti.static(FaceArrays(records, boxes))
         if owns_edge(of_faces, neighbours, i, k, is_double_sided, has_inner_edges):
             line = load_edge(records, i, k)
-            part = clip_to_image(line.a, line.b, height, width, radius)
-            if part.x < part.y:
-                count = count_along(line.a, line.b, part)
+            count = cut_evenly(line.a, line.b, height, width, radius).count
         starts[edge + 1] = count
     scan(num_edges, starts, chunks, cursors, status)
 
@@ -312,18 +321,18 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
         num_faces = neighbours.shape[0]
         view = i // num_faces
         line = load_edge(records, i, edge % 3)
-        part = clip_to_image(line.a, line.b, height, width, radius)
-        step = (part.y - part.x) / ti.cast(starts[edge + 1] - starts[edge], float)
-        first = part.x + step * ti.cast(piece - starts[edge], float)
-        last = first + step
-        if piece + 1 == starts[edge + 1]:
-            last = part.y
+        cuts = cut_evenly(line.a, line.b, height, width, radius)
+        index = cuts.first + piece - starts[edge]
+        first = ti.cast(index, float) / ti.cast(cuts.number, float)
+        last = ti.cast(index + 1, float) / ti.cast(cuts.number, float)
         middle = line.a + (line.b - line.a) * (0.5 * (first + last))
         tile = tile_of(middle, view, height, width)
         if (tile >= band[0]) & (tile < band[1]):
-            cuts = find_cuts(of_faces, of_tiles, pieces, piece, tile, view, num_faces, first, last)
+            num_cuts = find_cuts(
+                of_faces, of_tiles, pieces, piece, tile, view, num_faces, first, last
+            )
             keep_visible(
-                of_faces, of_tiles, neighbours, limits, pieces, piece, tile, cuts, first, last
+                of_faces, of_tiles, neighbours, limits, pieces, piece, tile, num_cuts, first, last
             )
             if ti.static(shader.num_channels > 0):
                 for k in range(num_parts[piece]):

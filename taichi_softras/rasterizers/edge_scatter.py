@@ -99,47 +99,90 @@ def scatter_part(
             by_inverse_w += front.inverse_w
             by_place += front.weights.dot(line.of_b - line.of_a)
             if behind != NO_FACE:
-                triangle = load_triangle(records, behind)
                 at = line.a + (line.b - line.a) * place
-                weights = barycentric(at, triangle)
-                of_behind = color_at_vjp(
-                    shader, of_faces, surface, resolution, view, behind, clip_below(weights), -grad
+                by_point += scatter_behind(
+                    shader,
+                    of_faces,
+                    surface,
+                    resolution,
+                    shorter,
+                    behind,
+                    at,
+                    -grad,
+                    grad_corners,
+                    grad_surface,
                 )
-                add_to_surface(shader, of_faces, resolution, view, behind, of_behind, grad_surface)
-                slope = barycentric_vjp(triangle, clip_below_vjp(weights, of_behind.weights))
-                by_point += slope
-                for corner in ti.static(range(3)):
-                    add_to_corner(
-                        records,
-                        shorter,
-                        behind,
-                        corner,
-                        -weights[corner] * slope,
-                        of_behind.inverse_w[corner],
-                        grad_corners,
-                    )
         by_a += by_point * (1.0 - place)
         by_b += by_point * place
         other = pieces.links[piece, part, 1 + end]
         if other >= 0:
             by_place += by_point.dot(line.b - line.a)
-            cutting = load_edge(records, other // 3, other % 3)
-            crossing = cross_edges(line, cutting)
-            along = cutting.b - cutting.a
-            pull = vec2(along.y, -along.x) * (by_place / crossing.area)
+            pull = scatter_crossing(records, shorter, line, other, by_place, grad_corners)
             by_a -= pull * (1.0 - place)
             by_b -= pull * place
-            add_to_edge(
-                records,
-                shorter,
-                other // 3,
-                cutting,
-                pull * (1.0 - crossing.place_of_other),
-                pull * crossing.place_of_other,
-                vec3(0.0),
-                grad_corners,
-            )
     add_to_edge(records, shorter, i, line, by_a, by_b, by_inverse_w, grad_corners)
+
+
+@ti.func
+def scatter_behind(
+    shader: ti.template(),
+    of_faces: ti.template(),
+    surface: ti.template(),
+    resolution: int,
+    shorter: float,
+    behind: int,
+    at: vec2,
+    grad_color: ti.template(),
+    grad_corners: ti.template(),
+    grad_surface: ti.template(),
+) -> vec2:
+    """To the face behind; returns the gradient at the point of it that is looked at."""
+    view = behind // grad_corners.shape[1]
+    triangle = load_triangle(of_faces.records, behind)
+    weights = barycentric(at, triangle)
+    grads = color_at_vjp(
+        shader, of_faces, surface, resolution, view, behind, clip_below(weights), grad_color
+    )
+    add_to_surface(shader, of_faces, resolution, view, behind, grads, grad_surface)
+    slope = barycentric_vjp(triangle, clip_below_vjp(weights, grads.weights))
+    for corner in ti.static(range(3)):
+        add_to_corner(
+            of_faces.records,
+            shorter,
+            behind,
+            corner,
+            -weights[corner] * slope,
+            grads.inverse_w[corner],
+            grad_corners,
+        )
+    return slope
+
+
+@ti.func
+def scatter_crossing(
+    records: ti.template(),
+    shorter: float,
+    line: ti.template(),
+    other: int,
+    by_place: float,
+    grad_corners: ti.template(),
+) -> vec2:
+    """To the edge that cuts a line; returns the gradient at the line's point, less its own move."""
+    cutting = load_edge(records, other // 3, other % 3)
+    crossing = cross_edges(line, cutting)
+    along = cutting.b - cutting.a
+    pull = vec2(along.y, -along.x) * (by_place / crossing.area)
+    add_to_edge(
+        records,
+        shorter,
+        other // 3,
+        cutting,
+        pull * (1.0 - crossing.place_of_other),
+        pull * crossing.place_of_other,
+        vec3(0.0),
+        grad_corners,
+    )
+    return pull
 
 
 @ti.func

@@ -228,12 +228,7 @@ def push_end(
     of_place = 0.0
     other = pieces.links[piece, part, 1 + end]
     if other >= 0:
-        cutting = load_edge(records, other // 3, other % 3)
-        crossing = cross_edges(line, cutting)
-        along = cutting.b - cutting.a
-        of_c, of_d = edge_tangent(records, shorter, other // 3, cutting, tangent_corners, parameter)
-        of_other = of_c + (of_d - of_c) * crossing.place_of_other
-        of_place = (of_other - of_point).dot(vec2(along.y, -along.x)) / crossing.area
+        of_place = push_crossing(records, shorter, line, other, of_point, tangents, parameter)
         of_point += of_place * (line.b - line.a)
     for axis in ti.static(range(2)):
         tangent_ends[parameter, piece, part, end, axis] = of_point[axis]
@@ -250,25 +245,74 @@ def push_end(
         change += move_fragment(shader, of_surface, source, front.used, resolution, front)
         if behind != NO_FACE:
             at = line.a + (line.b - line.a) * place
-            weights = barycentric(at, load_triangle(records, behind))
-            clipped = clip_below(weights)
-            grads = color_at_vjp(
-                shader, of_faces, surface, resolution, view, behind, clipped, chosen
-            )
-            change -= color_tangent(
+            change -= push_behind(
                 shader,
                 of_faces,
-                shorter,
+                surface,
                 resolution,
+                shorter,
                 behind,
-                weights,
+                at,
                 of_point,
-                grads,
-                clip_below_vjp(weights, grads.weights),
+                chosen,
                 tangents,
                 parameter,
             )
         tangent_jumps[parameter, piece, part, end, channel] = change
+
+
+@ti.func
+def push_crossing(
+    records: ti.template(),
+    shorter: float,
+    line: ti.template(),
+    other: int,
+    of_point: vec2,
+    tangents: ti.template(),
+    parameter: int,
+) -> float:
+    """How the place where an edge cuts a line moves along it, if the line's point so moves."""
+    cutting = load_edge(records, other // 3, other % 3)
+    crossing = cross_edges(line, cutting)
+    along = cutting.b - cutting.a
+    of_c, of_d = edge_tangent(records, shorter, other // 3, cutting, tangents[0], parameter)
+    of_other = of_c + (of_d - of_c) * crossing.place_of_other
+    return (of_other - of_point).dot(vec2(along.y, -along.x)) / crossing.area
+
+
+@ti.func
+def push_behind(
+    shader: ti.template(),
+    of_faces: ti.template(),
+    surface: ti.template(),
+    resolution: int,
+    shorter: float,
+    behind: int,
+    at: vec2,
+    of_point: vec2,
+    chosen: ti.template(),
+    tangents: ti.template(),
+    parameter: int,
+) -> float:
+    """How a channel of the face behind changes at the point that is looked at."""
+    view = behind // tangents[0].shape[2]
+    weights = barycentric(at, load_triangle(of_faces.records, behind))
+    grads = color_at_vjp(
+        shader, of_faces, surface, resolution, view, behind, clip_below(weights), chosen
+    )
+    return color_tangent(
+        shader,
+        of_faces,
+        shorter,
+        resolution,
+        behind,
+        weights,
+        of_point,
+        grads,
+        clip_below_vjp(weights, grads.weights),
+        tangents,
+        parameter,
+    )
 
 
 @kernel

@@ -8,6 +8,7 @@ import pytest
 
 import taichi_softras as tsr
 from tests import tolerances
+from tests.rasterizers.scenes import ALL_SHADINGS, bumpy_torus, describe
 
 SIZE = 48
 FACTOR = 16
@@ -224,3 +225,37 @@ def test_inner_edges_of_a_turning_cube(backend):
 def test_a_blur_that_is_too_small_says_why():
     with pytest.raises(ValueError, match="sigma_pixels must be at least 0.3.*miss outlines"):
         tsr.Prefiltered(0.2)
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("shading", ALL_SHADINGS, ids=describe)
+def test_the_whole_chain_is_the_central_difference(backend, shading):
+    """From vertices, colours and the eye, through light, to the image; and its Jacobian."""
+    generator = np.random.default_rng(5)
+    vertices, faces = bumpy_torus(generator)
+    mesh = tsr.Mesh(vertices, faces, vertex_colors=generator.uniform(size=vertices.shape))
+    camera = tsr.Camera.look_at((0.7, 1.9, 2.3), fov_y_degrees=50)
+    renderer = tsr.Renderer(
+        mesh, camera, (24, 24), tsr.Prefiltered(near=1.0, far=5.0, background=-1.0), shading
+    )
+    cotangent = generator.normal(size=renderer.render().to_numpy().shape)
+    renderer.backward(cotangent)
+    fields = {"vertices": mesh.vertices, "eye": camera.eye}
+    if mesh.vertex_colors.grad.to_numpy().any():
+        fields["colours"] = mesh.vertex_colors
+    gradients = {name: field.grad.to_numpy() for name, field in fields.items()}
+    for name, field in fields.items():
+        start, move = field.to_numpy(), generator.normal(size=field.to_numpy().shape)
+        sums = []
+        for sign in (1, -1):
+            field.from_numpy(start + sign * tolerances.FINITE_DIFFERENCE_STEP * move)
+            sums.append((renderer.render().to_numpy() * cotangent).sum())
+        field.from_numpy(start)
+        difference = (sums[0] - sums[1]) / (2 * tolerances.FINITE_DIFFERENCE_STEP)
+        along = (gradients[name] * move).sum()
+        scale = np.abs(gradients[name] * move).sum()
+        assert abs(along - difference) < 1e-5 * scale, name
+    jacobian = renderer.jacobian([camera.eye])
+    np.testing.assert_allclose(
+        np.tensordot(cotangent, jacobian, axes=4), gradients["eye"].ravel(), rtol=1e-9, atol=1e-9
+    )

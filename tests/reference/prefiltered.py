@@ -143,8 +143,10 @@ class View:
         low, high = max(0.0, sides[0].max()), min(1.0, sides[1].min())
         if low >= high:
             return []
-        count = max(1, int(np.ceil(np.linalg.norm(b - a) * (high - low))))
-        places = list(np.linspace(low, high, count + 1))
+        count = max(1, int(np.ceil(np.linalg.norm(b - a))))
+        low, high = (min(int(place * count), count - 1) for place in (low, high))
+        places = [k / count for k in range(low, high + 2)]
+        low, high = places[0], places[-1]
         for other in lines:
             c, d = self.ends(other)
             area = cross(b - a, d - c)
