@@ -12,7 +12,7 @@ from taichi_softras.runtime import is_double
 WHOLE_ROUNDINGS = 8.0  # weights whose sum is off 1 by no more
 SMALLEST_INVERSE_W = 1e-12  # beyond a plane's horizon, seen outside of the face alone
 # weights add up to 1, or more if they are clipped; less is rounding, far from a tiny face
-LEAST_SUM = 0.5
+LEAST_SUM = 1e-3
 
 
 @ti.func
