@@ -15,6 +15,7 @@ from taichi.math import vec2
 
 from taichi_softras.funcs.triangle import cross
 
+SMALLEST_DISTANCE = 1e-12  # over the radius
 SMALLEST_SQUARE = 1e-18  # of a distance over the radius: the logarithm of less is cut off
 
 
@@ -45,8 +46,9 @@ def moments(start: vec2, end: vec2, centre: vec2, radius: float, is_left: int):
     low = ti.max(first, -half)
     high = ti.max(ti.min(first + length, half), low)
     span = high - low
-    angle = ti.atan2(span * distance, distance * distance + low * high)  # seen from the centre
-    angle = ti.select(span > 0.0, angle, 0.0)
+    # seen from the centre; from a centre on the piece's line, from a little beside it
+    beside = ti.max(distance, SMALLEST_DISTANCE * radius)
+    angle = ti.atan2(high, beside) - ti.atan2(low, beside)
     inverse = 1.0 / (radius * radius)
     least = SMALLEST_SQUARE * radius * radius
     before = ti.max(distance * distance + low * low, least)

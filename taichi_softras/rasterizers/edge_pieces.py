@@ -31,7 +31,7 @@ from taichi_softras.workspace import Workspace, array
 BESIDE = {False: 1e-6, True: 1e-13}
 MOST_PIECES = 2.0**20  # of an edge: single precision tells no more places
 MOST_PARTS = 8  # of a piece that other edges cross; more crossings within a pixel are left out
-SAME_DEPTH = 1e-5  # relative: a face that touches an edge does not hide it
+SAME_DEPTH = 1e-5  # relative: a face that touches an edge hides it if it comes first
 
 
 class EdgePieces(NamedTuple):
@@ -502,8 +502,9 @@ def look_behind(
     that touch it, or lie below it with the same outline.
 
     Returns:
-        A struct: whether a face, on either side, lies before the edge (`is_hidden`); the nearest
-        face `behind`, beyond the edge, as index of all views' faces, or NO_FACE.
+        A struct: whether a face, on either side, lies before the edge, or where its own face lies
+        and comes first (`is_hidden`); the nearest face `behind`, beyond the edge, as index of all
+        views' faces, or NO_FACE.
     """
     records = ti.static(of_faces.records)
     is_double_sided = ti.cast(limits[2], ti.i32)
@@ -537,6 +538,10 @@ def look_behind(
                     there = PERSPECTIVE.depth(inside, triangle)
                     if (there > limits[0]) & (there < limits[1]):
                         is_hidden |= there < depth * (1.0 - SAME_DEPTH)
+                        if ti.static(beyond == 0):  # of equal faces at one place the first is seen
+                            is_equal = triangle.inverse_area * records[i, INVERSE_AREA] > 0.0
+                            is_equal &= there < depth * (1.0 + SAME_DEPTH)
+                            is_hidden |= is_equal & (j < i)
                         is_nearer = (behind == NO_FACE) | (there < nearest)
                         is_nearer |= (there == nearest) & (j < behind)
                         if ti.static(beyond == 1) & is_nearer:

@@ -259,3 +259,38 @@ def test_the_whole_chain_is_the_central_difference(backend, shading):
     np.testing.assert_allclose(
         np.tensordot(cotangent, jacobian, axes=4), gradients["eye"].ravel(), rtol=1e-9, atol=1e-9
     )
+
+
+@pytest.mark.parametrize("faces", [[[0, 1, 2], [0, 2, 3]], [[0, 1, 3], [1, 2, 3]]])
+def test_a_square_whose_sides_run_through_pixel_centres(backend, faces):
+    """Half of a disc on a side; at a corner, which has no side of its own, a quarter to a half."""
+    square = in_pixels([[10.5, 12.5], [30.5, 12.5], [30.5, 34.5], [10.5, 34.5]], 5.0)
+    image, vjp = rasterize(scene_of(square, np.array(faces), RED))
+    alpha = image[..., 3]
+    sides = np.concatenate([alpha[13:34, [10, 30]].ravel(), alpha[[12, 34], 11:30].ravel()])
+    np.testing.assert_allclose(sides, 0.5, atol=1e-4)
+    np.testing.assert_allclose(alpha[14:33, 12:29], 1.0, atol=1e-5)
+    assert (alpha[[12, 12, 34, 34], [10, 30, 10, 30]] > 0.24).all()
+    assert (alpha[[12, 12, 34, 34], [10, 30, 10, 30]] < 0.51).all()
+    alpha[12:35, 10:31] = 0.0
+    assert alpha.max() < 1e-5
+    assert np.isfinite(vjp(np.ones_like(image)[None])[0]).all()
+
+
+def test_awkward_meshes_have_the_right_picture(backend):
+    """Not welded, twice the same, with three faces at an edge, with a face that is a line."""
+    vertices, faces = tsr.primitives.icosphere(2)
+    unit = np.asarray(vertices) / np.linalg.norm(vertices, axis=1, keepdims=True)
+    points = in_pixels(
+        np.array([SIZE / 2 + 0.17, SIZE / 2 + 0.29]) + 15 * unit[:, :2], 5 + unit[:, 2]
+    )
+    faces = np.asarray(faces)
+    expected, _ = rasterize(scene_of(points, faces, RED))
+    line = np.array([[faces[0, 0], faces[0, 1], faces[0, 0]]])
+    for others in (np.concatenate([faces, faces]), np.concatenate([faces, line])):
+        image, vjp = rasterize(scene_of(points, others, RED))
+        np.testing.assert_allclose(image, expected, atol=1e-4)
+        assert np.isfinite(vjp(np.ones_like(image)[None])[0]).all()
+    fin = np.concatenate([faces, [[faces[0, 0], faces[0, 1], faces[-1, 2]]]])
+    image, vjp = rasterize(scene_of(points, fin, RED))
+    assert np.isfinite(image).all() and np.isfinite(vjp(np.ones_like(image)[None])[0]).all()

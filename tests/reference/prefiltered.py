@@ -182,7 +182,8 @@ class View:
             there = self.depth(f, beside)
             if not self.limits["near"] < there < self.limits["far"]:
                 continue
-            if there < depth * (1 - 1e-5):
+            is_equal = there < depth * (1 + 1e-5) and self.areas[f] * self.areas[face] > 0
+            if there < depth * (1 - 1e-5) or (is_equal and side < 0 and f < face):
                 return None
             if side == 1 and there < nearest:
                 nearest, behind = there, f
