@@ -45,11 +45,10 @@ def corner_direction(method, move, size=(SIZE, SIZE)):
 
 
 def main(steps=10, output="out/compare_gradients"):
-    output = tsr.scripts.folder(output)
+    output, result = tsr.scripts.folder(output), {"steps": steps}
     warnings.filterwarnings("ignore", "faces_per_pixel = 1 ")  # is what PyTorch3D's column shows
     turns = np.linspace(0, 2 * np.pi, steps + 1)[:-1] + 0.57  # moves all around; drawn: the first
     moves = 0.26 * np.stack([np.cos(turns), np.sin(turns), 0 * turns], axis=-1)
-    result = {"steps": steps}
     truths = np.array([corner_direction(SHARP, move, (32 * SIZE,) * 2) for move in moves])
     figure, axes = plt.subplots(3, 6, figsize=(12, 6.8), layout="constrained")
     for column, (name, method, answer) in zip(axes.T, METHODS):
