@@ -15,6 +15,7 @@ from taichi_softras.funcs.triangle import (
     least_vjp,
     squared_distance,
     squared_distance_vjp,
+    tied_distance_vjp,
 )
 from taichi_softras.funcs.values import value
 
@@ -27,13 +28,16 @@ class Distance:
 
     Attributes:
         signed: (pixel, triangle, weights) -> delta d^2.
-        signed_vjp: (pixel, triangle, weights, grad) -> gradients at corners a, b, c.
+        signed_vjp: (pixel, triangle, weights, grad) -> gradients at corners a, b, c, and a number
+            that is not 0 where `tied_vjp` has more.
+        tied_vjp: (pixel, triangle, that number) -> more gradients at the corners.
         has_reach: whether a face covers pixels outside of its edges.
         is_length: whether it is measured on the image, in half pixels squared.
     """
 
     signed: Callable
     signed_vjp: Callable
+    tied_vjp: Callable
     has_reach: bool
     is_length: bool
 
@@ -51,7 +55,7 @@ def euclidean(pixel: vec2, triangle: ti.template(), weights: vec3) -> float:
 
 @ti.func
 def euclidean_vjp(pixel: vec2, triangle: ti.template(), weights: vec3, grad: float):
-    """The gradients at the three corners."""
+    """The gradients at the three corners, and what two edges share."""
     return squared_distance_vjp(pixel, triangle, ti.select(weights.min() >= 0.0, grad, -grad))
 
 
@@ -70,7 +74,7 @@ def barycentric_distance_vjp(pixel: vec2, triangle: ti.template(), weights: vec3
     """The gradients at the three corners."""
     smallest = weights.min()
     pull = -barycentric_vjp(triangle, least_vjp(weights, 2.0 * ti.abs(smallest) * grad))
-    return weights.x * pull, weights.y * pull, weights.z * pull
+    return weights.x * pull, weights.y * pull, weights.z * pull, 0.0
 
 
 @ti.func
@@ -82,13 +86,21 @@ def inside_only(pixel: vec2, triangle: ti.template(), weights: vec3) -> float:
 @ti.func
 def inside_only_vjp(pixel: vec2, triangle: ti.template(), weights: vec3, grad: float):
     """Zero: a step has no useful derivative."""
+    return vec2(0.0), vec2(0.0), vec2(0.0), 0.0
+
+
+@ti.func
+def no_ties(pixel: vec2, triangle: ti.template(), grad: float):
+    """Of a distance that has none."""
     return vec2(0.0), vec2(0.0), vec2(0.0)
 
 
 DISTANCES = {
-    "euclidean": Distance(euclidean, euclidean_vjp, has_reach=True, is_length=True),
-    "barycentric": Distance(
-        barycentric_distance, barycentric_distance_vjp, has_reach=True, is_length=False
+    "euclidean": Distance(
+        euclidean, euclidean_vjp, tied_distance_vjp, has_reach=True, is_length=True
     ),
-    "hard": Distance(inside_only, inside_only_vjp, has_reach=False, is_length=False),
+    "barycentric": Distance(
+        barycentric_distance, barycentric_distance_vjp, no_ties, has_reach=True, is_length=False
+    ),
+    "hard": Distance(inside_only, inside_only_vjp, no_ties, has_reach=False, is_length=False),
 }

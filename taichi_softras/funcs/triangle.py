@@ -187,11 +187,61 @@ def squared_distance(pixel: vec2, triangle: ti.template()) -> float:
 
 
 @ti.func
-def edge_vjp(pixel: vec2, edge: ti.template(), grad: float):
-    """The gradients of the squared distance to an edge at its start and its end.
+def squared_distance_vjp(pixel: vec2, triangle: ti.template(), grad: float):
+    """The gradients at corners a, b, c, and what is left over: `grad` where two edges are nearest.
 
-    d(d^2)/dstart = -2 (1 - t) r, d(d^2)/dend = -2 t r, with r the pixel minus the nearest point.
+    There the first edge has it all, which `tied_distance_vjp` makes their mean: so rare that most
+    pixels need not pay for it. d(d^2)/dstart = -2 (1 - t) r, d(d^2)/dend = -2 t r, with r the
+    pixel minus the nearest point.
     """
+    ab = nearest_on_edge(pixel, triangle.ab)
+    bc = nearest_on_edge(pixel, triangle.bc)
+    ca = nearest_on_edge(pixel, triangle.ca)
+    to_ab = ab.across * ab.across + ab.along * ab.along
+    to_bc = bc.across * bc.across + bc.along * bc.along
+    to_ca = ca.across * ca.across + ca.along * ca.along
+    is_ab = (to_ab <= to_bc) & (to_ab <= to_ca)
+    is_bc = (to_bc < to_ab) & (to_bc <= to_ca)
+    along_ab = triangle.ab.vector * triangle.ab.inverse_length
+    along_bc = triangle.bc.vector * triangle.bc.inverse_length
+    along_ca = triangle.ca.vector * triangle.ca.inverse_length
+    ahead_x = ti.select(is_ab, along_ab.x, ti.select(is_bc, along_bc.x, along_ca.x))
+    ahead_y = ti.select(is_ab, along_ab.y, ti.select(is_bc, along_bc.y, along_ca.y))
+    along = -2.0 * grad * ti.select(is_ab, ab.along, ti.select(is_bc, bc.along, ca.along))
+    across = -2.0 * grad * ti.select(is_ab, ab.across, ti.select(is_bc, bc.across, ca.across))
+    end_ab = ti.select(triangle.ab.turn > 0.0, ab.t, 1.0 - ab.t)
+    end_bc = ti.select(triangle.bc.turn > 0.0, bc.t, 1.0 - bc.t)
+    end_ca = ti.select(triangle.ca.turn > 0.0, ca.t, 1.0 - ca.t)
+    at_a = ti.select(is_ab, 1.0 - end_ab, ti.select(is_bc, 0.0, end_ca))
+    at_b = ti.select(is_ab, end_ab, ti.select(is_bc, 1.0 - end_bc, 0.0))
+    pull = vec2(along * ahead_x - across * ahead_y, along * ahead_y + across * ahead_x)
+    middle = ti.max(ti.min(to_ab, to_bc), ti.min(ti.max(to_ab, to_bc), to_ca))
+    is_tied = middle <= tie_limit(ti.min(to_ab, to_bc, to_ca))
+    return pull * at_a, pull * at_b, pull * (1.0 - at_a - at_b), ti.select(is_tied, grad, 0.0)
+
+
+@ti.func
+def tied_distance_vjp(pixel: vec2, triangle: ti.template(), grad: float):
+    """What `squared_distance_vjp` lacks where edges are equally near, from first to mean."""
+    distances = vec3(
+        squared_distance_to_edge(pixel, triangle.ab),
+        squared_distance_to_edge(pixel, triangle.bc),
+        squared_distance_to_edge(pixel, triangle.ca),
+    )
+    least = distances.min()
+    is_ab, is_bc = distances.x == least, (distances.x > least) & (distances.y == least)
+    first = vec3(ti.select(is_ab, grad, 0.0), ti.select(is_bc, grad, 0.0), 0.0)
+    first.z = grad - first.x - first.y
+    grads = least_vjp(distances, grad) - first
+    ab_start, ab_end = edge_vjp(pixel, triangle.ab, grads.x)
+    bc_start, bc_end = edge_vjp(pixel, triangle.bc, grads.y)
+    ca_start, ca_end = edge_vjp(pixel, triangle.ca, grads.z)
+    return ab_start + ca_end, bc_start + ab_end, ca_start + bc_end
+
+
+@ti.func
+def edge_vjp(pixel: vec2, edge: ti.template(), grad: float):
+    """The gradients of the squared distance to an edge at its start and its end."""
     nearest = nearest_on_edge(pixel, edge)
     ahead = edge.vector * (-2.0 * edge.inverse_length)
     pull = (grad * nearest.along) * ahead + (grad * nearest.across) * vec2(-ahead.y, ahead.x)
@@ -200,20 +250,9 @@ def edge_vjp(pixel: vec2, edge: ti.template(), grad: float):
 
 
 @ti.func
-def squared_distance_vjp(pixel: vec2, triangle: ti.template(), grad: float):
-    """The gradients at corners a, b, c; of two edges that are equally near, their mean."""
-    grads = least_vjp(
-        vec3(
-            squared_distance_to_edge(pixel, triangle.ab),
-            squared_distance_to_edge(pixel, triangle.bc),
-            squared_distance_to_edge(pixel, triangle.ca),
-        ),
-        grad,
-    )
-    ab_start, ab_end = edge_vjp(pixel, triangle.ab, grads.x)
-    bc_start, bc_end = edge_vjp(pixel, triangle.bc, grads.y)
-    ca_start, ca_end = edge_vjp(pixel, triangle.ca, grads.z)
-    return ab_start + ca_end, bc_start + ab_end, ca_start + bc_end
+def tie_limit(least: float) -> float:
+    """Values up to this one are as small as the least, but for rounding."""
+    return least + ti.abs(least) * ti.static(TIED_ROUNDINGS * EPSILONS[is_double()])
 
 
 @ti.func
@@ -223,7 +262,7 @@ def least_vjp(values: vec3, grad: float) -> vec3:
     So what is symmetric has a symmetric derivative at its kinks.
     """
     least = values.min()
-    limit = least + ti.abs(least) * ti.static(TIED_ROUNDINGS * EPSILONS[is_double()])
+    limit = tie_limit(least)
     is_x, is_y = values.x <= limit, values.y <= limit
     is_z = (values.z <= limit) & ((values.x > limit) | (values.y > limit))
     part = ti.select((is_x & is_y) | (is_z & (is_x | is_y)), 0.5 * grad, grad)

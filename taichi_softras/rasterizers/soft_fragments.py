@@ -453,8 +453,8 @@ def pull_back_fragment(
     and w G at the colour C. No division by D or 1 - D.
 
     Returns:
-        A struct: the `share` w, the weights `used` of the point on the face, and the gradient at
-        the `samples` of its texture there.
+        A struct: the `share` w, the weights `used` of the point on the face, the gradient at the
+        `samples` of its texture there, and what is `tied`, for `settle_tie` unless it is 0.
     """
     fragment = meet_again(structure, numbers, face, pixel, planes)
     weights, used = fragment.weights, fragment.point.used
@@ -499,7 +499,23 @@ def pull_back_fragment(
         for axis in ti.static(range(2)):
             at_corner = pulls[corner][axis] - weights[corner] * pull[axis]
             add(sums, POSITIONS + 2 * corner + axis, lane, at_corner)
-    return ti.Struct(share=share, used=used, samples=grad_samples)
+    return ti.Struct(share=share, used=used, samples=grad_samples, tied=pulls[3])
+
+
+@ti.func
+def settle_tie(
+    structure: ti.template(),
+    face: ti.template(),
+    pixel: ti.template(),
+    tied: float,
+    sums: ti.template(),
+    lane: int,
+):
+    """Adds what `pull_back_fragment` has left over, where it says so: see `Distance.tied_vjp`."""
+    pulls = structure.distance.tied_vjp(pixel.centre, face.triangle, tied)
+    for corner in ti.static(range(3)):
+        for axis in ti.static(range(2)):
+            add(sums, POSITIONS + 2 * corner + axis, lane, pulls[corner][axis])
 
 
 @ti.func

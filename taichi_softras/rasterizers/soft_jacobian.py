@@ -20,6 +20,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     locate_pixel,
     pull_back_corner,
     pull_back_fragment,
+    settle_tie,
     tile_of,
 )
 from taichi_softras.runtime import kernel
@@ -78,6 +79,8 @@ def push_pixels_forward(  # more than 12 parameters, many lines: groups of array
                 pulled = pull_back_fragment(
                     structure, numbers, face, pixel, planes, unit, textures, sums, 0
                 )
+                if pulled.tied != 0.0:
+                    settle_tie(structure, face, pixel, pulled.tied, sums, 0)
                 totals = ti.Vector([sums[k][0] for k in ti.static(range(structure.num_sums))])
                 grads = [
                     pull_back_corner(

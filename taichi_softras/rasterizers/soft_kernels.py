@@ -49,6 +49,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     mix,
     pull_back_corner,
     pull_back_fragment,
+    settle_tie,
     store_pixel,
     tile_of,
     weigh,
@@ -381,6 +382,7 @@ def pull_back_face(
             sums[entry][lane] = 0.0
     lanes = ti.static(range(LANES))
     shares = ti.Vector([0.0 for _ in lanes])
+    tied = ti.Vector([0.0 for _ in lanes])
     used = [ti.Vector([0.0 for _ in lanes]) for _ in ti.static(range(3))]
     samples = [
         ti.Vector([0.0 for _ in lanes]) for _ in ti.static(range(structure.shader.num_samples))
@@ -398,12 +400,18 @@ def pull_back_face(
                 pulled = pull_back_fragment(
                     structure, numbers, face, pixel, planes, grad_pixel, textures, sums, lane
                 )
+                tied[lane] = pulled.tied
                 if ti.static(structure.shader.has_textures):
                     shares[lane] = pulled.share
                     for corner in ti.static(range(3)):
                         used[corner][lane] = pulled.used[corner]
                     for channel in ti.static(range(structure.shader.num_samples)):
                         samples[channel][lane] = pulled.samples[channel]
+            if ti.abs(tied).max() > 0.0:
+                for lane in range(LANES):
+                    if tied[lane] != 0.0:
+                        pixel = locate_pixel(numbers, view, row, left + lane, 1)
+                        settle_tie(structure, face, pixel, tied[lane], sums, lane)
             if ti.static(structure.shader.has_textures):
                 scatter_row(structure.shader, numbers, face, view, pulls, grad_textures)
 
@@ -523,6 +531,8 @@ def pull_back_tiles(  # more than 12 parameters: groups of arrays
                 pulled = pull_back_fragment(
                     structure, numbers, face, pixel, planes, grad_pixel, textures, sums, 0
                 )
+                if pulled.tied != 0.0:
+                    settle_tie(structure, face, pixel, pulled.tied, sums, 0)
                 if ti.static(structure.shader.has_textures):
                     if pulled.share > 0.0:
                         scatter(
