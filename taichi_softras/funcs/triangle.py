@@ -216,8 +216,10 @@ def squared_distance_vjp(pixel: vec2, triangle: ti.template(), grad: float):
     at_b = ti.select(is_ab, end_ab, ti.select(is_bc, 1.0 - end_bc, 0.0))
     pull = vec2(along * ahead_x - across * ahead_y, along * ahead_y + across * ahead_x)
     middle = ti.max(ti.min(to_ab, to_bc), ti.min(ti.max(to_ab, to_bc), to_ca))
+    at_c = 1.0 - at_a - at_b
     is_tied = middle <= tie_limit(ti.min(to_ab, to_bc, to_ca))
-    return pull * at_a, pull * at_b, pull * (1.0 - at_a - at_b), ti.select(is_tied, grad, 0.0)
+    is_tied &= ti.max(at_a, at_b, at_c) < 1.0  # a corner has one place in both of its edges
+    return pull * at_a, pull * at_b, pull * at_c, ti.select(is_tied, grad, 0.0)
 
 
 @ti.func
