@@ -73,6 +73,7 @@ def connect_faces(workspace: Workspace, corners: ti.Ndarray) -> ti.Ndarray:
     find_neighbours(
         corners,
         num_edges,
+        workspace.get("edge_codes", (num_edges,), int),
         workspace.get("edge_starts", (num_edges + 1,), int),
         workspace.get("edge_cursors", (num_edges,), int),
         workspace.get("edge_chunks", (-(-num_edges // SCAN_CHUNK) + 1,), int),
@@ -87,7 +88,8 @@ def connect_faces(workspace: Workspace, corners: ti.Ndarray) -> ti.Ndarray:
 def find_neighbours(
     corners: array(float, 4),  # (B, F, 3, 3 or 4)
     num_edges: int,  # 3 F, an argument: see `scan`
-    starts: array(int, 1),  # (3 F + 1,) scratch, and the next four
+    codes: array(int, 1),  # (3 F,) scratch, and the next five
+    starts: array(int, 1),  # (3 F + 1,)
     cursors: array(int, 1),  # (3 F,)
     chunks: array(int, 1),  # (chunks + 1,)
     status: array(int, 1),  # (2,)
@@ -99,13 +101,15 @@ def find_neighbours(
         starts[slot] = 0
     ti.loop_config(block_dim=ATOMIC_BLOCK_DIM)
     for edge in range(num_edges):
-        ti.atomic_add(starts[edge_code(corners, edge) + 1], 1)
+        code = edge_code(corners, edge)
+        codes[edge] = code
+        ti.atomic_add(starts[code + 1], 1)
     scan(num_edges, starts, chunks, cursors, status)
     ti.loop_config(block_dim=ATOMIC_BLOCK_DIM)
     for edge in range(num_edges):
-        edges[ti.atomic_add(cursors[edge_code(corners, edge)], 1)] = edge
+        edges[ti.atomic_add(cursors[codes[edge]], 1)] = edge
     for edge in range(num_edges):
-        code = edge_code(corners, edge)
+        code = codes[edge]
         before, after = -1, num_edges  # the nearest by index, whatever the order of the sorted
         for slot in range(starts[code], starts[code + 1]):
             other = edges[slot]
