@@ -407,15 +407,19 @@ def find_cuts(
             is_cut = (pieces.starts[other] < pieces.starts[other + 1]) & (other != edge)
             crossing = cross_edges(line, load_edge(records, j, k))
             if is_cut & crossing.is_met & (crossing.place > first) & (crossing.place < last):
-                if count < MOST_PARTS - 1:
-                    slot_of = count
+                slot_of = count
+                if count == MOST_PARTS - 1:  # the first ones are kept, whatever the order of faces
+                    slot_of = ti.select(
+                        crossing.place < pieces.places[piece, count - 1, 1], count - 1, -1
+                    )
+                if slot_of >= 0:
+                    count = ti.max(count, slot_of + 1)
                     while slot_of > 0 and pieces.places[piece, slot_of - 1, 1] > crossing.place:
                         pieces.places[piece, slot_of, 1] = pieces.places[piece, slot_of - 1, 1]
                         pieces.links[piece, slot_of, 2] = pieces.links[piece, slot_of - 1, 2]
                         slot_of -= 1
                     pieces.places[piece, slot_of, 1] = crossing.place
                     pieces.links[piece, slot_of, 2] = other
-                    count += 1
     return count
 
 
