@@ -20,7 +20,7 @@ from taichi_softras.rasterizers.base import (
 from taichi_softras.rasterizers.binning import Bins, FaceArrays
 from taichi_softras.rasterizers.edge_pulls import Lines, pull_edges, transpose
 from taichi_softras.rasterizers.faces import (
-    clip_corner_vjp,
+    write_corner_grad,
 )
 from taichi_softras.rasterizers.fragments import (
     SILHOUETTE,
@@ -226,16 +226,6 @@ def gather_corners(  # groups of arrays make more than 12 parameters: faces, wha
             for axis in ti.static(range(2)):
                 of_edges = grad_edges[i, corner, axis, 0] + grad_edges[i, ended, axis, 1]
                 position[axis] += of_edges / shorter
-            of_corner = clip_corner_vjp(
-                records,
-                shorter,
-                i,
-                corner,
-                grad_corners.shape[3],
-                position,
-                grads.inverse_w[corner],
-                0.0,
+            write_corner_grad(
+                records, shorter, i, corner, position, grads.inverse_w[corner], grad_corners
             )
-            for k in ti.static(range(4)):
-                if k < grad_corners.shape[3]:
-                    grad_corners[view, face, corner, k] = of_corner[k]

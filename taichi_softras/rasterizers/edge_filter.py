@@ -266,7 +266,7 @@ def pull_pieces(  # groups of arrays make more than 12 parameters: faces, pieces
     radius: float,  # half pixels
     grad_image: array(float, 4),  # (B, C + 1, H, W); becomes 0 where the image is clamped
     grad_places: array(float, 4),  # (P, parts, 2, 2) of start and end, half pixels
-    grad_colors: array(float, 5),  # as the colours
+    grad_jumps: array(float, 4),  # (P, parts, 2, C) of front minus behind, at start and end
     channels: ti.template(),
 ):
     """The adjoint of `filter_edges`: a thread owns a piece and gathers over its discs."""
@@ -292,7 +292,7 @@ def pull_pieces(  # groups of arrays make more than 12 parameters: faces, pieces
                 radius,
                 grad_image,
                 grad_places,
-                grad_colors,
+                grad_jumps,
                 channels,
             )
 
@@ -307,7 +307,7 @@ def pull_part(
     radius: float,
     grad_image: ti.template(),
     grad_places: ti.template(),
-    grad_colors: ti.template(),
+    grad_jumps: ti.template(),
     channels: ti.template(),
 ):
     """Of a part of a piece: over the pixels whose discs it meets."""
@@ -339,5 +339,4 @@ def pull_part(
         grad_places[piece, part, 1, axis] = by_end[axis]
     for c in ti.static(range(channels)):
         for k in ti.static(range(2)):
-            grad_colors[piece, part, k, 0, c] = by_jump[c, k]
-            grad_colors[piece, part, k, 1, c] = -by_jump[c, k]
+            grad_jumps[piece, part, k, c] = by_jump[c, k]

@@ -75,8 +75,7 @@ def cut_edges(
     num_edges = 3 * bins.of_faces.records.shape[0]
     neighbours = connect_faces(workspace, corners)
     starts = get("piece_starts", (num_edges + 1,), int)
-    status = get("piece_status", (2,), int)
-    status[1] = 0
+    status = get("piece_status", (2,), int)  # [1] stays 0
     count_pieces(
         *bins.of_faces,
         neighbours,

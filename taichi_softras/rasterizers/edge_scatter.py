@@ -9,7 +9,7 @@ from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import FaceArrays
 from taichi_softras.rasterizers.edge_pieces import EdgePieces, cross_edges, load_edge
 from taichi_softras.rasterizers.faces import SOURCE_FACE, clip_corner_vjp, load_triangle
-from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.rasterizers.fragments import Surface, look_up_vjp
 from taichi_softras.rasterizers.visible_colors import color_at_vjp
 from taichi_softras.runtime import kernel
 from taichi_softras.workspace import array
@@ -30,7 +30,7 @@ def scatter_pieces(  # groups of arrays make more than 12 parameters: faces, sur
     links: array(int, 3),
     colors: array(float, 5),
     grad_places: array(float, 4),  # of `pull_pieces`
-    grad_colors: array(float, 5),
+    grad_jumps: array(float, 4),
     shorter: float,  # half pixels in one NDC
     owners: int,  # on a CPU 1 if views share anything, else B; 0 on a GPU
     grad_corners: array(float, 4),  # (B, F, 3, 3 or 4) and the following: added to
@@ -43,7 +43,7 @@ def scatter_pieces(  # groups of arrays make more than 12 parameters: faces, sur
     count = starts[starts.shape[0] - 1]
     for task in range(ti.select(owners > 0, owners, count)):
         pieces = ti.static(EdgePieces(starts, edges, num_parts, places, links, colors))
-        grads = ti.static((grad_places, grad_colors, grad_corners))
+        grads = ti.static((grad_places, grad_jumps, grad_corners))
         first, end = task, task + 1
         if owners > 0:
             per_task = (starts.shape[0] - 1) // owners
@@ -74,11 +74,11 @@ def scatter_part(
     pieces: ti.template(),
     piece: int,
     part: int,
-    grads: ti.template(),  # of places, of colours, of corners
+    grads: ti.template(),  # of places, of jumps, of corners
     grad_surface: ti.template(),
 ):
     """Positions and colours of the faces in front and behind, and of edges that cut the part."""
-    grad_places, grad_colors, grad_corners = ti.static(grads)
+    grad_places, grad_jumps, grad_corners = ti.static(grads)
     records = ti.static(of_faces.records)
     edge = pieces.edges[piece]
     i = edge // 3
@@ -93,7 +93,7 @@ def scatter_part(
         if ti.static(shader.num_channels > 0):
             on_front = line.of_a * (1.0 - place) + line.of_b * place
             channels = ti.static(range(shader.num_channels))
-            grad = ti.Vector([grad_colors[piece, part, end, 0, c] for c in channels])
+            grad = ti.Vector([grad_jumps[piece, part, end, c] for c in channels])
             front = color_at_vjp(shader, of_faces, surface, resolution, view, i, on_front, grad)
             add_to_surface(shader, of_faces, resolution, view, i, front, grad_surface)
             by_inverse_w += front.inverse_w
@@ -239,13 +239,16 @@ def add_to_surface(
             table = ti.static(grad_surface.varyings)
             grad = grads.used[corner] * grads.varyings[k]
             ti.atomic_add(table[view % table.shape[0], source, corner, k], grad)
-    if ti.static(shader.has_textures):
-        table = ti.static(grad_surface.textures)
-        entries, shares = shader.lookup.entries(grads.used, resolution)
-        for k in ti.static(range(shader.lookup.count)):
-            for channel in ti.static(range(shader.num_samples)):
-                grad = shares[k] * grads.samples[channel]
-                ti.atomic_add(table[view % table.shape[0], source, entries[k], channel], grad)
+    look_up_vjp(
+        shader,
+        grad_surface.textures,
+        view,
+        source,
+        grads.used,
+        resolution,
+        grads.samples,
+        True,
+    )
     for k in ti.static(range(shader.num_uniforms)):
         table = ti.static(grad_surface.uniforms)
         ti.atomic_add(table[view % table.shape[0], k], grads.uniforms[k])

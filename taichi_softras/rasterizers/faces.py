@@ -69,6 +69,27 @@ def clip_corner_vjp(
 
 
 @ti.func
+def write_corner_grad(
+    records: ti.template(),  # (B * F, RECORD_SIZE)
+    shorter: float,  # half pixels in one NDC
+    i: int,
+    corner: ti.template(),
+    grad_position: vec2,  # by half pixels
+    grad_inverse_w: float,
+    grad_corners: ti.template(),  # (B, F, 3, 3 or 4)
+):
+    """Of a corner whose depth over w has no gradient, see `clip_corner_vjp`."""
+    view = i // grad_corners.shape[1]
+    face = i - view * grad_corners.shape[1]
+    grad = clip_corner_vjp(
+        records, shorter, i, corner, grad_corners.shape[3], grad_position, grad_inverse_w, 0.0
+    )
+    for k in ti.static(range(4)):
+        if k < grad_corners.shape[3]:
+            grad_corners[view, face, corner, k] = grad[k]
+
+
+@ti.func
 def set_up_faces(
     corners: ti.template(),  # (B, F, 3, 3) x_ndc, y_ndc, depth or (B, F, 3, 4) clip, see `Bins`
     height: int,

@@ -14,7 +14,12 @@ from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.values import value
 from taichi_softras.rasterizers.base import NO_FACE, Rasterizer, check_color, check_depth_range
 from taichi_softras.rasterizers.binning import Bins
-from taichi_softras.rasterizers.faces import SOURCE_FACE, clip_corner_vjp, load_planes
+from taichi_softras.rasterizers.faces import (
+    SOURCE_FACE,
+    clip_corner_vjp,
+    load_planes,
+    write_corner_grad,
+)
 from taichi_softras.rasterizers.fragments import (
     Shader,
     Surface,
@@ -278,12 +283,7 @@ def pull_corners(
         shorter = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float)
         for corner in ti.static(range(3)):
             position = vec2(sums[corner, 0], -sums[corner, 1]) * 0.5  # by half pixels, y up
-            of_corner = clip_corner_vjp(
-                records, shorter, i, corner, grad_corners.shape[3], position, 0.0, 0.0
-            )
-            for k in ti.static(range(4)):
-                if k < grad_corners.shape[3]:
-                    grad_corners[view, face, corner, k] = of_corner[k]
+            write_corner_grad(records, shorter, i, corner, position, 0.0, grad_corners)
 
 
 @ti.func

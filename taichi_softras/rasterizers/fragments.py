@@ -197,6 +197,31 @@ def look_up(
 
 
 @ti.func
+def look_up_vjp(
+    shader: ti.template(),
+    grad_textures: ti.template(),  # (B or 1, F, entries, samples), added to
+    view: int,
+    face: int,
+    used: vec3,
+    resolution: int,
+    grad_samples: ti.template(),
+    is_atomic: ti.template(),  # where threads share a texture
+):
+    """The adjoint of `look_up` with respect to the texture."""
+    if ti.static(shader.has_textures):
+        entries, shares = shader.lookup.entries(used, resolution)
+        shared = view % grad_textures.shape[0]
+        for k in ti.static(range(shader.lookup.count)):
+            for channel in ti.static(range(shader.num_samples)):
+                grad = shares[k] * grad_samples[channel]
+                if ti.static(is_atomic):
+                    ti.atomic_add(grad_textures[shared, face, entries[k], channel], grad)
+                else:
+                    before = grad_textures[shared, face, entries[k], channel]
+                    grad_textures[shared, face, entries[k], channel] = before + grad
+
+
+@ti.func
 def look_up_slopes(
     shader: ti.template(),
     textures: ti.template(),

@@ -18,7 +18,7 @@ from taichi_softras.rasterizers.edge_filter import filter_edges, find_hulls, pul
 from taichi_softras.rasterizers.edge_pieces import cut_edges
 from taichi_softras.rasterizers.edge_scatter import scatter_pieces
 from taichi_softras.rasterizers.edge_tangents import push_edges, push_faces, push_pieces
-from taichi_softras.rasterizers.faces import clip_corner_vjp
+from taichi_softras.rasterizers.faces import write_corner_grad
 from taichi_softras.rasterizers.fragments import Shader, Surface
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, pull_within
 from taichi_softras.rasterizers.z_buffer import Seen, bin_visible_faces
@@ -160,7 +160,8 @@ class PrefilteredRasterization(ZBufferRasterization):
         """Fills `grad_corners` and `grad_surface` from `grad_image`."""
         bins, get = self.z_buffer.bins, self.workspace.get
         grad_places = get("grad_piece_ends", (*self.pieces.places.shape, 2))
-        grad_colors = get("grad_piece_colors", tuple(self.pieces.colors.shape))
+        channels = max(self.shader.num_channels, 1)
+        grad_jumps = get("grad_piece_jumps", (*self.pieces.places.shape, channels))
         pull_pieces(
             *bins.of_faces,
             *self.pieces,
@@ -168,7 +169,7 @@ class PrefilteredRasterization(ZBufferRasterization):
             self.radius,
             self.grad_image,
             grad_places,
-            grad_colors,
+            grad_jumps,
             self.shader.num_channels,
         )
         pull_faces(
@@ -187,7 +188,7 @@ class PrefilteredRasterization(ZBufferRasterization):
             self.resolution,
             *self.pieces,
             grad_places,
-            grad_colors,
+            grad_jumps,
             float(min(self.image.shape[2:])),
             self.owners if is_cpu() else 0,
             self.grad_corners,
@@ -260,6 +261,7 @@ def pull_faces(  # groups of arrays make more than 12 parameters: faces, what is
         num_faces = grad_corners.shape[1]
         view = i // num_faces
         face = i - view * num_faces
+        shorter = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float)
         grads = ti.Struct(position=ti.Matrix.zero(float, 3, 2), inverse_w=vec3(0.0))
         if ti.static(shader.num_channels > 0):
             grads = pull_within(
@@ -274,16 +276,6 @@ def pull_faces(  # groups of arrays make more than 12 parameters: faces, what is
             )
         for corner in ti.static(range(3)):
             position = vec2(grads.position[corner, 0], grads.position[corner, 1])
-            of_corner = clip_corner_vjp(
-                records,
-                ti.cast(ti.min(faces.shape[1], faces.shape[2]), float),
-                i,
-                corner,
-                grad_corners.shape[3],
-                position,
-                grads.inverse_w[corner],
-                0.0,
+            write_corner_grad(
+                records, shorter, i, corner, position, grads.inverse_w[corner], grad_corners
             )
-            for k in ti.static(range(4)):
-                if k < grad_corners.shape[3]:
-                    grad_corners[view, face, corner, k] = of_corner[k]

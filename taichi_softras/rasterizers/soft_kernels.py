@@ -26,6 +26,7 @@ from taichi_softras.rasterizers.fragments import (
     interpolate,
     load_uniforms,
     look_up,
+    look_up_vjp,
     no_samples,
     shade,
 )
@@ -432,40 +433,16 @@ def scatter_row(
             samples = no_samples(shader)
             for channel in ti.static(range(shader.num_samples)):
                 samples[channel] = pulls.samples[channel][lane]
-            scatter(
+            look_up_vjp(
                 shader,
+                grad_textures,
                 view,
                 face.source,
                 used,
                 numbers.resolution,
                 samples,
                 False,
-                grad_textures,
             )
-
-
-@ti.func
-def scatter(
-    shader: ti.template(),
-    view: int,
-    face: int,
-    used: vec3,
-    resolution: int,
-    grad_samples: ti.template(),
-    is_atomic: ti.template(),
-    grad_textures: ti.template(),
-):
-    """The adjoint of `look_up`; atomic where threads share a texture."""
-    entries, shares = shader.lookup.entries(used, resolution)
-    of_view = view % grad_textures.shape[0]
-    for k in ti.static(range(shader.lookup.count)):
-        for channel in ti.static(range(shader.num_samples)):
-            grad = grad_samples[channel] * shares[k]
-            if ti.static(is_atomic):
-                ti.atomic_add(grad_textures[of_view, face, entries[k], channel], grad)
-            else:
-                before = grad_textures[of_view, face, entries[k], channel]
-                grad_textures[of_view, face, entries[k], channel] = before + grad
 
 
 @ti.func
@@ -535,15 +512,15 @@ def pull_back_tiles(  # more than 12 parameters: groups of arrays
                     settle_tie(structure, face, pixel, pulled.tied, sums, 0)
                 if ti.static(structure.shader.has_textures):
                     if pulled.share > 0.0:
-                        scatter(
+                        look_up_vjp(
                             structure.shader,
+                            grad_textures,
                             view,
                             face.source,
                             pulled.used,
                             numbers.resolution,
                             pulled.samples,
                             True,
-                            grad_textures,
                         )
         totals = ti.Vector([sums[entry][0] for entry in ti.static(range(structure.num_sums))])
         for corner in ti.static(range(3)):

@@ -22,6 +22,7 @@ from taichi_softras.rasterizers.fragments import (
     load_uniforms,
     look_up,
     look_up_slopes,
+    look_up_vjp,
     shade,
     shade_vjp,
     texture_resolution,
@@ -337,7 +338,14 @@ def pull_back_face(
                         sums[corner, k] += used[corner] * grads.varyings[k]
                 sums_uniforms += grads.uniforms
                 look_up_vjp(
-                    shader, grad_surface.textures, view, source, used, resolution, grads.samples
+                    shader,
+                    grad_surface.textures,
+                    view,
+                    source,
+                    used,
+                    resolution,
+                    grads.samples,
+                    False,  # a face's owner adds
                 )
     for k in ti.static(range(shader.num_varyings)):
         table = ti.static(grad_surface.varyings)
@@ -366,27 +374,6 @@ def clear_texture(shader: ti.template(), grad_textures: ti.template(), view: int
             for entry in range(grad_textures.shape[2]):
                 for channel in ti.static(range(shader.num_samples)):
                     grad_textures[view, face, entry, channel] = 0.0
-
-
-@ti.func
-def look_up_vjp(
-    shader: ti.template(),
-    grad_textures: ti.template(),  # (B or 1, F, entries, samples), added to by the face's owner
-    view: int,
-    face: int,
-    used: vec3,
-    resolution: int,
-    grad_samples: ti.template(),
-):
-    """The adjoint of `look_up` with respect to the texture."""
-    if ti.static(shader.has_textures):
-        entries, shares = shader.lookup.entries(used, resolution)
-        shared = view % grad_textures.shape[0]
-        for k in ti.static(range(shader.lookup.count)):
-            for channel in ti.static(range(shader.num_samples)):
-                total = grad_textures[shared, face, entries[k], channel]
-                grad = shares[k] * grad_samples[channel]
-                grad_textures[shared, face, entries[k], channel] = total + grad
 
 
 @ti.func
