@@ -13,10 +13,10 @@ import time
 import warnings
 
 import numpy as np
-import taichi as ti
 from bench_rasterizer import ROOT, Ours, load_scene
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 ROUNDS = 5
 CASES = [("spot", 256, 1e-5), ("spot", 256, 1e-4), ("spot", 512, 1e-4), ("deform", 64, 1e-4)]

@@ -21,13 +21,13 @@ import time
 from typing import Optional
 
 import numpy as np
-import taichi as ti
 from alone import report, run_alone
 from soft_limit import SpeedLimit, load
 
 import taichi_softras as tsr
 from taichi_softras.rasterizers.fragments import Surface
 from taichi_softras.rasterizers.soft_aggregation import SoftRasterization
+from taichi_softras.runtime import ti
 from taichi_softras.workspace import Workspace
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -20,11 +20,11 @@ import time
 from collections import Counter
 
 import numpy as np
-import taichi as ti
 from alone import report, run_alone
 from launches import metered
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 SIZE = (64, 64)
 DROPPED = 30

@@ -17,9 +17,9 @@ import sys
 import time
 
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 IMAGE_SIZE = (128, 128)
 SUBSTEPS = 32

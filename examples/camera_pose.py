@@ -8,9 +8,9 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 RASTERIZERS = {
     "KNearest": tsr.KNearest(faces_per_pixel=100, sigma=1e-4, gamma=1e-4),

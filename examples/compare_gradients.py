@@ -4,9 +4,9 @@ import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 SIZE, SQUARE = 40, (-1, 1, -1, 1)  # pixels, NDC
 BLUE = np.array([[-0.66, -0.58, 2.0], [0.41, -0.44, 2.0], [-0.19, 0.67, 2.0]])  # NDC, depth

@@ -8,10 +8,10 @@ starts beside the heart, where sharp silhouettes have no gradient: a large sigma
 import time
 
 import numpy as np
-import taichi as ti
 from matplotlib.tri import Triangulation
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 DT, STIFFNESS, DRAG = 0.01, 1000.0, 2.0  # s, 1/s^2, 1/s: a node's mass is 1
 FLAT = (1.0, 1.0, 0.0)  # what of a force acts

@@ -10,10 +10,10 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-import taichi as ti
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 PICTURE_VIEWS = 6
 FILM_FRAMES = 40

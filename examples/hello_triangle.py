@@ -1,8 +1,7 @@
 """A first picture and a first gradient: how much more do we see if the upper corner rises?"""
 
-import taichi as ti
-
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 
 @ti.kernel

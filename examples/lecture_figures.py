@@ -8,9 +8,9 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 SIGMAS = (0.003, 0.01, 0.03)
 LOOKS = {

@@ -9,9 +9,9 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 SIZE = (256, 256)
 STOP = 70.0  # squared differences, summed over the picture

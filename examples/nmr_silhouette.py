@@ -9,9 +9,9 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 SIZE = (256, 256)
 RASTERIZERS = {

@@ -9,9 +9,9 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 RASTERIZERS = {
     "ApproximateGradient": tsr.ApproximateGradient(anti_aliasing=True, background=1.0),

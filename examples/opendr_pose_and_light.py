@@ -7,9 +7,9 @@ import time
 import matplotlib.cbook
 import matplotlib.pyplot as plt
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 SOFT, NEAREST = tsr.SoftAggregation(sigma_pixels=0.5), tsr.KNearest(sigma=1e-5, background=0.0)
 RASTERIZERS = {"filtered": tsr.FilteredDerivative(), "soft": SOFT, "k_nearest": NEAREST}

@@ -9,9 +9,9 @@ import pathlib
 
 import matplotlib.pyplot as plt
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 SIZE, RADIUS, DISTANCE, FOV, TRUTH = 128, 0.6, 3.0, 50.0, 0.15
 FOR_RGB = {"near": 1.0, "far": 5.0, "gamma": 0.1, "background_depth": 0.4, "sigma_pixels": 1.0}

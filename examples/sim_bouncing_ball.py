@@ -8,9 +8,9 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 TRUTH, START = {"speed": 1.0, "gravity": -9.0}, {"speed": 3.0, "gravity": -10.0}  # m/s, m/s^2
 STAGES = [(tsr.SoftAggregation(10.0**-n), rate) for n, rate in ((2, 0.1), (3, 0.05), (4, 0.02))]

@@ -4,9 +4,9 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 VELOCITY = (1.2, 0.8, -2.0)  # m/s
 SUBSTEP_SECONDS, SEEN_SUBSTEPS = 1 / 960, range(96, 1441, 96)  # every third frame of 32

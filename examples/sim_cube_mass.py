@@ -8,9 +8,9 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 MASSES_KG = (1.4, 0.7, 1.1, 0.8, 0.6, 1.3, 0.9, 1.2)
 PUSHED_CORNER, PUSH_NEWTON, PUSH_SECONDS = 4, (-30.0, -36.0, 38.0), 0.15

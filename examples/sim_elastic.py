@@ -7,10 +7,10 @@ at all steps are the vertices of the mesh: the gradient of pixels runs back thro
 import time
 
 import numpy as np
-import taichi as ti
 from matplotlib.figure import Figure
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 TRUTH, START, POISSON = 500.0, 1250.0, 0.35  # Young's modulus in Pa, for 1 kg/m^3
 BEAM, GRAVITY, DRAG, DT = (2.0, 0.6, 0.6), (0.0, -9.8, 0.0), 0.5, 2e-3  # m, m/s^2, 1/s, s

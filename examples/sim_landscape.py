@@ -7,9 +7,9 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 TRUTH, SECONDS = 1.0, np.linspace(0.5, 1, 8)[:, None, None]  # m/s, of the frames
 METHODS = {f"sigma = {sigma:g}": tsr.SoftAggregation(sigma) for sigma in (0.1, 1e-2, 1e-3)}

@@ -7,9 +7,9 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 TRUTH = {"length": 1.0, "gravity": 9.91, "damping": 0.5}  # m, m/s^2, 1/s
 START = {"length": 1.4, "gravity": 7.0, "damping": 0.3}

@@ -9,9 +9,9 @@ import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 
 SOFT = {"sigma": 0.02, "gamma": 0.15, "near": 1.0, "far": 2.6, "background": 1.0}
 METHODS = {

@@ -3,10 +3,8 @@
 They compile for each scene anew, so there are few of them, each with a single loop.
 """
 
-import taichi as ti
-
 from taichi_softras.fields import element_at, get_number, num_components, num_elements, set_number
-from taichi_softras.runtime import kernel
+from taichi_softras.runtime import kernel, ti
 from taichi_softras.workspace import array
 
 LANES = 8  # neighbouring pixels that a CPU copies at a time, through local memory

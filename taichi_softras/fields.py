@@ -13,7 +13,6 @@ import weakref
 from typing import NamedTuple
 
 import numpy as np
-import taichi as ti
 
 from taichi_softras.runtime import (
     current_runtime,
@@ -23,6 +22,7 @@ from taichi_softras.runtime import (
     num_trees,
     quick_compilation,
     require_taichi,
+    ti,
 )
 from taichi_softras.workspace import array, check_entries
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import Callable, Optional
 
 import numpy as np
-import taichi as ti
 
-from taichi_softras.runtime import ForwardMode, clear_duals, default_numpy_float, has_dual
+from taichi_softras.runtime import ForwardMode, clear_duals, default_numpy_float, has_dual, ti
 
 
 def check_parameters(parameters) -> list:

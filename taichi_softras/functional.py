@@ -5,7 +5,6 @@ import operator
 from typing import Optional, Union
 
 import numpy as np
-import taichi as ti
 
 from taichi_softras.funcs.lookups import CUBES, TEXELS
 from taichi_softras.funcs.numeric import LARGEST
@@ -23,7 +22,7 @@ from taichi_softras.rasterizers.fragments import SILHOUETTE, Surface
 from taichi_softras.rasterizers.k_nearest import Fragments, KNearest
 from taichi_softras.rasterizers.planes import pixels_from_planes, planes_from_pixels
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
-from taichi_softras.runtime import default_numpy_float, kernel
+from taichi_softras.runtime import default_numpy_float, kernel, ti
 from taichi_softras.shading.base import Shading, compose
 from taichi_softras.shading.unlit import Unlit
 from taichi_softras.workspace import MAX_PAIRS, Workspace, array, describe_scene

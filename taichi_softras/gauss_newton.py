@@ -7,8 +7,8 @@ M. J. D. Powell, "A hybrid method for nonlinear equations", 1970; J. Nocedal, S.
 from typing import Any, Callable
 
 import numpy as np
-import taichi as ti
 
+from taichi_softras.runtime import ti
 from taichi_softras.scene.checks import check_shape
 
 

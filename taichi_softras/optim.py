@@ -7,10 +7,8 @@ loss, not at the optimizer. Of gradients that are all 0 an optimizer warns, once
 
 import warnings
 
-import taichi as ti
-
 from taichi_softras.fields import FieldTree, body
-from taichi_softras.runtime import has_gradient, kernel
+from taichi_softras.runtime import has_gradient, kernel, ti
 from taichi_softras.workspace import array
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
-import taichi as ti
 
 from taichi_softras.geometry.inspection import project_vertices
 from taichi_softras.geometry.scene_arrays import (
@@ -35,7 +34,7 @@ from taichi_softras.placement import (
 )
 from taichi_softras.rasterizers.base import Rasterization, Rasterizer
 from taichi_softras.rasterizers.fragments import Surface
-from taichi_softras.runtime import kernel, lean_compilation
+from taichi_softras.runtime import kernel, lean_compilation, ti
 from taichi_softras.shading.base import BY_FACE, BY_VERTEX, Composition
 from taichi_softras.workspace import Workspace, array
 

@@ -7,9 +7,6 @@ what the arrays hold in `geometry/scene_arrays.py`. Here are the loops: few, as 
 threads of a CPU, and only those that a scene needs (`Stages`). A kernel is one launch from Python.
 """
 
-import taichi as ti
-from taichi.math import vec3, vec4
-
 from taichi_softras.funcs.numeric import UNDRAWABLE, is_drawable
 from taichi_softras.geometry.cameras import (
     compute_matrix,
@@ -46,7 +43,7 @@ from taichi_softras.geometry.scene_arrays import (
     store_vector,
 )
 from taichi_softras.geometry.surface_normals import face_normal_vjp
-from taichi_softras.runtime import is_cpu, kernel, task_block
+from taichi_softras.runtime import is_cpu, kernel, task_block, ti, vec3, vec4
 from taichi_softras.shading.illumination import sum_light_group, sum_lights
 from taichi_softras.shading.surfaces import (
     compute_face_surface,

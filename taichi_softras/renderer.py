@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Optional, Union
 
 import numpy as np
-import taichi as ti
 
 from taichi_softras.copies import (
     gather,
@@ -43,6 +42,7 @@ from taichi_softras.runtime import (
     is_cpu,
     is_in_tape,
     quick_compilation,
+    ti,
 )
 from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.checks import check_kind

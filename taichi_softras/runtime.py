@@ -27,6 +27,8 @@ from taichi.types import primitive_types
 from taichi.types.annotations import template
 from taichi.types.ndarray_type import NdarrayType
 
+vec2, vec3, vec4 = ti.math.vec2, ti.math.vec3, ti.math.vec4  # they follow `default_fp`
+
 # Taichi writes its compilation cache when a program ends, and at the interpreter's exit it may
 # outlive everything: without this the next start compiles all kernels again
 atexit.register(ti.reset)

@@ -8,9 +8,8 @@ array (it is wrong on Vulkan): gradients are arrays of their own.
 import math
 
 import numpy as np
-import taichi as ti
 
-from taichi_softras.runtime import default_numpy_float, require_taichi
+from taichi_softras.runtime import default_numpy_float, require_taichi, ti
 
 MAX_PAIRS = 2**28  # 1 GiB of a CPU's memory, 2 of a GPU's
 MOST_ENTRIES = 2**31 - 1  # of an array or a loop: kernels count in 32 bits

@@ -14,7 +14,8 @@ import os
 
 import numpy as np
 import pytest
-import taichi as ti
+
+from taichi_softras.runtime import ti
 
 MOST_PROCESSES = 4
 

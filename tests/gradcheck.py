@@ -3,8 +3,8 @@
 import weakref
 
 import numpy as np
-import taichi as ti
 
+from taichi_softras.runtime import ti
 from tests.tolerances import FINITE_DIFFERENCE_RELATIVE, SINGLE_PRECISION_RELATIVE
 
 STEP = 1e-6

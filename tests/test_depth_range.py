@@ -5,10 +5,10 @@ import warnings
 
 import numpy as np
 import pytest
-import taichi as ti
 
 import taichi_softras as tsr
 from taichi_softras.rasterizers import depth_range
+from taichi_softras.runtime import ti
 from tests import tolerances
 from tests.rasterizers.scenes import bumpy_torus
 

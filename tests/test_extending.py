@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import taichi as ti
 
 import taichi_softras as tsr
 from benchmarks.launches import metered
 from taichi_softras.fields import FieldTree
 from taichi_softras.renderer import Renderer
+from taichi_softras.runtime import ti
 from taichi_softras.shading.base import Shading
 from tests import tolerances
 

@@ -4,10 +4,9 @@ import gc
 
 import numpy as np
 import pytest
-import taichi as ti
 
 from taichi_softras.fields import FieldTree, body, place_dual, upload
-from taichi_softras.runtime import hidden_trees, num_trees
+from taichi_softras.runtime import hidden_trees, num_trees, ti
 from tests import tolerances
 
 SHAPES = [((5,), (3,)), ((5,), ()), ((), (3,)), ((2,), (4, 4)), ((3, 2), (2,)), ((5,), (3,))]

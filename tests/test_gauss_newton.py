@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-import taichi as ti
 
 import taichi_softras as tsr
 from taichi_softras.fields import FieldTree
 from taichi_softras.gauss_newton import dogleg
+from taichi_softras.runtime import ti
 from tests import tolerances
 
 pytestmark = pytest.mark.f64

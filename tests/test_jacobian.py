@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 from tests import tolerances
 from tests.gradcheck import relative_error
 from tests.rasterizers.scenes import NUMBERS, nearest, soft

@@ -7,11 +7,11 @@ import pkgutil
 
 import numpy as np
 import pytest
-import taichi as ti
 
 import taichi_softras as tsr
 from taichi_softras import rasterizers
 from taichi_softras.fields import FieldTree
+from taichi_softras.runtime import ti
 from tests.rasterizers.scenes import NUMBERS
 
 

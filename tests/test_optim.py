@@ -4,11 +4,11 @@ import warnings
 
 import numpy as np
 import pytest
-import taichi as ti
 
 from taichi_softras import optim
 from taichi_softras.fields import FieldTree
 from taichi_softras.optim import SGD, Adam
+from taichi_softras.runtime import ti
 from tests import tolerances
 
 STEPS = 50

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-import taichi as ti
 
 import taichi_softras as tsr
 from taichi_softras.fields import FieldTree
+from taichi_softras.runtime import ti
 from tests import tolerances
 from tests.gradcheck import check_gradient
 from tests.rasterizers.scenes import NUMBERS, bumpy_torus

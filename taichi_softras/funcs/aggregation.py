@@ -5,10 +5,9 @@ Both are streams: a pixel keeps a few numbers, each face changes them, in any or
 
 from typing import Callable
 
-import taichi as ti
-
 from taichi_softras.funcs.numeric import exp
 from taichi_softras.funcs.values import value
+from taichi_softras.runtime import ti
 
 SMALLEST_TRANSMITTANCE = 1e-30  # below it a product of many is 0, not a slow denormal number
 

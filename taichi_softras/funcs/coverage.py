@@ -7,9 +7,6 @@ adjoint. Coverage is D = sigmoid(delta d^2 / sigma), Soft Rasterizer eq. 1.
 import math
 from typing import Callable
 
-import taichi as ti
-from taichi.math import vec2, vec3
-
 from taichi_softras.funcs.triangle import (
     barycentric_vjp,
     least_vjp,
@@ -18,6 +15,7 @@ from taichi_softras.funcs.triangle import (
     tied_distance_vjp,
 )
 from taichi_softras.funcs.values import value
+from taichi_softras.runtime import ti, vec2, vec3
 
 ALWAYS = 1e20  # a signed distance that no sigma and no cut-off changes
 

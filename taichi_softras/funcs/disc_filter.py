@@ -10,10 +10,8 @@ h the distance of the centre from the edge's line, positive on its right. Where 
 colours is linear along a piece, its shares at both ends are closed formulas.
 """
 
-import taichi as ti
-from taichi.math import vec2
-
 from taichi_softras.funcs.triangle import cross
+from taichi_softras.runtime import ti, vec2
 
 SMALLEST_DISTANCE = 1e-12  # over the radius
 SMALLEST_SQUARE = 1e-18  # of a distance over the radius: the logarithm of less is cut off

@@ -2,12 +2,9 @@
 
 from typing import Callable
 
-import taichi as ti
-from taichi.math import vec3
-
 from taichi_softras.funcs.numeric import EPSILONS, sum_of_three
 from taichi_softras.funcs.values import value
-from taichi_softras.runtime import is_double
+from taichi_softras.runtime import is_double, ti, vec3
 
 WHOLE_ROUNDINGS = 8.0  # weights whose sum is off 1 by no more
 SMALLEST_INVERSE_W = 1e-12  # beyond a plane's horizon, seen outside of the face alone

@@ -2,10 +2,8 @@
 
 import math
 
-import taichi as ti
-from taichi.math import vec3
-
 from taichi_softras.funcs.vectors import unit, unit_vjp
+from taichi_softras.runtime import ti, vec3
 
 # the factors of the real harmonics, times what a matt surface keeps of each order: the
 # coefficients of its cosine kernel over pi are 1, 2/3, 1/4 (equation 8)

@@ -2,10 +2,8 @@
 
 from typing import Callable
 
-import taichi as ti
-from taichi.math import vec3
-
 from taichi_softras.funcs.values import value
+from taichi_softras.runtime import ti, vec3
 
 CUBE_MARGIN = 1e-3  # of an entry: what is cut off a texture cube at its far ends (Kato et al.)
 

@@ -1,9 +1,6 @@
 """Elementary functions that LLVM can vectorise."""
 
-import taichi as ti
-from taichi.math import vec3  # follows `default_fp`; an own vector type would not
-
-from taichi_softras.runtime import is_double
+from taichi_softras.runtime import is_double, ti, vec3
 
 EPSILONS = {False: 2.0**-23, True: 2.0**-52}  # of single and double precision: by `is_double`
 # A triangle that is no higher over its longest edge than this part of its largest coordinate is a

@@ -2,10 +2,8 @@
 
 import math
 
-import taichi as ti
-from taichi.math import vec3
-
 from taichi_softras.funcs.vectors import unit, unit_vjp
+from taichi_softras.runtime import ti, vec3
 
 HALF_RADIANS_PER_DEGREE = math.pi / 360
 ALONG_UP = 1e-10  # squared sine of the angle between `forward` and `up`: looks along up below it

@@ -10,11 +10,8 @@ and no compiler may join what stands between. Both faces of an edge start at its
 pixel is left of it in one face and right of it in the other, or on it in both.
 """
 
-import taichi as ti
-from taichi.math import vec2, vec3  # these follow `default_fp`; own vector types would not
-
 from taichi_softras.funcs.numeric import EPSILONS
-from taichi_softras.runtime import is_cpu, is_double
+from taichi_softras.runtime import is_cpu, is_double, ti, vec2, vec3
 
 TIED_ROUNDINGS = 16.0  # values that differ by no more roundings are equally small
 

@@ -4,10 +4,8 @@ The Jacobian of either normalisation is symmetric, so the adjoint is the tangent
 `unit_vjp(vector, tangent_vector)` is how `unit(vector)` moves.
 """
 
-import taichi as ti
-from taichi.math import vec3, vec4  # these follow `default_fp`; own vector types would not
-
 from taichi_softras.funcs.numeric import LINE_HEIGHT
+from taichi_softras.runtime import ti, vec3, vec4
 
 SMALLEST_SQUARED_LENGTH = 1e-30  # of a vector that has a direction
 SMALLEST_SQUARED_NORMAL = 1e-36  # world units^4: that of a face without area is 0

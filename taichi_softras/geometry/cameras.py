@@ -6,9 +6,6 @@ of clip_from_view, whose third one is not read. Rows are written out: `@` of 4 x
 Taichi five times as long to compile.
 """
 
-import taichi as ti
-from taichi.math import vec3, vec4
-
 from taichi_softras.funcs.numeric import LARGEST, UNDRAWABLE, is_drawable
 from taichi_softras.funcs.pose import (
     focal_length,
@@ -36,6 +33,7 @@ from taichi_softras.geometry.scene_arrays import (
     PROJECTION_MATRIX,
     PROJECTION_START,
 )
+from taichi_softras.runtime import ti, vec3, vec4
 
 SMALLEST_EXTENT = 1e-18  # degrees or world units: the square of less is 0 in single precision
 

@@ -4,9 +4,6 @@ A corner has x_clip and y_clip, which are NDC after division by w_clip, depth, w
 distance along the view axis whatever the projection, and w_clip. Nothing is divided here.
 """
 
-import taichi as ti
-from taichi.math import vec3, vec4
-
 from taichi_softras.geometry.cameras import load_row
 from taichi_softras.geometry.scene_arrays import (
     camera_of,
@@ -15,6 +12,7 @@ from taichi_softras.geometry.scene_arrays import (
     num_matrices,
     share_of,
 )
+from taichi_softras.runtime import ti, vec3, vec4
 
 
 @ti.func

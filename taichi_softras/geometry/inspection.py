@@ -1,12 +1,9 @@
 """What the placement of a scene goes through, for those who want to see it; nothing is drawn."""
 
-import taichi as ti
-from taichi.math import vec3, vec4
-
 from taichi_softras.geometry.cameras import load_row, projection_rows, view_rows
 from taichi_softras.geometry.corners import transform
 from taichi_softras.geometry.scene_arrays import CAMERA_SIZE, SceneArrays, Views, load_vector
-from taichi_softras.runtime import kernel
+from taichi_softras.runtime import kernel, ti, vec3, vec4
 from taichi_softras.workspace import array
 
 SMALLEST_W = 1e-8  # of what is in front of the camera

@@ -1,6 +1,6 @@
 """Rotation vectors: an axis times an angle."""
 
-import taichi as ti
+from taichi_softras.runtime import ti
 
 SMALL_SQUARE = 0.25  # radians squared; below it the series of `sinc` is exact to rounding in f64
 

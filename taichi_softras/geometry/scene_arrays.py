@@ -14,11 +14,10 @@ used for several bounds, is wrong on Vulkan (Taichi 1.7.4).
 from typing import NamedTuple, Optional
 
 import numpy as np
-import taichi as ti
 
 from taichi_softras.funcs.lookups import Lookup
 from taichi_softras.funcs.values import value
-from taichi_softras.runtime import is_cpu
+from taichi_softras.runtime import is_cpu, ti
 
 # One row of `uniforms` a camera: numbers of its pose, then numbers of its projection.
 CAMERA_SIZE = 32

@@ -6,12 +6,10 @@ faces without area are 0, as are those of vertices whose faces' normals cancel, 
 without faces; so are their gradients.
 """
 
-import taichi as ti
-from taichi.math import vec3
-
 from taichi_softras.funcs.numeric import LINE_HEIGHT
 from taichi_softras.funcs.vectors import area_normal, spans_area
 from taichi_softras.geometry.scene_arrays import face_row, load_vector
+from taichi_softras.runtime import ti, vec3
 
 
 @ti.func

@@ -3,7 +3,8 @@
 import weakref
 
 import numpy as np
-import taichi as ti
+
+from taichi_softras.runtime import ti
 
 # `Connectivity` of each mesh that a loss has seen
 _connectivities: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()

@@ -15,12 +15,10 @@ import weakref
 from typing import NamedTuple
 
 import numpy as np
-import taichi as ti
-from taichi.math import vec2
 
 from taichi_softras.fields import body
 from taichi_softras.losses.sums import NUM_RUNS, add_terms, start_of_run
-from taichi_softras.runtime import default_numpy_float, has_gradient, is_cpu, kernel
+from taichi_softras.runtime import default_numpy_float, has_gradient, is_cpu, kernel, ti, vec2
 
 SMALLEST_UNION = 1e-12  # pixels; below it image and target are both empty
 # Neighbouring pixels of a row that a task owns: a GPU wants many tasks

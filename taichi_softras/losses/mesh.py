@@ -5,15 +5,12 @@ writes one term of a loss for each, then adds the terms up. On the way back a ve
 its neighbours or hinges have for it, so nothing is added by two threads.
 """
 
-import taichi as ti
-from taichi.math import vec3
-
 from taichi_softras.fields import body
 from taichi_softras.funcs.vectors import spans_area
 from taichi_softras.losses.connectivity import connectivity_of
 from taichi_softras.losses.image import check_loss
 from taichi_softras.losses.sums import add_terms
-from taichi_softras.runtime import kernel
+from taichi_softras.runtime import kernel, ti, vec3
 
 # Squared lengths at a hinge are guarded by this part of its squared size: a collapsed triangle
 # has a finite gradient, and the loss does not depend on the unit of length.

@@ -3,7 +3,7 @@
 Single precision loses little that way, and a step that is run again gives the same bits.
 """
 
-import taichi as ti
+from taichi_softras.runtime import ti
 
 # A loop of at most so many iterations runs on one thread of a CPU, in order. Its length is known
 # to the compiler: on a GPU a loop of another length would cost one more launch.

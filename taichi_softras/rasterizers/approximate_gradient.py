@@ -7,9 +7,6 @@ code. It is no derivative of the image, nor linear in the gradient that comes in
 import dataclasses
 from typing import Optional, Union
 
-import taichi as ti
-from taichi.math import vec2, vec3
-
 from taichi_softras.rasterizers.base import (
     Rasterizer,
     check_color,
@@ -30,7 +27,7 @@ from taichi_softras.rasterizers.fragments import (
 from taichi_softras.rasterizers.planes import average_blocks, average_blocks_backward
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, pull_within
 from taichi_softras.rasterizers.z_buffer import Seen, bin_visible_faces
-from taichi_softras.runtime import is_cpu, kernel
+from taichi_softras.runtime import is_cpu, kernel, ti, vec2, vec3
 from taichi_softras.workspace import Workspace, array
 
 BLOCK = 8  # pixels: side of the blocks that are transposed on a CPU

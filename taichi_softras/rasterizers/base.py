@@ -6,11 +6,10 @@ import numbers
 from typing import Any, ClassVar, Optional, Union
 
 import numpy as np
-import taichi as ti
 
 from taichi_softras.rasterizers.binning import Bins
 from taichi_softras.rasterizers.fragments import Shader, Surface
-from taichi_softras.runtime import is_double
+from taichi_softras.runtime import is_double, ti
 from taichi_softras.workspace import Workspace
 
 NO_FACE = -1

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
 import numpy as np
-import taichi as ti
 
 from taichi_softras.rasterizers.faces import BOX_SIZE, RECORD_SIZE, set_up_faces
-from taichi_softras.runtime import CPU_BLOCK, is_cpu, kernel
+from taichi_softras.runtime import CPU_BLOCK, is_cpu, kernel, ti
 from taichi_softras.workspace import MOST_ENTRIES, Workspace, array, check_entries
 
 TILE_BITS = 3

@@ -3,9 +3,6 @@
 The adjoint gathers from the pixels to the ends and colours of the pieces.
 """
 
-import taichi as ti
-from taichi.math import vec2
-
 from taichi_softras.funcs.disc_filter import disc_shares, disc_shares_vjp, moments
 from taichi_softras.funcs.triangle import make_edge, side_of
 from taichi_softras.rasterizers.base import NO_FACE
@@ -18,7 +15,7 @@ from taichi_softras.rasterizers.edge_pieces import (
 )
 from taichi_softras.rasterizers.faces import pixel_centre
 from taichi_softras.rasterizers.z_buffer import block_of
-from taichi_softras.runtime import kernel
+from taichi_softras.runtime import kernel, ti, vec2
 from taichi_softras.workspace import array
 
 # of the range of colours: less than rounding is no clamping, and has a gradient

@@ -7,9 +7,6 @@ that it needs: count, prefix sum, cut.
 
 from typing import Any, NamedTuple
 
-import taichi as ti
-from taichi.math import vec2, vec3
-
 from taichi_softras.funcs.interpolation import PERSPECTIVE, clip_below
 from taichi_softras.funcs.triangle import barycentric, cross
 from taichi_softras.rasterizers.base import NO_FACE
@@ -24,7 +21,7 @@ from taichi_softras.rasterizers.fragments import Shader, Surface
 from taichi_softras.rasterizers.outlines import connect_faces
 from taichi_softras.rasterizers.visible_colors import color_at
 from taichi_softras.rasterizers.z_buffer import ZBuffer, contains
-from taichi_softras.runtime import is_double, kernel
+from taichi_softras.runtime import is_double, kernel, ti, vec2, vec3
 from taichi_softras.workspace import Workspace, array
 
 # how far beside an edge is, of the image's shorter side and the edge's place

@@ -6,9 +6,6 @@ counts for both faces that share it, so that a pull does not depend on their ord
 
 from typing import NamedTuple
 
-import taichi as ti
-from taichi.math import vec2
-
 from taichi_softras.funcs.interpolation import PERSPECTIVE, clip_weights
 from taichi_softras.funcs.triangle import (
     barycentric,
@@ -26,7 +23,7 @@ from taichi_softras.rasterizers.faces import (
     load_triangle,
     pixel_centre,
 )
-from taichi_softras.runtime import kernel
+from taichi_softras.runtime import kernel, ti, vec2
 from taichi_softras.workspace import array
 
 SEGMENT = 32  # places of a line that one thread looks through for gradients

@@ -1,8 +1,5 @@
 """From pieces of edges to faces: gradients of ends and colours in, of corners and surface out."""
 
-import taichi as ti
-from taichi.math import vec2, vec3
-
 from taichi_softras.funcs.interpolation import clip_below, clip_below_vjp
 from taichi_softras.funcs.triangle import barycentric, barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE
@@ -11,7 +8,7 @@ from taichi_softras.rasterizers.edge_pieces import EdgePieces, cross_edges, load
 from taichi_softras.rasterizers.faces import SOURCE_FACE, clip_corner_vjp, load_triangle
 from taichi_softras.rasterizers.fragments import Surface, look_up_vjp
 from taichi_softras.rasterizers.visible_colors import color_at_vjp
-from taichi_softras.runtime import kernel
+from taichi_softras.runtime import kernel, ti, vec2, vec3
 from taichi_softras.workspace import array
 
 

@@ -1,8 +1,5 @@
 """Tangents of a prefiltered image: the transpose of its adjoint, for many parameters at once."""
 
-import taichi as ti
-from taichi.math import vec2, vec3
-
 from taichi_softras.funcs.disc_filter import disc_shares, disc_shares_vjp
 from taichi_softras.funcs.interpolation import clip_below, clip_below_vjp
 from taichi_softras.funcs.triangle import barycentric, barycentric_vjp
@@ -19,7 +16,7 @@ from taichi_softras.rasterizers.faces import (
 from taichi_softras.rasterizers.fragments import Surface
 from taichi_softras.rasterizers.visible_colors import color_at_vjp, move_fragment, unit
 from taichi_softras.rasterizers.z_buffer import Seen, load_weights
-from taichi_softras.runtime import kernel
+from taichi_softras.runtime import kernel, ti, vec2, vec3
 from taichi_softras.workspace import array
 
 

@@ -4,11 +4,9 @@ Records are in half pixels from the image's centre, as many to one NDC as the im
 has pixels, so that pixel centres are whole numbers.
 """
 
-import taichi as ti
-from taichi.math import vec2, vec3
-
 from taichi_softras.funcs.numeric import LINE_HEIGHT, is_drawable
 from taichi_softras.funcs.triangle import make_triangle, signed_area
+from taichi_softras.runtime import ti, vec2, vec3
 
 # floats: corners a, b, c; 1 / area; 1 / length of ab, bc, ca; 1 / w and depth / w of the corners
 RECORD_SIZE = 16

@@ -7,9 +7,6 @@ derivative of its code.
 import dataclasses
 from typing import Callable, ClassVar, Optional, Union
 
-import taichi as ti
-from taichi.math import vec2, vec3
-
 from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.values import value
 from taichi_softras.rasterizers.base import NO_FACE, Rasterizer, check_color, check_depth_range
@@ -32,7 +29,7 @@ from taichi_softras.rasterizers.fragments import (
 from taichi_softras.rasterizers.outlines import draw_outlines
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, move_fragment, unit
 from taichi_softras.rasterizers.z_buffer import bin_visible_faces, load_weights
-from taichi_softras.runtime import kernel
+from taichi_softras.runtime import kernel, ti, vec2, vec3
 from taichi_softras.workspace import Workspace, array
 
 

@@ -8,11 +8,10 @@ channels of the image. It is compiled into the rasterizer's kernels.
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 import numpy as np
-import taichi as ti
-from taichi.math import vec3
 
 from taichi_softras.funcs.lookups import Lookup
 from taichi_softras.funcs.values import value
+from taichi_softras.runtime import ti, vec3
 from taichi_softras.workspace import Workspace
 
 

@@ -12,7 +12,6 @@ import weakref
 from typing import Any, ClassVar, NamedTuple, Optional, Union
 
 import numpy as np
-import taichi as ti
 
 from taichi_softras.funcs.aggregation import ALPHAS, ANY, FIRST, FLOORED_SOFTMAX
 from taichi_softras.funcs.coverage import DISTANCES
@@ -38,7 +37,7 @@ from taichi_softras.rasterizers.soft_aggregation import (
     numbers_of,
 )
 from taichi_softras.rasterizers.soft_fragments import Numbers, Structure
-from taichi_softras.runtime import default_numpy_float, is_cpu, lean_compilation
+from taichi_softras.runtime import default_numpy_float, is_cpu, lean_compilation, ti
 from taichi_softras.workspace import MOST_ENTRIES, Workspace, memory_bytes
 
 BLENDS = {  # alpha and colour

@@ -6,8 +6,6 @@ that K has no limit and costs no memory.
 
 from typing import NamedTuple
 
-import taichi as ti
-
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE, FaceArrays, TileArrays
 from taichi_softras.rasterizers.faces import SOURCE_FACE, is_in_box, load_triangle
@@ -26,7 +24,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     meet,
     tile_of,
 )
-from taichi_softras.runtime import kernel
+from taichi_softras.runtime import kernel, ti
 from taichi_softras.workspace import array
 
 CHUNK = 8

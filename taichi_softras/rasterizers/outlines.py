@@ -4,9 +4,6 @@ OpenDR (Loper & Black 2014) calls this overdraw: faces that turn away between tw
 pixel where they are seen edge-on, and the image's filters know where outlines are.
 """
 
-import taichi as ti
-from taichi.math import mix, vec2, vec3
-
 from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.numeric import EPSILONS
 from taichi_softras.funcs.triangle import barycentric_vjp
@@ -26,7 +23,7 @@ from taichi_softras.rasterizers.z_buffer import (
     clear_block,
     load_weights,
 )
-from taichi_softras.runtime import is_cpu, is_double, kernel
+from taichi_softras.runtime import is_cpu, is_double, kernel, ti, vec2, vec3
 from taichi_softras.workspace import Workspace, array
 
 # a line is hidden if a face is nearer by its slope over so many pixels, and by more than rounding
@@ -380,7 +377,7 @@ def walk_line(line: ti.template(), step: int):
     across += t * ti.select(line.is_steep, line.offset.x, line.offset.y)
     across = ti.floor(across + 0.5)
     minor = ti.cast(ti.min(ti.max(across, -1.0), 1e9), ti.i32)
-    here = mix(line.at_first, line.at_second, t)
+    here = ti.math.mix(line.at_first, line.at_second, t)
     return ti.Struct(
         row=ti.select(line.is_steep, step, minor),
         column=ti.select(line.is_steep, minor, step),

@@ -1,8 +1,6 @@
 """Images as users hold them, (B, H, W, C) pixels, to and from planes (B, C, H, >= W)."""
 
-import taichi as ti
-
-from taichi_softras.runtime import kernel
+from taichi_softras.runtime import kernel, ti
 from taichi_softras.workspace import array
 
 

@@ -3,9 +3,6 @@
 import dataclasses
 from typing import ClassVar, Optional, Union
 
-import taichi as ti
-from taichi.math import vec2, vec3
-
 from taichi_softras.rasterizers.base import (
     Rasterizer,
     check_color,
@@ -22,7 +19,7 @@ from taichi_softras.rasterizers.faces import write_corner_grad
 from taichi_softras.rasterizers.fragments import Shader, Surface
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, pull_within
 from taichi_softras.rasterizers.z_buffer import Seen, bin_visible_faces
-from taichi_softras.runtime import is_cpu, kernel
+from taichi_softras.runtime import is_cpu, kernel, ti, vec2, vec3
 from taichi_softras.workspace import Workspace, array
 
 RADIUS_PER_SIGMA = 2.35  # the disc's variance is that of the soft rasterizer's ramp

@@ -10,8 +10,6 @@ import dataclasses
 import math
 from typing import Any, ClassVar, Optional, Union
 
-import taichi as ti
-
 from taichi_softras.funcs.aggregation import ALPHAS, COLORS
 from taichi_softras.funcs.coverage import ALWAYS, DISTANCES
 from taichi_softras.funcs.interpolation import CLIP_TO_RANGE, PERSPECTIVE, SCREEN
@@ -40,7 +38,7 @@ from taichi_softras.rasterizers.soft_kernels import (
     pull_back_faces,
     pull_back_tiles,
 )
-from taichi_softras.runtime import CPU_BLOCK, is_cpu, is_double, lean_compilation
+from taichi_softras.runtime import CPU_BLOCK, is_cpu, is_double, lean_compilation, ti
 from taichi_softras.workspace import Workspace, check_entries
 
 MOST_FACES_PER_TASK = 64  # CPU backward: large enough to hide what a task costs

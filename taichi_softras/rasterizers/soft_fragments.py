@@ -2,9 +2,6 @@
 
 from typing import NamedTuple, Optional
 
-import taichi as ti
-from taichi.math import vec2, vec3
-
 from taichi_softras.funcs.aggregation import AlphaAggregation, ColorAggregation
 from taichi_softras.funcs.coverage import Distance
 from taichi_softras.funcs.interpolation import Clipping, Interpolation
@@ -28,6 +25,7 @@ from taichi_softras.rasterizers.fragments import (
     shade,
     shade_vjp,
 )
+from taichi_softras.runtime import ti, vec2, vec3
 
 # The planes of `state` and of `pixel_faces`: what a pixel keeps until the gradient comes.
 KEPT_PLANE, TOTAL_PLANE, NEAREST_PLANE, LIMIT_PLANE = 0, 1, 2, 3

@@ -4,8 +4,6 @@ At a pixel, the gradient of one channel by a face, from the adjoint of that face
 the derivatives of the face.
 """
 
-import taichi as ti
-
 from taichi_softras.rasterizers.binning import FaceArrays, TileArrays
 from taichi_softras.rasterizers.faces import is_in_box
 from taichi_softras.rasterizers.fragments import Surface, load_uniforms
@@ -23,7 +21,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     settle_tie,
     tile_of,
 )
-from taichi_softras.runtime import kernel
+from taichi_softras.runtime import kernel, ti
 from taichi_softras.workspace import array
 
 

@@ -9,9 +9,6 @@ tile.
 
 from typing import NamedTuple
 
-import taichi as ti
-from taichi.math import vec3
-
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import (
     TILE,
@@ -55,7 +52,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     tile_of,
     weigh,
 )
-from taichi_softras.runtime import CPU_BLOCK, kernel
+from taichi_softras.runtime import CPU_BLOCK, kernel, ti, vec3
 from taichi_softras.workspace import array
 
 LANES = 8  # neighbouring pixels that a CPU handles as one vector; image rows are padded by it

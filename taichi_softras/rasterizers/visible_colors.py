@@ -5,9 +5,6 @@ The gradient at the surface is exact.
 
 from typing import Any
 
-import taichi as ti
-from taichi.math import vec3
-
 from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.triangle import barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE, Rasterization, check_held
@@ -28,7 +25,7 @@ from taichi_softras.rasterizers.fragments import (
     texture_resolution,
 )
 from taichi_softras.rasterizers.z_buffer import PADDING_PIXELS, Seen, ZBuffer, load_weights
-from taichi_softras.runtime import kernel
+from taichi_softras.runtime import kernel, ti, vec3
 from taichi_softras.workspace import Workspace, array, check_entries
 
 SUM_CHUNK = 256  # faces whose gradients at uniforms one thread adds up

@@ -6,15 +6,12 @@ the order in which its faces come. The methods differ in how they differentiate 
 
 from typing import NamedTuple
 
-import taichi as ti
-from taichi.math import vec3
-
 from taichi_softras.funcs.interpolation import PERSPECTIVE, clip_weights
 from taichi_softras.funcs.triangle import barycentric, settle_on_edge
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE, Bins
 from taichi_softras.rasterizers.faces import load_triangle, pixel_centre
-from taichi_softras.runtime import is_cpu, kernel
+from taichi_softras.runtime import is_cpu, kernel, ti, vec3
 from taichi_softras.workspace import Workspace, array
 
 PADDING_PIXELS = 1  # of a face's box: rounding must not take away a pixel on its outline

@@ -3,10 +3,9 @@
 from typing import Any, Optional
 
 import numpy as np
-import taichi as ti
 
 from taichi_softras.fields import num_elements, upload
-from taichi_softras.runtime import is_in_tape
+from taichi_softras.runtime import is_in_tape, ti
 from taichi_softras.scene.checks import finite_array
 
 

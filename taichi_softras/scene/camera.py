@@ -7,7 +7,6 @@ import dataclasses
 from typing import Any, Optional, Union
 
 import numpy as np
-import taichi as ti
 
 from taichi_softras.fields import FieldTree, upload
 from taichi_softras.funcs.vectors import SMALLEST_SQUARED_LENGTH
@@ -22,7 +21,7 @@ from taichi_softras.geometry.scene_arrays import (
     PROJECTION_START,
     Layout,
 )
-from taichi_softras.runtime import default_numpy_float
+from taichi_softras.runtime import default_numpy_float, ti
 from taichi_softras.scene.attributes import FieldAttribute
 from taichi_softras.scene.checks import (
     check_field,

@@ -4,9 +4,8 @@ import warnings
 from typing import Any
 
 import numpy as np
-import taichi as ti
 
-from taichi_softras.runtime import default_numpy_float
+from taichi_softras.runtime import default_numpy_float, ti
 
 MOST_OF_INTEGERS = 1
 MOST_OF_COLORS = 32.0

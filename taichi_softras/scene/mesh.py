@@ -9,12 +9,11 @@ import os
 from typing import Optional, Union
 
 import numpy as np
-import taichi as ti
 
 from taichi_softras.fields import FieldTree, upload
 from taichi_softras.funcs.lookups import CUBES, TEXELS, Lookup
 from taichi_softras.io.meshes import load_mesh, save_mesh
-from taichi_softras.runtime import default_numpy_float, has_gradient
+from taichi_softras.runtime import default_numpy_float, has_gradient, ti
 from taichi_softras.scene.attributes import FieldAttribute
 from taichi_softras.scene.checks import check_field, check_shape, finite_array, warn_of_bytes
 

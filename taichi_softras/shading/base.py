@@ -9,10 +9,10 @@ import numbers
 from typing import Callable, ClassVar, NamedTuple, Optional
 
 import numpy as np
-import taichi as ti
 
 from taichi_softras.funcs.lookups import Lookup
 from taichi_softras.rasterizers.fragments import Part, Shader
+from taichi_softras.runtime import ti
 
 # What a face has at a point, by name; the mesh's colour has as many numbers as the mesh says
 COLOR = "color"

@@ -1,8 +1,5 @@
 """Normals and lights in, the light that faces or vertices send back out; adjoint and tangent."""
 
-import taichi as ti
-from taichi.math import vec3
-
 from taichi_softras.funcs.lighting import (
     harmonics,
     harmonics_jvp,
@@ -23,6 +20,7 @@ from taichi_softras.geometry.scene_arrays import (
     share_of,
     store_light,
 )
+from taichi_softras.runtime import ti, vec3
 
 
 @ti.func

@@ -3,9 +3,6 @@
 Which of them there are, `Stages` says.
 """
 
-import taichi as ti
-from taichi.math import vec3
-
 from taichi_softras.geometry.scene_arrays import (
     LIT_FACES,
     LIT_VERTICES,
@@ -22,6 +19,7 @@ from taichi_softras.geometry.surface_normals import (
     vertex_normal_jvp,
     vertex_normal_vjp,
 )
+from taichi_softras.runtime import ti, vec3
 from taichi_softras.shading.illumination import (
     compute_light,
     compute_light_jvp,

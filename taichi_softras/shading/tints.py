@@ -4,9 +4,6 @@ Light is linear on a face, between the lights of its corners: those of its verti
 times that of the face.
 """
 
-import taichi as ti
-from taichi.math import vec3
-
 from taichi_softras.funcs.vectors import component, unit_normal, unit_normal_vjp
 from taichi_softras.geometry.scene_arrays import (
     LIT_FACES,
@@ -19,6 +16,7 @@ from taichi_softras.geometry.scene_arrays import (
     load_light,
     load_vector,
 )
+from taichi_softras.runtime import ti, vec3
 
 
 @ti.func

@@ -11,8 +11,8 @@ A test gives three kernels over N points, which call the ti.funcs. `inputs`, `gr
 """
 
 import numpy as np
-import taichi as ti
 
+from taichi_softras.runtime import ti
 from tests.gradcheck import relative_error
 from tests.tolerances import FINITE_DIFFERENCE_RELATIVE, FINITE_DIFFERENCE_STEP, TWIN_DOUBLE
 

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-import taichi as ti
-from taichi.math import vec2
 
 from taichi_softras.funcs.disc_filter import disc_shares, disc_shares_vjp, moments
+from taichi_softras.runtime import ti, vec2
 from taichi_softras.workspace import array
 from tests import tolerances
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import taichi as ti
 
 from taichi_softras.funcs.lighting import (
     harmonics,
@@ -12,6 +11,7 @@ from taichi_softras.funcs.lighting import (
     lambert_jvp,
     lambert_vjp,
 )
+from taichi_softras.runtime import ti
 from tests.funcs.derivatives import check_derivatives
 
 POINTS = 40

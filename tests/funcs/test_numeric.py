@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-import taichi as ti
 
 from taichi_softras.funcs.numeric import exp, sigmoid, sum_of_three
+from taichi_softras.runtime import ti
 from taichi_softras.workspace import array
 from tests import tolerances
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import taichi as ti
 
 from taichi_softras.funcs.pose import (
     focal_length,
@@ -13,6 +12,7 @@ from taichi_softras.funcs.pose import (
     parallel_scale,
     parallel_scale_vjp,
 )
+from taichi_softras.runtime import ti
 from tests.funcs.derivatives import check_derivatives
 
 POINTS = 40

@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-import taichi as ti
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE, clip_weights
 from taichi_softras.funcs.triangle import (
@@ -13,6 +12,7 @@ from taichi_softras.funcs.triangle import (
     signed_area,
     squared_distance,
 )
+from taichi_softras.runtime import ti
 from taichi_softras.workspace import array
 from tests import tolerances
 

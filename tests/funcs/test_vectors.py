@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import taichi as ti
 
 from taichi_softras.funcs.vectors import unit, unit_normal, unit_normal_vjp, unit_vjp
+from taichi_softras.runtime import ti
 from tests.funcs.derivatives import check_derivatives, vector_field
 
 POINTS = 20

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import taichi as ti
 
 from taichi_softras.funcs.aggregation import ALPHAS
 from taichi_softras.funcs.coverage import DISTANCES
@@ -32,6 +31,7 @@ from taichi_softras.rasterizers.faces import (
     set_up_faces,
 )
 from taichi_softras.rasterizers.fragments import shade, shade_vjp
+from taichi_softras.runtime import ti
 from taichi_softras.shading.base import compose
 from taichi_softras.shading.unlit import Unlit
 from tests.funcs.derivatives import check_derivatives

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-import taichi as ti
 
 from taichi_softras.funcs.lookups import CUBES, TEXELS
 from taichi_softras.geometry.scene_arrays import (
@@ -39,7 +38,7 @@ from taichi_softras.placement import (
     place_scene_backward,
     place_scene_tangent,
 )
-from taichi_softras.runtime import lean_compilation
+from taichi_softras.runtime import lean_compilation, ti
 from taichi_softras.scene import primitives
 from taichi_softras.workspace import Workspace
 from tests import tolerances

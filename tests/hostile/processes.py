@@ -6,8 +6,7 @@ import multiprocessing
 from collections.abc import Iterable, Iterator
 from typing import Callable, NamedTuple, Optional
 
-import taichi as ti
-
+from taichi_softras.runtime import ti
 from tests.hostile import files, projected, worlds
 from tests.hostile.checks import Failure
 

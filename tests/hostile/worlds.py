@@ -7,9 +7,9 @@ import functools
 from typing import Callable, NamedTuple
 
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 from tests.hostile.checks import Findings, Refused
 from tests.hostile.dice import NOT_FINITE, Dice
 from tests.hostile.methods import Choices, choices_of, make_rasterizer

@@ -5,7 +5,6 @@ import gc
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-import taichi as ti
 from PIL import Image
 
 from taichi_softras.io.images import (
@@ -16,6 +15,7 @@ from taichi_softras.io.images import (
     save_image,
     save_video,
 )
+from taichi_softras.runtime import ti
 from tests.tolerances import EIGHT_BITS, GIF_STEPS
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import taichi as ti
 
 from taichi_softras.fields import FieldTree
 from taichi_softras.losses.image import (
@@ -29,6 +28,7 @@ from taichi_softras.losses.mesh import (
     stretch,
     stretch_vjp,
 )
+from taichi_softras.runtime import ti
 from tests import tolerances
 
 POINTS = 100

@@ -4,10 +4,10 @@ import functools
 
 import numpy as np
 import pytest
-import taichi as ti
 
 from taichi_softras import losses
 from taichi_softras.fields import FieldTree
+from taichi_softras.runtime import ti
 from tests import tolerances
 from tests.gradcheck import check_gradient
 

@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-import taichi as ti
 
 from taichi_softras import losses
 from taichi_softras.losses.connectivity import hinges_of_faces, pairs_of_faces
+from taichi_softras.runtime import ti
 from taichi_softras.scene import primitives
 from taichi_softras.scene.mesh import Mesh
 from tests import tolerances

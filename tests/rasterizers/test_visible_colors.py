@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-import taichi as ti
 
 import taichi_softras as tsr
 from taichi_softras.funcs.lookups import CUBES
 from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.runtime import ti
 from taichi_softras.shading.base import Shading, compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import taichi as ti
 
+from taichi_softras.runtime import ti
 from taichi_softras.scene import primitives
 from taichi_softras.scene.mesh import Mesh
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import taichi as ti
 
 from taichi_softras.funcs.lighting import harmonics
+from taichi_softras.runtime import ti
 from taichi_softras.scene.spherical_harmonics import SphericalHarmonics
 from taichi_softras.workspace import array
 from tests import tolerances

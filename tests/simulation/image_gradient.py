@@ -1,9 +1,9 @@
 """Gradients of an image loss by the parameters of an example's simulation, on small pictures."""
 
 import numpy as np
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 from tests.gradcheck import STEP
 
 

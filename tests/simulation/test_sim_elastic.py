@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import taichi as ti
 
 import taichi_softras as tsr
+from taichi_softras.runtime import ti
 from tests.examples.loading import load_example
 from tests.tolerances import FINITE_DIFFERENCE_RELATIVE, SINGLE_PRECISION_RELATIVE
 
