@@ -25,7 +25,6 @@ from alone import report, run_alone
 from soft_limit import SpeedLimit, load
 
 import taichi_softras as tsr
-from taichi_softras.rasterizers.fragments import Surface
 from taichi_softras.rasterizers.soft_aggregation import SoftRasterization
 from taichi_softras.runtime import ti
 from taichi_softras.workspace import Workspace
@@ -103,7 +102,7 @@ class Ours:
         self.inputs = (
             placed.corners,
             pipeline.composition.shader,
-            Surface(placed.varyings, placed.textures, pipeline.fragment_uniforms),
+            pipeline.rasterization.surface,
             self.image_size,
         )
         rasterization = rasterizer.forward(self.workspace, *self.inputs)

@@ -18,7 +18,7 @@ from taichi_softras.rasterizers.depth_range import (
     needs_fit,
     warn_of_cut,
 )
-from taichi_softras.rasterizers.fragments import SILHOUETTE, Surface
+from taichi_softras.rasterizers.fragments import SILHOUETTE, lay_face_textures, no_surface
 from taichi_softras.rasterizers.k_nearest import Fragments, KNearest
 from taichi_softras.rasterizers.planes import pixels_from_planes, planes_from_pixels
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
@@ -168,8 +168,7 @@ def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:
         workspace: keeps what is empty.
         colors: as for `rasterize`, checked; None for the silhouette.
     """
-    nothing = workspace.get("nothing", (1, 1, 1, 1))
-    surface = Surface(nothing, nothing, workspace.get("no_uniforms", (1, 1)))
+    surface = no_surface(workspace)
     if colors is None:
         return SILHOUETTE, surface
     lookup = {4: None, 5: TEXELS, 6: CUBES}[colors.ndim]
@@ -177,7 +176,9 @@ def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:
     shape = (colors.shape[0], max(colors.shape[1], 1), entries, channels)
     name = "varyings" if lookup is None else "textures"
     table = _upload(workspace, name, colors, shape)
-    return compose([Unlit()], channels, lookup).shader, surface._replace(**{name: table})
+    images = lay_face_textures(workspace, lookup, entries)
+    surface = surface._replace(images=images, **{name: table})
+    return compose([Unlit()], channels, lookup).shader, surface
 
 
 def _lay_depths(workspace: Workspace, shading: Shading, corners: ti.Ndarray) -> tuple:

@@ -33,7 +33,7 @@ from taichi_softras.placement import (
     place_scene_tangent,
 )
 from taichi_softras.rasterizers.base import Rasterization, Rasterizer
-from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.rasterizers.fragments import Surface, SurfaceNumbers, lay_face_textures
 from taichi_softras.runtime import kernel, lean_compilation, ti
 from taichi_softras.shading.base import BY_FACE, BY_VERTEX, Composition
 from taichi_softras.workspace import Workspace, array
@@ -114,6 +114,8 @@ class Pipeline:
         num_uniforms = composition.shader.num_uniforms
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
         self.fragment_uniforms = workspace.get("fragment_uniforms", shape)
+        lookup = composition.shader.lookup
+        self._images = lay_face_textures(workspace, lookup, albedo_shape[1])
         self.rasterization: Optional[Rasterization] = None
         self._tables: Optional[Tables] = None  # of the pass that was placed last
         # of `rasterization`: the rasterizer, first view, number of views
@@ -147,7 +149,7 @@ class Pipeline:
         uniforms = self._uniforms_of_pass("uniforms_of_pass", num_views)
         if uniforms is not self.fragment_uniforms:
             copy_rows(self.fragment_uniforms, first, uniforms)
-        surface = Surface(placed.varyings, placed.textures, uniforms)
+        surface = Surface(placed.varyings, placed.textures, uniforms, self._images)
         self.rasterization = rasterizer.forward(
             self._of_rasterizer, placed.corners, self.composition.shader, surface, self.image_size
         )
@@ -254,7 +256,7 @@ class Pipeline:
                 )
             if self.composition.shader.num_uniforms:
                 stack_rows(self.tangent_fragment_uniforms, index, of_uniforms)
-        surface = Surface(stacked.varyings, stacked.textures, of_uniforms)
+        surface = SurfaceNumbers(stacked.varyings, stacked.textures, of_uniforms)
         return self.rasterization.push_forward(stacked.corners, surface)
 
     def _uniforms_of_pass(self, name: str, num_views: int) -> ti.Ndarray:

@@ -159,7 +159,6 @@ class ApproximateRasterization(ZBufferRasterization):
             *bins.of_faces,
             *seen,
             *self.surface,
-            self.resolution,
             grad_drawn,
             grad_edges,
             self.grad_corners,
@@ -180,6 +179,9 @@ def still_parts(shader: Shader) -> Shader:
         shader.num_samples,
         shader.num_uniforms,
         shader.num_channels,
+        shader.images,
+        shader.num_slots,
+        shader.derived,
     )
 
 
@@ -193,7 +195,7 @@ def gather_corners(  # groups of arrays make more than 12 parameters: faces, wha
     varyings: array(float, 4),  # (B or 1, F, 3, K)
     textures: array(float, 4),  # (B or 1, F, entries, samples)
     uniforms: array(float, 2),  # (B or 1, N)
-    resolution: int,  # of textures
+    images: array(int, 1),  # see `Surface`
     grad_image: array(float, 4),  # (B, C + 1, H, W)
     grad_edges: array(float, 4),  # (B * F, 3, 2, 2): edge, axis, its first and second end
     grad_corners: array(float, 4),  # (B, F, 3, 3 or 4)
@@ -211,8 +213,7 @@ def gather_corners(  # groups of arrays make more than 12 parameters: faces, wha
                 still,
                 ti.static(FaceArrays(records, boxes)),
                 ti.static(Seen(faces, weights, depths)),
-                ti.static(Surface(varyings, textures, uniforms)),
-                resolution,
+                ti.static(Surface(varyings, textures, uniforms, images)),
                 grad_image,
                 view,
                 face,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Optional, Union
 import numpy as np
 
 from taichi_softras.rasterizers.binning import Bins
-from taichi_softras.rasterizers.fragments import Shader, Surface
+from taichi_softras.rasterizers.fragments import Shader, Surface, SurfaceNumbers
 from taichi_softras.runtime import is_double, ti
 from taichi_softras.workspace import Workspace
 
@@ -48,7 +48,7 @@ class Rasterization(abc.ABC):
         return self.workspace.get("grad_corners", self.corners_shape)
 
     @property
-    def grad_surface(self) -> Surface:
+    def grad_surface(self) -> SurfaceNumbers:
         """The shapes of the surface's arrays: written by `backward`."""
         return self.surface.like(self.workspace, "grad")
 
@@ -56,7 +56,9 @@ class Rasterization(abc.ABC):
     def backward(self) -> None:
         """Fills `grad_corners` and `grad_surface` from `grad_image`."""
 
-    def push_forward(self, tangent_corners: ti.Ndarray, tangent_surface: Surface) -> ti.Ndarray:
+    def push_forward(
+        self, tangent_corners: ti.Ndarray, tangent_surface: SurfaceNumbers
+    ) -> ti.Ndarray:
         """The transpose of `backward`, of rasterizers with `has_jacobian`.
 
         Args:

@@ -47,7 +47,6 @@ def cut_edges(
     corners: ti.Ndarray,
     z_buffer: ZBuffer,
     surface: Surface,
-    resolution: int,
     background: ti.Ndarray,
     method: Any,
     radius: float,
@@ -60,7 +59,6 @@ def cut_edges(
         corners: as for `Rasterizer.forward`.
         z_buffer: of these; its faces reach `radius` + 1/2 pixels beyond their edges.
         surface: how faces look.
-        resolution: of textures.
         background: (C,) colour behind all faces.
         method: has `near`, `far`, `double_sided`, and `inner_edges`: whether edges between faces
             that face the same way are cut, too.
@@ -99,7 +97,6 @@ def cut_edges(
             *size,
             radius,
             *surface,
-            resolution,
             background,
             count,
             *pieces,
@@ -292,7 +289,7 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
     varyings: array(float, 4),  # (B or 1, F, 3, K)
     textures: array(float, 4),  # (B or 1, F, entries, samples)
     uniforms: array(float, 2),  # (B or 1, N)
-    resolution: int,  # of textures
+    images: array(int, 1),  # see `Surface`
     background: array(float, 1),  # (C,)
     num_pieces: int,
     starts: array(int, 1),  # (3 B F + 1,)
@@ -310,7 +307,7 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
     for piece in range(num_pieces):
         of_faces = ti.static(FaceArrays(records, boxes))
         of_tiles = ti.static(TileArrays(tile_starts, tile_faces, band))
-        surface = ti.static(Surface(varyings, textures, uniforms))
+        surface = ti.static(Surface(varyings, textures, uniforms, images))
         pieces = ti.static(EdgePieces(starts, edges, num_parts, places, links, colors))
         edge = edges[piece]
         i = edge // 3
@@ -332,9 +329,7 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
             )
             if ti.static(shader.num_channels > 0):
                 for k in range(num_parts[piece]):
-                    color_ends(
-                        shader, of_faces, surface, resolution, background, view, pieces, piece, k
-                    )
+                    color_ends(shader, of_faces, surface, background, view, pieces, piece, k)
 
 
 @ti.func
@@ -342,7 +337,6 @@ def color_ends(
     shader: ti.template(),
     of_faces: ti.template(),
     surface: ti.template(),
-    resolution: int,
     background: ti.template(),
     view: int,
     pieces: ti.template(),
@@ -356,12 +350,12 @@ def color_ends(
     for end in ti.static(range(2)):
         place = pieces.places[piece, k, end]
         on_front = line.of_a * (1.0 - place) + line.of_b * place
-        front = color_at(shader, of_faces, surface, resolution, view, edge // 3, on_front)
+        front = color_at(shader, of_faces, surface, view, edge // 3, on_front)
         color = ti.Vector([background[c] for c in ti.static(range(shader.num_channels))])
         if behind != NO_FACE:
             at = line.a + (line.b - line.a) * place
             on_behind = clip_below(barycentric(at, load_triangle(of_faces.records, behind)))
-            color = color_at(shader, of_faces, surface, resolution, view, behind, on_behind)
+            color = color_at(shader, of_faces, surface, view, behind, on_behind)
         for c in ti.static(range(shader.num_channels)):
             pieces.colors[piece, k, end, 0, c] = front[c]
             pieces.colors[piece, k, end, 1, c] = color[c]

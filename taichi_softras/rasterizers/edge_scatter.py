@@ -6,7 +6,7 @@ from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import FaceArrays
 from taichi_softras.rasterizers.edge_pieces import EdgePieces, cross_edges, load_edge
 from taichi_softras.rasterizers.faces import SOURCE_FACE, clip_corner_vjp, load_triangle
-from taichi_softras.rasterizers.fragments import Surface, look_up_vjp
+from taichi_softras.rasterizers.fragments import Surface, SurfaceNumbers, look_up_vjp
 from taichi_softras.rasterizers.visible_colors import color_at_vjp
 from taichi_softras.runtime import kernel, ti, vec2, vec3
 from taichi_softras.workspace import array
@@ -19,7 +19,7 @@ def scatter_pieces(  # groups of arrays make more than 12 parameters: faces, sur
     varyings: array(float, 4),  # (B or 1, F, 3, K)
     textures: array(float, 4),  # (B or 1, F, entries, samples)
     uniforms: array(float, 2),  # (B or 1, N)
-    resolution: int,  # of textures
+    images: array(int, 1),  # see `Surface`
     starts: array(int, 1),  # see `EdgePieces`
     edges: array(int, 1),
     num_parts: array(int, 1),
@@ -50,14 +50,13 @@ def scatter_pieces(  # groups of arrays make more than 12 parameters: faces, sur
                 scatter_part(
                     shader,
                     ti.static(FaceArrays(records, boxes)),
-                    ti.static(Surface(varyings, textures, uniforms)),
-                    resolution,
+                    ti.static(Surface(varyings, textures, uniforms, images)),
                     shorter,
                     pieces,
                     piece,
                     part,
                     grads,
-                    ti.static(Surface(grad_varyings, grad_textures, grad_uniforms)),
+                    ti.static(SurfaceNumbers(grad_varyings, grad_textures, grad_uniforms)),
                 )
 
 
@@ -66,7 +65,6 @@ def scatter_part(
     shader: ti.template(),
     of_faces: ti.template(),
     surface: ti.template(),
-    resolution: int,
     shorter: float,  # half pixels in one NDC
     pieces: ti.template(),
     piece: int,
@@ -91,8 +89,8 @@ def scatter_part(
             on_front = line.of_a * (1.0 - place) + line.of_b * place
             channels = ti.static(range(shader.num_channels))
             grad = ti.Vector([grad_jumps[piece, part, end, c] for c in channels])
-            front = color_at_vjp(shader, of_faces, surface, resolution, view, i, on_front, grad)
-            add_to_surface(shader, of_faces, resolution, view, i, front, grad_surface)
+            front = color_at_vjp(shader, of_faces, surface, view, i, on_front, grad)
+            add_to_surface(shader, of_faces, surface, view, i, front, grad_surface)
             by_inverse_w += front.inverse_w
             by_place += front.weights.dot(line.of_b - line.of_a)
             if behind != NO_FACE:
@@ -101,7 +99,6 @@ def scatter_part(
                     shader,
                     of_faces,
                     surface,
-                    resolution,
                     shorter,
                     behind,
                     at,
@@ -125,7 +122,6 @@ def scatter_behind(
     shader: ti.template(),
     of_faces: ti.template(),
     surface: ti.template(),
-    resolution: int,
     shorter: float,
     behind: int,
     at: vec2,
@@ -137,10 +133,8 @@ def scatter_behind(
     view = behind // grad_corners.shape[1]
     triangle = load_triangle(of_faces.records, behind)
     weights = barycentric(at, triangle)
-    grads = color_at_vjp(
-        shader, of_faces, surface, resolution, view, behind, clip_below(weights), grad_color
-    )
-    add_to_surface(shader, of_faces, resolution, view, behind, grads, grad_surface)
+    grads = color_at_vjp(shader, of_faces, surface, view, behind, clip_below(weights), grad_color)
+    add_to_surface(shader, of_faces, surface, view, behind, grads, grad_surface)
     slope = barycentric_vjp(triangle, clip_below_vjp(weights, grads.weights))
     for corner in ti.static(range(3)):
         add_to_corner(
@@ -223,7 +217,7 @@ def add_to_corner(
 def add_to_surface(
     shader: ti.template(),
     of_faces: ti.template(),
-    resolution: int,
+    surface: ti.template(),
     view: int,
     i: int,
     grads: ti.template(),  # of `color_at_vjp`
@@ -238,11 +232,12 @@ def add_to_surface(
             ti.atomic_add(table[view % table.shape[0], source, corner, k], grad)
     look_up_vjp(
         shader,
+        surface,
         grad_surface.textures,
         view,
         source,
         grads.used,
-        resolution,
+        grads.here,
         grads.samples,
         True,
     )

@@ -13,7 +13,7 @@ from taichi_softras.rasterizers.faces import (
     load_triangle,
     pixel_centre,
 )
-from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.rasterizers.fragments import Surface, SurfaceNumbers
 from taichi_softras.rasterizers.visible_colors import color_at_vjp, move_fragment, unit
 from taichi_softras.rasterizers.z_buffer import Seen, load_weights
 from taichi_softras.runtime import kernel, ti, vec2, vec3
@@ -74,14 +74,14 @@ def edge_tangent(
 def color_tangent(
     shader: ti.template(),
     of_faces: ti.template(),
+    surface: ti.template(),
     shorter: float,
-    resolution: int,
     i: int,
     weights: vec3,
     point_tangent: vec2,
     grads: ti.template(),  # of `color_at_vjp`, of one channel
     by_weights: vec3,  # of them, what is left where weights are clipped
-    tangents: ti.template(),  # of corners, and `Surface`
+    tangents: ti.template(),  # of corners, and `SurfaceNumbers`
     parameter: int,
 ) -> float:
     """How a channel changes at a point of the image that moves, with the face and what it wears."""
@@ -94,7 +94,7 @@ def color_tangent(
         change -= weights[corner] * slope.dot(vec2(moved.x, moved.y))
         change += grads.inverse_w[corner] * moved.z
     where = ti.Vector([parameter, view, of_faces.boxes[i, SOURCE_FACE]])
-    return change + move_fragment(shader, tangent_surface, where, grads.used, resolution, grads)
+    return change + move_fragment(shader, surface, tangent_surface, where, grads.used, grads)
 
 
 @kernel
@@ -107,7 +107,7 @@ def push_faces(  # groups of arrays make more than 12 parameters: faces, what is
     varyings: array(float, 4),  # (B or 1, F, 3, K)
     textures: array(float, 4),  # (B or 1, F, entries, samples)
     uniforms: array(float, 2),  # (B or 1, N)
-    resolution: int,  # of textures
+    images: array(int, 1),  # see `Surface`
     tangent_corners: array(float, 5),  # (P, B, F, 3, 3 or 4)
     tangent_varyings: array(float, 5),  # (P, B or 1, F, 3, K)
     tangent_textures: array(float, 5),  # (P, B or 1, F, entries, samples)
@@ -118,8 +118,8 @@ def push_faces(  # groups of arrays make more than 12 parameters: faces, what is
     """What is seen at pixels: a thread owns one."""
     for view, row, column in ti.ndrange(faces.shape[0], faces.shape[1], faces.shape[2]):
         of_faces = ti.static(FaceArrays(records, boxes))
-        surface = ti.static(Surface(varyings, textures, uniforms))
-        of_surface = ti.static(Surface(tangent_varyings, tangent_textures, tangent_uniforms))
+        surface = ti.static(Surface(varyings, textures, uniforms, images))
+        of_surface = ti.static(SurfaceNumbers(tangent_varyings, tangent_textures, tangent_uniforms))
         seen = ti.static(Seen(faces, weights, depths))
         face = seen.faces[view, row, column]
         for parameter, channel in ti.ndrange(tangent_image.shape[0], tangent_image.shape[2]):
@@ -132,7 +132,6 @@ def push_faces(  # groups of arrays make more than 12 parameters: faces, what is
                     shader,
                     of_faces,
                     surface,
-                    resolution,
                     view,
                     i,
                     on_screen,
@@ -142,8 +141,8 @@ def push_faces(  # groups of arrays make more than 12 parameters: faces, what is
                     tangent_image[parameter, view, channel, row, column] = color_tangent(
                         shader,
                         of_faces,
+                        surface,
                         ti.cast(ti.min(faces.shape[1], faces.shape[2]), float),
-                        resolution,
                         i,
                         on_screen,
                         vec2(0.0),
@@ -161,7 +160,7 @@ def push_pieces(  # groups of arrays make more than 12 parameters: faces, surfac
     varyings: array(float, 4),  # (B or 1, F, 3, K)
     textures: array(float, 4),  # (B or 1, F, entries, samples)
     uniforms: array(float, 2),  # (B or 1, N)
-    resolution: int,  # of textures
+    images: array(int, 1),  # see `Surface`
     starts: array(int, 1),  # see `EdgePieces`
     edges: array(int, 1),
     num_parts: array(int, 1),
@@ -179,14 +178,13 @@ def push_pieces(  # groups of arrays make more than 12 parameters: faces, surfac
 ):
     """The transpose of `scatter_pieces`: a thread owns a piece."""
     for piece in range(starts[starts.shape[0] - 1]):
-        of_surface = ti.static(Surface(tangent_varyings, tangent_textures, tangent_uniforms))
+        of_surface = ti.static(SurfaceNumbers(tangent_varyings, tangent_textures, tangent_uniforms))
         for part, parameter in ti.ndrange(num_parts[piece], tangent_ends.shape[0]):
             for end in ti.static(range(2)):
                 push_end(
                     shader,
                     ti.static(FaceArrays(records, boxes)),
-                    ti.static(Surface(varyings, textures, uniforms)),
-                    resolution,
+                    ti.static(Surface(varyings, textures, uniforms, images)),
                     ti.static(EdgePieces(starts, edges, num_parts, places, links, colors)),
                     ti.Vector([piece, part, parameter]),
                     end,
@@ -202,12 +200,11 @@ def push_end(
     shader: ti.template(),
     of_faces: ti.template(),
     surface: ti.template(),
-    resolution: int,
     pieces: ti.template(),
     where: ti.math.ivec3,  # piece, part, parameter
     end: ti.template(),
     shorter: float,
-    tangents: ti.template(),  # of corners, and `Surface`
+    tangents: ti.template(),  # of corners, and `SurfaceNumbers`
     tangent_ends: ti.template(),
     tangent_jumps: ti.template(),
 ):
@@ -233,20 +230,19 @@ def push_end(
     on_front = line.of_a * (1.0 - place) + line.of_b * place
     for channel in range(shader.num_channels):
         chosen = unit(shader.num_channels, channel)
-        front = color_at_vjp(shader, of_faces, surface, resolution, view, i, on_front, chosen)
+        front = color_at_vjp(shader, of_faces, surface, view, i, on_front, chosen)
         change = front.weights.dot(line.of_b - line.of_a) * of_place
         for corner in ti.static(range(3)):
             moved = corner_tangent(records, shorter, i, corner, tangent_corners, parameter)
             change += front.inverse_w[corner] * moved.z
         source = ti.Vector([parameter, view, of_faces.boxes[i, SOURCE_FACE]])
-        change += move_fragment(shader, of_surface, source, front.used, resolution, front)
+        change += move_fragment(shader, surface, of_surface, source, front.used, front)
         if behind != NO_FACE:
             at = line.a + (line.b - line.a) * place
             change -= push_behind(
                 shader,
                 of_faces,
                 surface,
-                resolution,
                 shorter,
                 behind,
                 at,
@@ -282,7 +278,6 @@ def push_behind(
     shader: ti.template(),
     of_faces: ti.template(),
     surface: ti.template(),
-    resolution: int,
     shorter: float,
     behind: int,
     at: vec2,
@@ -294,14 +289,12 @@ def push_behind(
     """How a channel of the face behind changes at the point that is looked at."""
     view = behind // tangents[0].shape[2]
     weights = barycentric(at, load_triangle(of_faces.records, behind))
-    grads = color_at_vjp(
-        shader, of_faces, surface, resolution, view, behind, clip_below(weights), chosen
-    )
+    grads = color_at_vjp(shader, of_faces, surface, view, behind, clip_below(weights), chosen)
     return color_tangent(
         shader,
         of_faces,
+        surface,
         shorter,
-        resolution,
         behind,
         weights,
         of_point,

@@ -20,11 +20,10 @@ from taichi_softras.rasterizers.faces import (
 from taichi_softras.rasterizers.fragments import (
     Shader,
     Surface,
-    interpolate,
+    SurfaceNumbers,
     load_corner_varyings,
     load_uniforms,
-    look_up,
-    shade_vjp,
+    shade_point_vjp,
 )
 from taichi_softras.rasterizers.outlines import draw_outlines
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, move_fragment, unit
@@ -136,7 +135,9 @@ class FilteredRasterization(ZBufferRasterization):
         )
         self.pull_back_surface(self.grad_image)
 
-    def push_forward(self, tangent_corners: ti.Ndarray, tangent_surface: Surface) -> ti.Ndarray:
+    def push_forward(
+        self, tangent_corners: ti.Ndarray, tangent_surface: SurfaceNumbers
+    ) -> ti.Ndarray:
         """(P, B, C + 1, H, W): the transpose of `backward`, see `Rasterization.push_forward`."""
         boundary, rule = self._slopes
         tangent_image = self.workspace.get(
@@ -146,7 +147,6 @@ class FilteredRasterization(ZBufferRasterization):
             *self.z_buffer.bins.of_faces,
             *self.z_buffer.seen,
             *self.surface,
-            self.resolution,
             self.image,
             boundary,
             tangent_corners,
@@ -314,7 +314,7 @@ def move_image(  # more than 12 parameters, many lines: four groups of arrays
     varyings: array(float, 4),  # (B or 1, F, 3, K)
     textures: array(float, 4),  # (B or 1, F, entries, samples)
     uniforms: array(float, 2),  # (B or 1, N)
-    resolution: int,  # of textures
+    images: array(int, 1),  # see `Surface`
     image: array(float, 4),  # (B, C + 1, H, W)
     boundary: array(int, 3),  # (B, H, W) 1 on outlines; read if the rule has them
     tangent_corners: array(float, 5),  # (P, B, F, 3, 3 or 4)
@@ -327,6 +327,8 @@ def move_image(  # more than 12 parameters, many lines: four groups of arrays
 ):
     """The transpose of `pull_corners` and `paint_backward`: a thread owns a pixel."""
     for view, row, column in ti.ndrange(faces.shape[0], faces.shape[1], faces.shape[2]):
+        surface = ti.static(Surface(varyings, textures, uniforms, images))
+        tangents = ti.static(SurfaceNumbers(tangent_varyings, tangent_textures, tangent_uniforms))
         face = faces[view, row, column]
         for parameter, channel in ti.ndrange(tangent_image.shape[0], tangent_image.shape[2]):
             tangent_image[parameter, view, channel, row, column] = 0.0
@@ -352,19 +354,26 @@ def move_image(  # more than 12 parameters, many lines: four groups of arrays
                             moved = tangent_corners[parameter, view, face, corner, k]
                             change += grads[corner, k] * moved
                     tangent_image[parameter, view, channel, row, column] = change
-            at_corners = load_corner_varyings(shader, varyings, view, source)
-            at = interpolate(shader, used, at_corners)
-            samples = look_up(shader, textures, view, source, used, resolution)
-            of_view = load_uniforms(shader, uniforms, view)
+            at_corners = load_corner_varyings(shader, surface.varyings, view, source)
+            of_view = load_uniforms(shader, surface.uniforms, view)
             for channel in range(shader.num_channels):
-                grads = shade_vjp(shader, at, samples, of_view, unit(shader.num_channels, channel))
+                grads = shade_point_vjp(
+                    shader,
+                    surface,
+                    view,
+                    source,
+                    used,
+                    at_corners,
+                    of_view,
+                    unit(shader.num_channels, channel),
+                )
                 for parameter in range(tangent_image.shape[0]):
                     tangent_image[parameter, view, channel, row, column] += move_fragment(
                         shader,
-                        ti.static(Surface(tangent_varyings, tangent_textures, tangent_uniforms)),
+                        surface,
+                        tangents,
                         ti.Vector([parameter, view, source]),
                         used,
-                        resolution,
                         grads,
                     )
 

@@ -1,17 +1,27 @@
 """Fragments: what a rasterizer asks about the colour of a face at a point, and its adjoint.
 
-A face brings values at its corners (varyings, which are interpolated) and a texture of its own
-(which is looked up). A shader turns these, with uniforms that are the same on all faces, into the
-channels of the image. It is compiled into the rasterizer's kernels.
+A face brings values at its corners (varyings, which are interpolated) and textures, which are
+looked up: one of its own, or images of its material. From these come further values (`Derived`). A
+shader turns all of them, with uniforms that are the same on all faces, into the channels of the
+image. It is compiled into the rasterizer's kernels.
+
+    varyings -> samples of textures -> derived values -> colours of the parts
 """
 
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 import numpy as np
 
+from taichi_softras.funcs.images import (
+    add_to_texels,
+    load_image,
+    sample_image,
+    sample_image_tangent,
+    sample_image_vjp,
+)
 from taichi_softras.funcs.lookups import Lookup
 from taichi_softras.funcs.values import value
-from taichi_softras.runtime import ti, vec3
+from taichi_softras.runtime import ti, vec2, vec3
 from taichi_softras.workspace import Workspace
 
 
@@ -23,7 +33,7 @@ class Part:
         fragment: ti.func (varyings, uniforms) -> colour, vectors.
         fragment_vjp: ti.func (varyings, uniforms, grad_color) -> struct of the gradients
             `varyings` and, if there are uniforms, `uniforms`.
-        inputs: which of all varyings and samples, in this order, are its varyings.
+        inputs: which of all varyings, samples and derived values, in this order, are its varyings.
         uniforms: which of all uniforms are its own.
         first_channel, num_channels: which of all channels are its colour.
         moves_edges: whether methods that approximate a gradient let its channels pull at edges;
@@ -43,6 +53,44 @@ class Part:
 
 
 @value
+class Derived:
+    """Values that parts read in place of what they are made of: a colour times its texture, say.
+
+    Attributes:
+        fragment, fragment_vjp: as those of `Part`, without uniforms.
+        inputs: which of all varyings, samples and derived values before these.
+        num_values: how many these are.
+    """
+
+    fragment: Callable
+    fragment_vjp: Callable
+    inputs: tuple
+    num_values: int
+
+
+@value
+class ImageLookup:
+    """An image of a face's material that is looked up.
+
+    Attributes:
+        slot: which of the material's images.
+        uv: first of the two varyings that say where.
+        footprint: first of the `FOOTPRINT_SIZE` varyings that say how wide; -1 without levels.
+        num_channels: that are read.
+    """
+
+    slot: int
+    uv: int
+    footprint: int
+    num_channels: int
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether any image of the slot has coarser levels."""
+        return self.footprint >= 0
+
+
+@value
 class Shader:
     """All that is drawn in one pass: compiled in. Equal shaders share kernels.
 
@@ -50,9 +98,12 @@ class Shader:
         parts: each a shading.
         num_varyings: K, numbers at each corner.
         lookup: how face textures are read, or None if there are none.
-        num_samples: channels of a texture, 0 without.
+        num_samples: S, channels of a face's texture, or of all images together; 0 without.
         num_uniforms: N.
         num_channels: C, of all parts; alpha is not among them. 0 draws the silhouette alone.
+        images: of `ImageLookup`, whose samples follow each other; none beside face textures.
+        num_slots: images of a material.
+        derived: of `Derived`, which may read those before.
     """
 
     parts: tuple
@@ -61,6 +112,14 @@ class Shader:
     num_samples: int
     num_uniforms: int
     num_channels: int
+    images: tuple = ()
+    num_slots: int = 0
+    derived: tuple = ()
+
+    @property
+    def num_values(self) -> int:
+        """Of varyings, samples and derived values together."""
+        return self.num_varyings + self.num_samples + sum(one.num_values for one in self.derived)
 
     @property
     def num_edge_channels(self) -> int:
@@ -69,7 +128,12 @@ class Shader:
 
     @property
     def has_textures(self) -> bool:
-        """Whether faces have textures."""
+        """Whether anything is looked up."""
+        return self.lookup is not None or len(self.images) > 0
+
+    @property
+    def is_textured_by_face(self) -> bool:
+        """Whether each face has a texture of its own."""
         return self.lookup is not None
 
     @property
@@ -93,23 +157,48 @@ def pass_on_vjp(varyings, uniforms, grad_color):
     return ti.Struct(varyings=grad_color)
 
 
+class SurfaceNumbers(NamedTuple):
+    """What of a surface has a gradient and a tangent, in the shapes of `Surface`."""
+
+    varyings: ti.Ndarray
+    textures: ti.Ndarray
+    uniforms: ti.Ndarray
+
+
 class Surface(NamedTuple):
     """What faces look like: arrays that a shader reads."""
 
     varyings: ti.Ndarray  # (1 or B, F, 3, K) at the corners; (1, 1, 1, 1) if K = 0
-    textures: ti.Ndarray  # (1 or B, F, entries, num_samples); (1, 1, 1, 1) without
+    # (1 or B, F, entries, S) of each face; or (1, 1, texels of all images, channels of the widest)
+    textures: ti.Ndarray  # (1, 1, 1, 1) without
     uniforms: ti.Ndarray  # (1 or B, N); (1, 1) if N = 0
+    # int, [R] of face textures; or F, the material of each face, then rows of `funcs.images`, those
+    # of a material's slots together
+    images: ti.Ndarray
 
-    def like(self, workspace: Workspace, name: str, *before: int) -> "Surface":
+    @property
+    def numbers(self) -> SurfaceNumbers:
+        """Without `images`, which have no gradient."""
+        return SurfaceNumbers(self.varyings, self.textures, self.uniforms)
+
+    def like(self, workspace: Workspace, name: str, *before: int) -> SurfaceNumbers:
         """Arrays of the same shapes, with axes `before` them: for gradients and tangents."""
-        shapes = ((*before, *array.shape) for array in self)
-        names = (f"{name}_{field}" for field in self._fields)
-        return Surface(*(workspace.get(*pair) for pair in zip(names, shapes)))
+        shapes = ((*before, *array.shape) for array in self.numbers)
+        names = (f"{name}_{field}" for field in SurfaceNumbers._fields)
+        return SurfaceNumbers(*(workspace.get(*pair) for pair in zip(names, shapes)))
 
 
-def texture_resolution(shader: Shader, textures: ti.Ndarray) -> int:
-    """R of face textures, whose entries are R * R texels or R * R * R; 0 without."""
-    return round(textures.shape[2] ** (1 / shader.lookup.num_axes)) if shader.lookup else 0
+def no_surface(workspace: Workspace) -> Surface:
+    """Of faces that have no looks; give it what they have with `_replace`."""
+    nothing = workspace.get("nothing", (1, 1, 1, 1))
+    images = workspace.constants("no_images", (0,), int)
+    return Surface(nothing, nothing, workspace.get("no_uniforms", (1, 1)), images)
+
+
+def lay_face_textures(workspace: Workspace, lookup: Optional[Lookup], entries: int) -> ti.Ndarray:
+    """`Surface.images` of face textures, which have R * R texels or R * R * R; R is 0 without."""
+    resolution = 0 if lookup is None else round(entries ** (1 / lookup.num_axes))
+    return workspace.constants("texture_resolution", (resolution,), int)
 
 
 def background_of(shader: Shader, background: Any, far: float) -> tuple:
@@ -178,37 +267,54 @@ def no_samples(shader: ti.template()):
 @ti.func
 def look_up(
     shader: ti.template(),
-    textures: ti.template(),
+    surface: ti.template(),  # `Surface`
     view: int,
     face: int,
     used: vec3,
-    resolution: int,
+    varyings: ti.template(),
 ):
-    """(num_samples,) of a face's texture at the point with the weights `used`."""
+    """(S,) of a face's texture, or of images, at the point with these weights and varyings."""
     samples = no_samples(shader)
-    if ti.static(shader.has_textures):
-        entries, shares = shader.lookup.entries(used, resolution)
+    if ti.static(shader.is_textured_by_face):
+        table = ti.static(surface.textures)
+        entries, shares = shader.lookup.entries(used, surface.images[0])
         for k in ti.static(range(shader.lookup.count)):
             for channel in ti.static(range(shader.num_samples)):
-                value = textures[view % textures.shape[0], face, entries[k], channel]
+                value = table[view % table.shape[0], face, entries[k], channel]
                 samples[channel] += shares[k] * value
+    for lookup, first in ti.static(numbered(shader)):
+        place = image_place(lookup, varyings)
+        sample = sample_image(
+            surface.textures,
+            0,
+            load_image_of(shader, lookup, surface.images, face),
+            place[0],
+            place[1],
+            place[2],
+            0.0,
+            lookup.num_channels,
+            lookup.has_levels,
+        )
+        for channel in ti.static(range(lookup.num_channels)):
+            samples[first + channel] = sample[channel]
     return samples
 
 
 @ti.func
 def look_up_vjp(
     shader: ti.template(),
-    grad_textures: ti.template(),  # (B or 1, F, entries, samples), added to
+    surface: ti.template(),  # `Surface`
+    grad_textures: ti.template(),  # as the surface's, added to
     view: int,
     face: int,
     used: vec3,
-    resolution: int,
+    varyings: ti.template(),
     grad_samples: ti.template(),
-    is_atomic: ti.template(),  # where threads share a texture
+    is_atomic: ti.template(),  # where threads share a face's texture
 ):
-    """The adjoint of `look_up` with respect to the texture."""
-    if ti.static(shader.has_textures):
-        entries, shares = shader.lookup.entries(used, resolution)
+    """The adjoint of `look_up` with respect to the textures."""
+    if ti.static(shader.is_textured_by_face):
+        entries, shares = shader.lookup.entries(used, surface.images[0])
         shared = view % grad_textures.shape[0]
         for k in ti.static(range(shader.lookup.count)):
             for channel in ti.static(range(shader.num_samples)):
@@ -218,37 +324,190 @@ def look_up_vjp(
                 else:
                     before = grad_textures[shared, face, entries[k], channel]
                     grad_textures[shared, face, entries[k], channel] = before + grad
+    for lookup, first in ti.static(numbered(shader)):
+        place = image_place(lookup, varyings)
+        add_to_texels(
+            grad_textures,
+            0,
+            load_image_of(shader, lookup, surface.images, face),
+            place[0],
+            place[1],
+            place[2],
+            0.0,
+            grad_of_image(lookup, first, grad_samples),
+            lookup.num_channels,
+            lookup.has_levels,
+            True,  # faces share images
+        )
+
+
+@ti.func
+def look_up_tangent(
+    shader: ti.template(),
+    surface: ti.template(),  # `Surface`
+    tangent_textures: ti.template(),  # as the surface's, with a first axis of parameters
+    parameter: int,
+    view: int,
+    face: int,
+    used: vec3,
+    varyings: ti.template(),
+    grad_samples: ti.template(),
+) -> float:
+    """The change of a channel with the textures, from its gradients at the samples."""
+    change = 0.0
+    if ti.static(shader.is_textured_by_face):
+        entries, shares = shader.lookup.entries(used, surface.images[0])
+        shared = view % tangent_textures.shape[1]
+        for k in ti.static(range(shader.lookup.count)):
+            for channel in ti.static(range(shader.num_samples)):
+                moved = tangent_textures[parameter, shared, face, entries[k], channel]
+                change += shares[k] * grad_samples[channel] * moved
+    for lookup, first in ti.static(numbered(shader)):
+        place = image_place(lookup, varyings)
+        moved = sample_image_tangent(
+            surface.textures,
+            tangent_textures,
+            parameter,
+            0,
+            load_image_of(shader, lookup, surface.images, face),
+            place[0],
+            place[1],
+            place[2],
+            0.0,
+            vec2(0.0),
+            vec2(0.0),
+            vec2(0.0),
+            lookup.num_channels,
+            lookup.has_levels,
+        )
+        change += moved.dot(grad_of_image(lookup, first, grad_samples))
+    return change
 
 
 @ti.func
 def look_up_slopes(
     shader: ti.template(),
-    textures: ti.template(),
+    surface: ti.template(),  # `Surface`
     view: int,
     face: int,
     used: vec3,
-    resolution: int,
 ):
-    """(num_samples, 3) the derivatives of `look_up` by the weights."""
+    """(S, 3) the derivatives of `look_up` in face textures by the weights."""
     slopes = ti.Matrix.zero(float, ti.static(max(shader.num_samples, 1)), 3)
     if ti.static(shader.has_slopes):
-        entries, _ = shader.lookup.entries(used, resolution)
-        by_weights = shader.lookup.slopes(used, resolution)
+        table = ti.static(surface.textures)
+        entries, _ = shader.lookup.entries(used, surface.images[0])
+        by_weights = shader.lookup.slopes(used, surface.images[0])
         for k in ti.static(range(shader.lookup.count)):
             for channel in ti.static(range(shader.num_samples)):
-                value = textures[view % textures.shape[0], face, entries[k], channel]
+                value = table[view % table.shape[0], face, entries[k], channel]
                 for corner in ti.static(range(3)):
                     slopes[channel, corner] += by_weights[k, corner] * value
     return slopes
 
 
 @ti.func
+def pull_back_places(
+    shader: ti.template(),
+    surface: ti.template(),  # `Surface`
+    face: int,
+    varyings: ti.template(),
+    grad_samples: ti.template(),
+    grad_varyings: ti.template(),  # added to
+):
+    """The adjoint of `look_up` in images with respect to where they are looked up."""
+    for lookup, first in ti.static(numbered(shader)):
+        uv, uv_dx, uv_dy = image_place(lookup, varyings)
+        grads = sample_image_vjp(
+            surface.textures,
+            0,
+            load_image_of(shader, lookup, surface.images, face),
+            uv,
+            uv_dx,
+            uv_dy,
+            0.0,
+            grad_of_image(lookup, first, grad_samples),
+            lookup.num_channels,
+            lookup.has_levels,
+        )
+        for axis in ti.static(range(2)):
+            grad_varyings[lookup.uv + axis] += grads.uv[axis]
+        if ti.static(lookup.has_levels):
+            add_footprint_grads(lookup, uv, varyings, grads, grad_varyings)
+
+
+def numbered(shader: Shader) -> list:
+    """Of all look-ups in images: (lookup, its first sample)."""
+    found, first = [], 0
+    for lookup in shader.images:
+        found.append((lookup, first))
+        first += lookup.num_channels
+    return found
+
+
+@ti.func
+def load_image_of(shader: ti.template(), lookup: ti.template(), images: ti.template(), face: int):
+    """What stands in `Surface.images` of an image of a face's material."""
+    return load_image(images, 1 + images[0], images[1 + face] * shader.num_slots + lookup.slot)
+
+
+@ti.func
+def image_place(lookup: ti.template(), varyings: ti.template()):
+    """uv, and how it changes from pixel to pixel along a row and down a column of the image.
+
+    On the image u / w and 1 / w are linear, of the slopes a_u and a_1 on a face; so du = w (a_u - u
+    a_1) (Heckbert 1989, section 3.4).
+    """
+    uv = vec2(varyings[lookup.uv], varyings[lookup.uv + 1])
+    uv_dx, uv_dy = vec2(0.0), vec2(0.0)
+    if ti.static(lookup.has_levels):
+        w, slopes = load_footprint(lookup, varyings)
+        uv_dx = w * (vec2(slopes[0], slopes[1]) - uv * slopes[2])
+        uv_dy = w * (vec2(slopes[3], slopes[4]) - uv * slopes[5])
+    return uv, uv_dx, uv_dy
+
+
+@ti.func
+def add_footprint_grads(
+    lookup: ti.template(),
+    uv: vec2,
+    varyings: ti.template(),
+    grads: ti.template(),  # has those of `uv_dx` and `uv_dy`
+    grad_varyings: ti.template(),  # added to
+):
+    """The adjoint of `image_place` but for the uv itself."""
+    w, slopes = load_footprint(lookup, varyings)
+    for axis, grad in ti.static(((0, grads.uv_dx), (1, grads.uv_dy))):
+        at = ti.static(lookup.footprint + 1 + 3 * axis)
+        of_uv = vec2(slopes[3 * axis], slopes[3 * axis + 1])
+        grad_varyings[lookup.footprint] += grad.dot(of_uv - uv * slopes[3 * axis + 2])
+        grad_varyings[at] += w * grad.x
+        grad_varyings[at + 1] += w * grad.y
+        grad_varyings[at + 2] -= w * grad.dot(uv)
+        for k in ti.static(range(2)):
+            grad_varyings[lookup.uv + k] -= w * slopes[3 * axis + 2] * grad[k]
+
+
+@ti.func
+def load_footprint(lookup: ti.template(), varyings: ti.template()):
+    """w, and the slopes of u / w, v / w and 1 / w by pixel: along a row, then down a column."""
+    first = ti.static(lookup.footprint)
+    return varyings[first], ti.Vector([varyings[first + 1 + k] for k in ti.static(range(6))])
+
+
+@ti.func
+def grad_of_image(lookup: ti.template(), first: ti.template(), grad_samples: ti.template()):
+    """(num_channels,) of one image."""
+    return ti.Vector([grad_samples[first + k] for k in ti.static(range(lookup.num_channels))])
+
+
+@ti.func
 def shade(shader: ti.template(), varyings: ti.template(), samples: ti.template(), uniforms):
     """(C,) the colour of a fragment, all parts together."""
+    values = derive(shader, varyings, samples)
     color = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_channels, 1)))])
     for part in ti.static(shader.parts):
-        inputs = load_inputs(shader, part, varyings, samples)
-        of_part = part.fragment(inputs, load_own_uniforms(part, uniforms))
+        of_part = part.fragment(load_inputs(part, values), load_own_uniforms(part, uniforms))
         for channel in ti.static(range(part.num_channels)):
             color[part.first_channel + channel] = of_part[channel]
     return color
@@ -263,37 +522,145 @@ def shade_vjp(
     grad_color: ti.template(),
 ):
     """The adjoint of `shade`: a struct of the gradients `varyings`, `samples` and `uniforms`."""
-    grad_varyings = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_varyings, 1)))])
-    grad_samples = no_samples(shader)
+    values = derive(shader, varyings, samples)
+    grad_values = values * 0.0
     grad_uniforms = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_uniforms, 1)))])
     for part in ti.static(shader.parts):
-        inputs = load_inputs(shader, part, varyings, samples)
         grad = ti.Vector(
             [grad_color[part.first_channel + c] for c in ti.static(range(part.num_channels))]
         )
-        grads = part.fragment_vjp(inputs, load_own_uniforms(part, uniforms), grad)
+        own = load_own_uniforms(part, uniforms)
+        grads = part.fragment_vjp(load_inputs(part, values), own, grad)
         for k, index in ti.static(tuple(enumerate(part.inputs))):
-            if ti.static(index < shader.num_varyings):
-                grad_varyings[index] += grads.varyings[k]
-            else:
-                grad_samples[index - shader.num_varyings] += grads.varyings[k]
+            grad_values[index] += grads.varyings[k]
         for k, index in ti.static(tuple(enumerate(part.uniforms))):
             grad_uniforms[index] += grads.uniforms[k]
+    derive_vjp(shader, values, grad_values)
+    grad_varyings = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_varyings, 1)))])
+    for k in ti.static(range(shader.num_varyings)):
+        grad_varyings[k] = grad_values[k]
+    grad_samples = no_samples(shader)
+    for k in ti.static(range(shader.num_samples)):
+        grad_samples[k] = grad_values[shader.num_varyings + k]
     return ti.Struct(varyings=grad_varyings, samples=grad_samples, uniforms=grad_uniforms)
 
 
 @ti.func
-def load_inputs(
-    shader: ti.template(), part: ti.template(), varyings: ti.template(), samples: ti.template()
-):
-    """The varyings of a part, from all that were interpolated or looked up."""
+def derive(shader: ti.template(), varyings: ti.template(), samples: ti.template()):
+    """Varyings, samples and derived values in one vector."""
+    values = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_values, 1)))])
+    for k in ti.static(range(shader.num_varyings)):
+        values[k] = varyings[k]
+    for k in ti.static(range(shader.num_samples)):
+        values[shader.num_varyings + k] = samples[k]
+    for derived, first in ti.static(places_of_derived(shader)):
+        made = derived.fragment(load_inputs(derived, values), 0.0)
+        for k in ti.static(range(derived.num_values)):
+            values[first + k] = made[k]
+    return values
+
+
+@ti.func
+def derive_vjp(shader: ti.template(), values: ti.template(), grad_values: ti.template()):
+    """The adjoint of `derive`: from gradients at derived values to those at what they are of."""
+    for derived, first in ti.static(places_of_derived(shader)[::-1]):
+        grad = ti.Vector([grad_values[first + k] for k in ti.static(range(derived.num_values))])
+        grads = derived.fragment_vjp(load_inputs(derived, values), 0.0, grad)
+        for k, index in ti.static(tuple(enumerate(derived.inputs))):
+            grad_values[index] += grads.varyings[k]
+
+
+def places_of_derived(shader: Shader) -> list:
+    """Of all derived values: (derived, its first value)."""
+    found, first = [], shader.num_varyings + shader.num_samples
+    for derived in shader.derived:
+        found.append((derived, first))
+        first += derived.num_values
+    return found
+
+
+@ti.func
+def load_inputs(part: ti.template(), values: ti.template()):
+    """The values that a part, or a derived value, reads."""
     inputs = ti.Vector([0.0 for _ in ti.static(range(len(part.inputs)))])
     for k, index in ti.static(tuple(enumerate(part.inputs))):
-        if ti.static(index < shader.num_varyings):
-            inputs[k] = varyings[index]
-        else:
-            inputs[k] = samples[index - shader.num_varyings]
+        inputs[k] = values[index]
     return inputs
+
+
+@ti.func
+def shade_point(
+    shader: ti.template(),
+    surface: ti.template(),  # `Surface`
+    view: int,
+    face: int,  # of the mesh
+    used: vec3,
+    at_corners: ti.template(),  # (3, K)
+    uniforms,
+):
+    """(C,) the colour of a face at the point with the weights `used`."""
+    varyings = interpolate(shader, used, at_corners)
+    samples = look_up(shader, surface, view, face, used, varyings)
+    return shade(shader, varyings, samples, uniforms)
+
+
+@ti.func
+def shade_point_vjp(
+    shader: ti.template(),
+    surface: ti.template(),  # `Surface`
+    view: int,
+    face: int,  # of the mesh
+    used: vec3,
+    at_corners: ti.template(),  # (3, K)
+    uniforms,
+    grad_color: ti.template(),
+):
+    """The adjoint of `shade_point`.
+
+    Returns:
+        A struct: the varyings at the point, `here`, and the gradients at the weights, `used`, at
+        interpolated `varyings`, at `samples` and `uniforms`.
+    """
+    here = interpolate(shader, used, at_corners)
+    samples = look_up(shader, surface, view, face, used, here)
+    return shade_with_vjp(
+        shader, surface, view, face, used, at_corners, uniforms, here, samples, grad_color
+    )
+
+
+@ti.func
+def shade_with_vjp(
+    shader: ti.template(),
+    surface: ti.template(),  # `Surface`
+    view: int,
+    face: int,
+    used: vec3,
+    at_corners: ti.template(),
+    uniforms,
+    here: ti.template(),
+    samples: ti.template(),
+    grad_color: ti.template(),
+):
+    """`shade_point_vjp` where the varyings at the point, `here`, and `samples` are known."""
+    grads = shade_vjp(shader, here, samples, uniforms, grad_color)
+    grad_varyings = grads.varyings
+    pull_back_places(shader, surface, face, here, grads.samples, grad_varyings)
+    grad_used = vec3(0.0)
+    for corner in ti.static(range(3)):
+        for k in ti.static(range(shader.num_varyings)):
+            grad_used[corner] += grad_varyings[k] * at_corners[corner, k]
+    if ti.static(shader.has_slopes):
+        slopes = look_up_slopes(shader, surface, view, face, used)
+        for corner in ti.static(range(3)):
+            for k in ti.static(range(shader.num_samples)):
+                grad_used[corner] += grads.samples[k] * slopes[k, corner]
+    return ti.Struct(
+        here=here,
+        used=grad_used,
+        varyings=grad_varyings,
+        samples=grads.samples,
+        uniforms=grads.uniforms,
+    )
 
 
 @ti.func

@@ -24,7 +24,7 @@ from taichi_softras.rasterizers.base import (
     choose,
 )
 from taichi_softras.rasterizers.binning import TILE, Bins, TileArrays
-from taichi_softras.rasterizers.fragments import SILHOUETTE, Shader, Surface
+from taichi_softras.rasterizers.fragments import SILHOUETTE, Shader, Surface, no_surface
 from taichi_softras.rasterizers.k_nearest_kernels import (
     count_truncated,
     find_limits,
@@ -231,8 +231,7 @@ class KNearest(SoftRasterizer):
         """
         num_faces = self.faces_per_pixel if faces_per_pixel is None else faces_per_pixel
         check_faces_per_pixel(num_faces)
-        nothing = workspace.get("nothing", (1, 1, 1, 1))
-        surface = Surface(nothing, nothing, workspace.get("no_uniforms", (1, 1)))
+        surface = no_surface(workspace)
         rasterization = KNearestRasterization(
             self, workspace, corners, SILHOUETTE, surface, image_size
         )

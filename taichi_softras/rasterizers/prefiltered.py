@@ -16,7 +16,7 @@ from taichi_softras.rasterizers.edge_pieces import cut_edges
 from taichi_softras.rasterizers.edge_scatter import scatter_pieces
 from taichi_softras.rasterizers.edge_tangents import push_edges, push_faces, push_pieces
 from taichi_softras.rasterizers.faces import write_corner_grad
-from taichi_softras.rasterizers.fragments import Shader, Surface
+from taichi_softras.rasterizers.fragments import Shader, Surface, SurfaceNumbers
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, pull_within
 from taichi_softras.rasterizers.z_buffer import Seen, bin_visible_faces
 from taichi_softras.runtime import is_cpu, kernel, ti, vec2, vec3
@@ -121,7 +121,6 @@ class PrefilteredRasterization(ZBufferRasterization):
             corners,
             self.z_buffer,
             surface,
-            self.resolution,
             self.background,
             method,
             self.radius,
@@ -173,7 +172,6 @@ class PrefilteredRasterization(ZBufferRasterization):
             *bins.of_faces,
             *self.z_buffer.seen,
             *self.surface,
-            self.resolution,
             self.grad_image,
             self.grad_corners,
             self.shader,
@@ -182,7 +180,6 @@ class PrefilteredRasterization(ZBufferRasterization):
         scatter_pieces(
             *bins.of_faces,
             *self.surface,
-            self.resolution,
             *self.pieces,
             grad_places,
             grad_jumps,
@@ -193,7 +190,9 @@ class PrefilteredRasterization(ZBufferRasterization):
             self.shader,
         )
 
-    def push_forward(self, tangent_corners: ti.Ndarray, tangent_surface: Surface) -> ti.Ndarray:
+    def push_forward(
+        self, tangent_corners: ti.Ndarray, tangent_surface: SurfaceNumbers
+    ) -> ti.Ndarray:
         """(P, B, C + 1, H, W): the transpose of `backward`, see `Rasterization.push_forward`."""
         bins, get = self.z_buffer.bins, self.workspace.get
         count, channels = tangent_corners.shape[0], self.shader.num_channels
@@ -207,7 +206,6 @@ class PrefilteredRasterization(ZBufferRasterization):
             *bins.of_faces,
             *self.z_buffer.seen,
             *self.surface,
-            self.resolution,
             *tangents,
             tangent_image,
             self.shader,
@@ -215,7 +213,6 @@ class PrefilteredRasterization(ZBufferRasterization):
         push_pieces(
             *bins.of_faces,
             *self.surface,
-            self.resolution,
             *self.pieces,
             float(min(self.image.shape[2:])),
             *tangents,
@@ -248,7 +245,7 @@ def pull_faces(  # groups of arrays make more than 12 parameters: faces, what is
     varyings: array(float, 4),  # (B or 1, F, 3, K)
     textures: array(float, 4),  # (B or 1, F, entries, samples)
     uniforms: array(float, 2),  # (B or 1, N)
-    resolution: int,  # of textures
+    images: array(int, 1),  # see `Surface`
     grad_image: array(float, 4),  # (B, C + 1, H, W)
     grad_corners: array(float, 4),  # (B, F, 3, 3 or 4), written
     shader: ti.template(),
@@ -265,8 +262,7 @@ def pull_faces(  # groups of arrays make more than 12 parameters: faces, what is
                 shader,
                 ti.static(FaceArrays(records, boxes)),
                 ti.static(Seen(faces, weights, depths)),
-                ti.static(Surface(varyings, textures, uniforms)),
-                resolution,
+                ti.static(Surface(varyings, textures, uniforms, images)),
                 grad_image,
                 view,
                 face,

@@ -26,8 +26,8 @@ from taichi_softras.rasterizers.binning import Bins, TileArrays
 from taichi_softras.rasterizers.fragments import (
     Shader,
     Surface,
+    SurfaceNumbers,
     background_of,
-    texture_resolution,
 )
 from taichi_softras.rasterizers.soft_fragments import Numbers, PixelArrays, Sizes, Structure
 from taichi_softras.rasterizers.soft_jacobian import push_pixels_forward
@@ -294,7 +294,7 @@ class SoftRasterization(Rasterization):
         self.bins = method.bin_faces(workspace, corners, image_size)
         background = background_of(shader, method.background, method.far)
         self.numbers = workspace.constants("soft_numbers", (*numbers, *background))
-        is_shared = shader.has_textures and surface.textures.shape[0] < views
+        is_shared = shader.is_textured_by_face and surface.textures.shape[0] < views
         views_per_task = views if is_shared else 1
         num_owned = views // views_per_task * num_faces
         per_task = max(1, min(MOST_FACES_PER_TASK, num_owned // CPU_BLOCK))
@@ -307,7 +307,6 @@ class SoftRasterization(Rasterization):
             tile_rows=self.bins.rows,
             tile_columns=self.bins.columns,
             num_faces=num_faces,
-            resolution=texture_resolution(shader, surface.textures),
             num_lanes=LANES if is_cpu() else 1,
             faces_per_task=per_task,
             tasks_per_view=tasks_per_view,
@@ -373,7 +372,9 @@ class SoftRasterization(Rasterization):
             of_parts = self.workspace.get("grad_uniforms_of_parts", shape)
         return of_views, of_parts
 
-    def push_forward(self, tangent_corners: ti.Ndarray, tangent_surface: Surface) -> ti.Ndarray:
+    def push_forward(
+        self, tangent_corners: ti.Ndarray, tangent_surface: SurfaceNumbers
+    ) -> ti.Ndarray:
         """(P, B, C + 1, H, W): the transpose of `backward`, see `Rasterization.push_forward`."""
         shape = (tangent_corners.shape[0], *self.image.shape[:2], *self.image_size)
         tangent_image = self.workspace.get("tangent_image", shape)

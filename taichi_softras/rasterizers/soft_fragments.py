@@ -20,10 +20,10 @@ from taichi_softras.rasterizers.fragments import (
     interpolate,
     load_corner_varyings,
     look_up,
-    look_up_slopes,
     no_samples,
     shade,
-    shade_vjp,
+    shade_point,
+    shade_with_vjp,
 )
 from taichi_softras.runtime import ti, vec2, vec3
 
@@ -102,7 +102,6 @@ class Sizes(NamedTuple):
     tile_rows: int
     tile_columns: int
     num_faces: int  # of a view
-    resolution: int  # of face textures
     # LANES on a CPU, 1 on a GPU; from an array, or LLVM unrolls the loop that it should vectorise
     num_lanes: int
     faces_per_task: int
@@ -342,18 +341,22 @@ def blend(
     numbers: ti.template(),
     face: ti.template(),
     pixel: ti.template(),
-    textures: ti.template(),
+    surface: ti.template(),
     pixels: ti.template(),
     lane: int,
 ):
     """One face meets one pixel: changes entry `lane` of `pixels`."""
     weighed = weigh(structure, numbers, face, pixel, pixels, lane)
     if ti.static(structure.has_color):
-        varyings = interpolate(structure.shader, weighed.used, face.varyings)
-        samples = look_up(
-            structure.shader, textures, pixel.view, face.source, weighed.used, numbers.resolution
+        color = shade_point(
+            structure.shader,
+            surface,
+            pixel.view,
+            face.source,
+            weighed.used,
+            face.varyings,
+            face.uniforms,
         )
-        color = shade(structure.shader, varyings, samples, face.uniforms)
         mix(structure, weighed.keep, weighed.gain, color, pixels, lane)
 
 
@@ -440,7 +443,7 @@ def pull_back_fragment(
     pixel: ti.template(),
     planes: ti.template(),
     grad_pixel: ti.template(),
-    textures: ti.template(),
+    surface: ti.template(),
     sums: ti.template(),
     lane: int,
 ):
@@ -465,7 +468,7 @@ def pull_back_fragment(
     if ti.static(structure.has_color):
         share = share_of(structure, numbers, face, pixel, planes, fragment)
         grads = pull_back_color(
-            structure.shader, numbers, face, pixel, planes, grad_pixel, textures, used, share
+            structure.shader, numbers, face, pixel, planes, grad_pixel, surface, used, share
         )
         grad_samples = grads.samples
         for k in ti.static(range(structure.shader.num_varyings)):
@@ -530,7 +533,7 @@ def pull_back_color(
     pixel: ti.template(),
     planes: ti.template(),
     grad_pixel: ti.template(),
-    textures: ti.template(),
+    surface: ti.template(),
     used: vec3,
     share: float,
 ):
@@ -540,31 +543,33 @@ def pull_back_color(
         A struct: `gain`, w (C - I) . G; the gradients at the `varyings`, `samples` and `uniforms`
         at the point with the weights `used`, and at these.
     """
-    varyings = interpolate(shader, used, face.varyings)
-    samples = look_up(shader, textures, pixel.view, face.source, used, numbers.resolution)
-    color = shade(shader, varyings, samples, face.uniforms)
+    here = interpolate(shader, used, face.varyings)
+    samples = look_up(shader, surface, pixel.view, face.source, used, here)
+    color = shade(shader, here, samples, face.uniforms)
     grad_color = ti.Vector([0.0 for _ in ti.static(range(shader.num_channels))])
     gain = 0.0
     for channel in ti.static(range(shader.num_channels)):
         grad_color[channel] = share * grad_pixel[channel]
         mixed = planes.image[pixel.view, channel, pixel.row, pixel.column]
         gain += grad_color[channel] * (color[channel] - mixed)
-    grads = shade_vjp(shader, varyings, samples, face.uniforms, grad_color)
-    grad_used = vec3(0.0)
-    for k in ti.static(range(shader.num_varyings)):
-        for corner in ti.static(range(3)):
-            grad_used[corner] += grads.varyings[k] * face.varyings[corner, k]
-    if ti.static(shader.has_slopes):
-        slopes = look_up_slopes(shader, textures, pixel.view, face.source, used, numbers.resolution)
-        for channel in ti.static(range(shader.num_samples)):
-            for corner in ti.static(range(3)):
-                grad_used[corner] += grads.samples[channel] * slopes[channel, corner]
+    grads = shade_with_vjp(
+        shader,
+        surface,
+        pixel.view,
+        face.source,
+        used,
+        face.varyings,
+        face.uniforms,
+        here,
+        samples,
+        grad_color,
+    )
     return ti.Struct(
         gain=gain,
         varyings=grads.varyings,
         samples=grads.samples,
         uniforms=grads.uniforms,
-        used=grad_used,
+        used=grads.used,
     )
 
 

@@ -6,7 +6,13 @@ the derivatives of the face.
 
 from taichi_softras.rasterizers.binning import FaceArrays, TileArrays
 from taichi_softras.rasterizers.faces import is_in_box
-from taichi_softras.rasterizers.fragments import Surface, load_uniforms
+from taichi_softras.rasterizers.fragments import (
+    Surface,
+    SurfaceNumbers,
+    interpolate,
+    load_uniforms,
+    look_up_tangent,
+)
 from taichi_softras.rasterizers.soft_fragments import (
     HEIGHT,
     VARYINGS,
@@ -35,6 +41,7 @@ def push_pixels_forward(  # more than 12 parameters, many lines: groups of array
     varyings: array(float, 4),  # see `Surface`
     textures: array(float, 4),
     uniforms: array(float, 2),
+    images: array(int, 1),
     floats: array(float, 1),  # `Numbers` and background
     sizes: array(int, 1),  # `Sizes`
     image: array(float, 4),  # see `PixelArrays`
@@ -50,10 +57,10 @@ def push_pixels_forward(  # more than 12 parameters, many lines: groups of array
     """A thread owns a channel of a pixel of the band and walks its tile's faces."""
     for thread in range(image.shape[0] * image.shape[1] * sizes[HEIGHT] * sizes[WIDTH]):
         faces = ti.static(FaceArrays(records, boxes))
-        surface = ti.static(Surface(varyings, textures, uniforms))
+        surface = ti.static(Surface(varyings, textures, uniforms, images))
         planes = ti.static(PixelArrays(image, state, pixel_faces))
         tiles = ti.static(TileArrays(starts, bin_faces, band))
-        tangents = ti.static(Surface(tangent_varyings, tangent_textures, tangent_uniforms))
+        tangents = ti.static(SurfaceNumbers(tangent_varyings, tangent_textures, tangent_uniforms))
         numbers = load_numbers(structure, floats, sizes)
         column = thread % numbers.width
         row = thread // numbers.width % numbers.height
@@ -75,7 +82,7 @@ def push_pixels_forward(  # more than 12 parameters, many lines: groups of array
                 face = load_face(structure, faces, surface, of_view, numbers.num_faces, view, index)
                 sums = [ti.Vector([0.0]) for _ in ti.static(range(structure.num_sums))]
                 pulled = pull_back_fragment(
-                    structure, numbers, face, pixel, planes, unit, textures, sums, 0
+                    structure, numbers, face, pixel, planes, unit, surface, sums, 0
                 )
                 if pulled.tied != 0.0:
                     settle_tie(structure, face, pixel, pulled.tied, sums, 0)
@@ -89,7 +96,7 @@ def push_pixels_forward(  # more than 12 parameters, many lines: groups of array
                 for parameter in range(tangent_image.shape[0]):
                     change = push_corners(grads, parameter, view, index, tangent_corners)
                     change += push_surface(
-                        structure, numbers, totals, pulled, parameter, view, face.source, tangents
+                        structure, face, totals, pulled, parameter, view, surface, tangents
                     )
                     before = tangent_image[parameter, view, channel, row, column]
                     tangent_image[parameter, view, channel, row, column] = before + change
@@ -116,12 +123,12 @@ def push_corners(
 @ti.func
 def push_surface(
     structure: ti.template(),
-    numbers: ti.template(),
+    face: ti.template(),
     totals: ti.template(),
     pulled: ti.template(),
     parameter: int,
     view: int,
-    face: int,
+    surface: ti.template(),
     tangents: ti.template(),
 ) -> float:
     """The gradients at varyings, texture and uniforms times derivatives by one parameter."""
@@ -130,14 +137,19 @@ def push_surface(
     for corner in ti.static(range(3)):
         for k in ti.static(range(structure.shader.num_varyings)):
             entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
-            change += totals[entry] * tangents.varyings[parameter, of_view, face, corner, k]
+            change += totals[entry] * tangents.varyings[parameter, of_view, face.source, corner, k]
     if ti.static(structure.shader.has_textures):
-        entries, shares = structure.shader.lookup.entries(pulled.used, numbers.resolution)
-        of_view = view % tangents.textures.shape[1]
-        for k in ti.static(range(structure.shader.lookup.count)):
-            for channel in ti.static(range(structure.shader.num_samples)):
-                tangent = tangents.textures[parameter, of_view, face, entries[k], channel]
-                change += pulled.samples[channel] * shares[k] * tangent
+        change += look_up_tangent(
+            structure.shader,
+            surface,
+            tangents.textures,
+            parameter,
+            view,
+            face.source,
+            pulled.used,
+            interpolate(structure.shader, pulled.used, face.varyings),
+            pulled.samples,
+        )
     of_view = view % tangents.uniforms.shape[1]
     for k in ti.static(range(structure.shader.num_uniforms)):
         entry = ti.static(structure.first_uniform + k)

@@ -85,6 +85,7 @@ def draw_tiles(  # more than 12 parameters: groups of arrays
     varyings: array(float, 4),  # see `Surface`
     textures: array(float, 4),
     uniforms: array(float, 2),
+    images: array(int, 1),
     floats: array(float, 1),  # `Numbers` and background
     sizes: array(int, 1),  # `Sizes`
     image: array(float, 4),  # see `PixelArrays`
@@ -97,7 +98,7 @@ def draw_tiles(  # more than 12 parameters: groups of arrays
         if task & (CPU_BLOCK - 1) == 0:
             faces = ti.static(FaceArrays(records, boxes))
             tiles = ti.static(TileArrays(starts, bin_faces, band))
-            surface = ti.static(Surface(varyings, textures, uniforms))
+            surface = ti.static(Surface(varyings, textures, uniforms, images))
             planes = ti.static(PixelArrays(image, state, pixel_faces))
             numbers = load_numbers(structure, floats, sizes)
             first_tile = band[0] + task // CPU_BLOCK * TILES_PER_TASK
@@ -150,11 +151,11 @@ def draw_tile(
         part = find_part(faces, view * numbers.num_faces + face.index, view, top, left)
         if ti.static(structure.shader.has_textures):
             looks = ti.static(Looks(stash[0], stash[1], stash[2:5], stash[5:]))
-            blend_textured(structure, numbers, face, part, surface.textures, pixels, looks)
+            blend_textured(structure, numbers, face, part, surface, pixels, looks)
         else:
             for lane in range(part.first_lane, part.end_lane):
                 pixel = locate_in_part(numbers, part, lane)
-                blend(structure, numbers, face, pixel, surface.textures, pixels, lane)
+                blend(structure, numbers, face, pixel, surface, pixels, lane)
     for row in range(ti.min(TILE, numbers.height - top)):
         for column in range(ti.min(TILE, numbers.width - left)):
             lane = row * TILE + column
@@ -192,7 +193,7 @@ def blend_textured(
     numbers: ti.template(),
     face: ti.template(),
     part: ti.template(),
-    textures: ti.template(),
+    surface: ti.template(),
     pixels: ti.template(),
     looks: ti.template(),
 ):
@@ -208,9 +209,8 @@ def blend_textured(
     for lane in range(part.first_lane, part.end_lane):
         if looks.gain[lane] > 0.0:
             used = vec3(looks.used[0][lane], looks.used[1][lane], looks.used[2][lane])
-            samples = look_up(
-                structure.shader, textures, part.view, face.source, used, numbers.resolution
-            )
+            here = interpolate(structure.shader, used, face.varyings)
+            samples = look_up(structure.shader, surface, part.view, face.source, used, here)
             for channel in ti.static(range(structure.shader.num_samples)):
                 looks.samples[channel][lane] = samples[channel]
     for lane in range(part.first_lane, part.end_lane):
@@ -233,6 +233,7 @@ def draw_pixels(  # more than 12 parameters: groups of arrays
     varyings: array(float, 4),  # see `Surface`
     textures: array(float, 4),
     uniforms: array(float, 2),
+    images: array(int, 1),
     floats: array(float, 1),  # `Numbers` and background
     sizes: array(int, 1),  # `Sizes`
     image: array(float, 4),  # see `PixelArrays`
@@ -243,7 +244,7 @@ def draw_pixels(  # more than 12 parameters: groups of arrays
     """GPU: a thread owns a pixel of the band and walks its tile's faces."""
     for thread in range(image.shape[0] * sizes[HEIGHT] * sizes[WIDTH]):
         faces = ti.static(FaceArrays(records, boxes))
-        surface = ti.static(Surface(varyings, textures, uniforms))
+        surface = ti.static(Surface(varyings, textures, uniforms, images))
         tiles = ti.static(TileArrays(starts, bin_faces, band))
         planes = ti.static(PixelArrays(image, state, pixel_faces))
         numbers = load_numbers(structure, floats, sizes)
@@ -275,7 +276,7 @@ def draw_pixels(  # more than 12 parameters: groups of arrays
             if is_in_box(boxes, view * numbers.num_faces + index, row, column):
                 face = load_face(structure, faces, surface, of_view, numbers.num_faces, view, index)
                 pixel = locate_pixel(numbers, view, row, column, 1)
-                blend(structure, numbers, face, pixel, textures, pixels, 0)
+                blend(structure, numbers, face, pixel, surface, pixels, 0)
         store_pixel(structure, numbers, view, row, column, pixels, 0, planes)
 
 
@@ -286,6 +287,7 @@ def pull_back_faces(  # more than 12 parameters: groups of arrays
     varyings: array(float, 4),  # see `Surface`
     textures: array(float, 4),
     uniforms: array(float, 2),
+    images: array(int, 1),
     floats: array(float, 1),  # `Numbers` and background
     sizes: array(int, 1),  # `Sizes`
     image: array(float, 4),  # see `PixelArrays`
@@ -307,7 +309,7 @@ def pull_back_faces(  # more than 12 parameters: groups of arrays
     for thread in range(num_tasks * CPU_BLOCK):
         if thread & (CPU_BLOCK - 1) == 0:
             faces = ti.static(FaceArrays(records, boxes))
-            surface = ti.static(Surface(varyings, textures, uniforms))
+            surface = ti.static(Surface(varyings, textures, uniforms, images))
             planes = ti.static(PixelArrays(image, state, pixel_faces))
             numbers = load_numbers(structure, floats, sizes)
             task = thread // CPU_BLOCK
@@ -333,7 +335,7 @@ def pull_back_faces(  # more than 12 parameters: groups of arrays
                         boxes,
                         planes,
                         grad_image,
-                        textures,
+                        surface,
                         sums,
                         grad_textures,
                     )
@@ -370,7 +372,7 @@ def pull_back_face(
     boxes: ti.template(),
     planes: ti.template(),
     grad_image: ti.template(),
-    textures: ti.template(),
+    surface: ti.template(),
     sums: ti.template(),
     grad_textures: ti.template(),
 ):
@@ -396,7 +398,7 @@ def pull_back_face(
                 pixel = locate_pixel(numbers, view, row, column, column <= last_column)
                 grad_pixel = load_grad_pixel(structure, grad_image, pixel)
                 pulled = pull_back_fragment(
-                    structure, numbers, face, pixel, planes, grad_pixel, textures, sums, lane
+                    structure, numbers, face, pixel, planes, grad_pixel, surface, sums, lane
                 )
                 tied[lane] = pulled.tied
                 if ti.static(structure.shader.has_textures):
@@ -411,7 +413,7 @@ def pull_back_face(
                         pixel = locate_pixel(numbers, view, row, left + lane, 1)
                         settle_tie(structure, face, pixel, tied[lane], sums, lane)
             if ti.static(structure.shader.has_textures):
-                scatter_row(structure.shader, numbers, face, view, pulls, grad_textures)
+                scatter_row(structure.shader, numbers, face, view, surface, pulls, grad_textures)
 
 
 @ti.func
@@ -420,6 +422,7 @@ def scatter_row(
     numbers: ti.template(),
     face: ti.template(),
     view: int,
+    surface: ti.template(),
     pulls: ti.template(),
     grad_textures: ti.template(),
 ):
@@ -432,11 +435,12 @@ def scatter_row(
                 samples[channel] = pulls.samples[channel][lane]
             look_up_vjp(
                 shader,
+                surface,
                 grad_textures,
                 view,
                 face.source,
                 used,
-                numbers.resolution,
+                interpolate(shader, used, face.varyings),
                 samples,
                 False,
             )
@@ -463,6 +467,7 @@ def pull_back_tiles(  # more than 12 parameters: groups of arrays
     varyings: array(float, 4),  # see `Surface`
     textures: array(float, 4),
     uniforms: array(float, 2),
+    images: array(int, 1),
     floats: array(float, 1),  # `Numbers` and background
     sizes: array(int, 1),  # `Sizes`
     image: array(float, 4),  # see `PixelArrays`
@@ -485,7 +490,7 @@ def pull_back_tiles(  # more than 12 parameters: groups of arrays
         clear(grad_uniforms, band[0])
     for pair in range(starts[band[1]]):
         faces = ti.static(FaceArrays(records, boxes))
-        surface = ti.static(Surface(varyings, textures, uniforms))
+        surface = ti.static(Surface(varyings, textures, uniforms, images))
         planes = ti.static(PixelArrays(image, state, pixel_faces))
         numbers = load_numbers(structure, floats, sizes)
         tile = bin_tiles[pair]
@@ -503,7 +508,7 @@ def pull_back_tiles(  # more than 12 parameters: groups of arrays
                 pixel = locate_pixel(numbers, view, row, column, 1)
                 grad_pixel = load_grad_pixel(structure, grad_image, pixel)
                 pulled = pull_back_fragment(
-                    structure, numbers, face, pixel, planes, grad_pixel, textures, sums, 0
+                    structure, numbers, face, pixel, planes, grad_pixel, surface, sums, 0
                 )
                 if pulled.tied != 0.0:
                     settle_tie(structure, face, pixel, pulled.tied, sums, 0)
@@ -511,11 +516,12 @@ def pull_back_tiles(  # more than 12 parameters: groups of arrays
                     if pulled.share > 0.0:
                         look_up_vjp(
                             structure.shader,
+                            surface,
                             grad_textures,
                             view,
                             face.source,
                             pulled.used,
-                            numbers.resolution,
+                            interpolate(structure.shader, pulled.used, face.varyings),
                             pulled.samples,
                             True,
                         )

@@ -13,16 +13,14 @@ from taichi_softras.rasterizers.faces import SOURCE_FACE, load_planes, load_tria
 from taichi_softras.rasterizers.fragments import (
     Shader,
     Surface,
+    SurfaceNumbers,
     background_of,
-    interpolate,
     load_corner_varyings,
     load_uniforms,
-    look_up,
-    look_up_slopes,
+    look_up_tangent,
     look_up_vjp,
-    shade,
-    shade_vjp,
-    texture_resolution,
+    shade_point,
+    shade_point_vjp,
 )
 from taichi_softras.rasterizers.z_buffer import PADDING_PIXELS, Seen, ZBuffer, load_weights
 from taichi_softras.runtime import kernel, ti, vec3
@@ -73,7 +71,6 @@ class ZBufferRasterization(Rasterization):
         self.background = workspace.constants(
             "background", background_of(shader, method.background, method.far)
         )
-        self.resolution = texture_resolution(shader, surface.textures)
 
     def paint(self) -> None:
         """Fills `drawn`."""
@@ -81,7 +78,6 @@ class ZBufferRasterization(Rasterization):
             *self.z_buffer.bins.of_faces,
             *self.z_buffer.seen,
             *self.surface,
-            self.resolution,
             self.background,
             self.drawn,
             self.shader,
@@ -93,7 +89,7 @@ class ZBufferRasterization(Rasterization):
         shader, surface, views = self.shader, self.surface, self.corners_shape[0]
         return min(
             surface.varyings.shape[0] if shader.num_varyings else views,
-            surface.textures.shape[0] if shader.has_textures else views,
+            surface.textures.shape[0] if shader.is_textured_by_face else views,
         )
 
     def pull_back_surface(self, grad_drawn: ti.Ndarray) -> None:
@@ -107,7 +103,6 @@ class ZBufferRasterization(Rasterization):
             *self.z_buffer.bins.of_faces,
             *self.z_buffer.seen,
             *surface,
-            self.resolution,
             grad_drawn,
             owners,
             self.workspace.get("grad_uniforms_by_face", by_face if by_face[2] else (1, 1, 1)),
@@ -121,7 +116,6 @@ def color_at(
     shader: ti.template(),
     of_faces: ti.template(),  # `FaceArrays`
     surface: ti.template(),  # `Surface`
-    resolution: int,
     view: int,
     i: int,  # of the faces of all views
     on_screen: vec3,
@@ -130,9 +124,8 @@ def color_at(
     used = PERSPECTIVE.place(on_screen, load_planes(of_faces.records, i)).used
     source = of_faces.boxes[i, SOURCE_FACE]
     at_corners = load_corner_varyings(shader, surface.varyings, view, source)
-    samples = look_up(shader, surface.textures, view, source, used, resolution)
     of_view = load_uniforms(shader, surface.uniforms, view)
-    return shade(shader, interpolate(shader, used, at_corners), samples, of_view)
+    return shade_point(shader, surface, view, source, used, at_corners, of_view)
 
 
 @ti.func
@@ -140,7 +133,6 @@ def color_at_vjp(
     shader: ti.template(),
     of_faces: ti.template(),  # `FaceArrays`
     surface: ti.template(),  # `Surface`
-    resolution: int,
     view: int,
     i: int,  # of the faces of all views
     on_screen: vec3,
@@ -149,27 +141,21 @@ def color_at_vjp(
     """The adjoint of `color_at`.
 
     Returns:
-        A struct: the weights `used`, and the gradients of `weights` on the screen, `inverse_w` of
-        the corners, interpolated `varyings`, `samples` and `uniforms`.
+        A struct: the weights `used`, the varyings `here`, and the gradients of `weights` on the
+        screen, `inverse_w` of the corners, interpolated `varyings`, `samples` and `uniforms`.
     """
     planes = load_planes(of_faces.records, i)
     point = PERSPECTIVE.place(on_screen, planes)
     source = of_faces.boxes[i, SOURCE_FACE]
     at_corners = load_corner_varyings(shader, surface.varyings, view, source)
-    samples = look_up(shader, surface.textures, view, source, point.used, resolution)
-    slopes = look_up_slopes(shader, surface.textures, view, source, point.used, resolution)
     of_view = load_uniforms(shader, surface.uniforms, view)
-    varyings = interpolate(shader, point.used, at_corners)
-    grads = shade_vjp(shader, varyings, samples, of_view, grad_color)
-    grad_used = vec3(0.0)
-    for corner in ti.static(range(3)):
-        for k in ti.static(range(shader.num_varyings)):
-            grad_used[corner] += grads.varyings[k] * at_corners[corner, k]
-        for k in ti.static(range(shader.num_samples)):
-            grad_used[corner] += grads.samples[k] * slopes[k, corner]
-    by_weights, by_planes, _ = PERSPECTIVE.place_vjp(on_screen, planes, point, grad_used, 0.0)
+    grads = shade_point_vjp(
+        shader, surface, view, source, point.used, at_corners, of_view, grad_color
+    )
+    by_weights, by_planes, _ = PERSPECTIVE.place_vjp(on_screen, planes, point, grads.used, 0.0)
     return ti.Struct(
         used=point.used,
+        here=grads.here,
         weights=by_weights,
         inverse_w=by_planes,
         varyings=grads.varyings,
@@ -184,7 +170,6 @@ def pull_within(
     of_faces: ti.template(),  # `FaceArrays`
     seen: ti.template(),  # `Seen`
     surface: ti.template(),  # `Surface`
-    resolution: int,
     grad_image: ti.template(),  # (B, C + 1, H, W)
     view: int,
     face: int,
@@ -207,7 +192,6 @@ def pull_within(
                     shader,
                     of_faces,
                     surface,
-                    resolution,
                     view,
                     i,
                     on_screen,
@@ -230,7 +214,7 @@ def paint(  # groups of arrays make more than 12 parameters: faces, what is seen
     varyings: array(float, 4),  # (B or 1, F, 3, K)
     textures: array(float, 4),  # (B or 1, F, entries, samples)
     uniforms: array(float, 2),  # (B or 1, N)
-    resolution: int,  # of textures
+    images: array(int, 1),  # see `Surface`
     background: array(float, 1),  # (C,)
     image: array(float, 4),  # (B, C + 1, H, W)
     shader: ti.template(),
@@ -247,8 +231,7 @@ def paint(  # groups of arrays make more than 12 parameters: faces, what is seen
                 color = color_at(
                     shader,
                     ti.static(FaceArrays(records, boxes)),
-                    ti.static(Surface(varyings, textures, uniforms)),
-                    resolution,
+                    ti.static(Surface(varyings, textures, uniforms, images)),
                     view,
                     view * num_faces + face,
                     load_weights(weights, view, row, column),
@@ -267,7 +250,7 @@ def paint_backward(  # more than 12 parameters: four groups of arrays
     varyings: array(float, 4),  # (B or 1, F, 3, K)
     textures: array(float, 4),  # (B or 1, F, entries, samples)
     uniforms: array(float, 2),  # (B or 1, N)
-    resolution: int,  # of textures
+    images: array(int, 1),  # see `Surface`
     grad_image: array(float, 4),  # (B, C + 1, H, W)
     owners: int,  # 1 if views share varyings or textures, else B
     grad_uniforms_by_face: array(float, 3),  # (B or 1, F, N) scratch
@@ -277,6 +260,9 @@ def paint_backward(  # more than 12 parameters: four groups of arrays
     shader: ti.template(),
 ):
     """A thread owns a face and visits its pixels in all views that share its surface."""
+    if ti.static(len(shader.images) > 0):
+        for entry in ti.grouped(grad_textures):
+            grad_textures[entry] = 0.0
     for index in range(owners * (records.shape[0] // faces.shape[0])):
         num_faces = records.shape[0] // faces.shape[0]
         owner = index // num_faces
@@ -285,10 +271,9 @@ def paint_backward(  # more than 12 parameters: four groups of arrays
                 shader,
                 ti.static(FaceArrays(records, boxes)),
                 ti.static(Seen(faces, weights, depths)),
-                ti.static(Surface(varyings, textures, uniforms)),
-                resolution,
+                ti.static(Surface(varyings, textures, uniforms, images)),
                 grad_image,
-                ti.static(Surface(grad_varyings, grad_textures, grad_uniforms_by_face)),
+                ti.static(SurfaceNumbers(grad_varyings, grad_textures, grad_uniforms_by_face)),
                 owner + part * owners,
                 index - owner * num_faces,
             )
@@ -302,7 +287,6 @@ def pull_back_face(
     of_faces: ti.template(),  # `FaceArrays`
     seen: ti.template(),  # `Seen`
     surface: ti.template(),  # `Surface`
-    resolution: int,
     grad_image: ti.template(),  # (B, C + 1, H, W)
     grad_surface: ti.template(),  # `Surface`, of which uniforms are (B or 1, F, N), by face
     view: int,
@@ -317,16 +301,18 @@ def pull_back_face(
     of_view = load_uniforms(shader, surface.uniforms, view)
     sums = at_corners * 0.0
     sums_uniforms = of_view * 0.0
-    clear_texture(shader, grad_surface.textures, view, source)
+    clear_face_texture(shader, grad_surface.textures, view, source)
     for row in range(of_faces.boxes[i, 2], of_faces.boxes[i, 3] + 1):
         for column in range(of_faces.boxes[i, 0], of_faces.boxes[i, 1] + 1):
             if seen.faces[view, row, column] == face:
                 used = PERSPECTIVE.place(load_weights(seen.weights, view, row, column), planes).used
-                samples = look_up(shader, surface.textures, view, source, used, resolution)
-                grads = shade_vjp(
+                grads = shade_point_vjp(
                     shader,
-                    interpolate(shader, used, at_corners),
-                    samples,
+                    surface,
+                    view,
+                    source,
+                    used,
+                    at_corners,
                     of_view,
                     load_color(grad_image, view, row, column, shader.num_channels),
                 )
@@ -336,11 +322,12 @@ def pull_back_face(
                 sums_uniforms += grads.uniforms
                 look_up_vjp(
                     shader,
+                    surface,
                     grad_surface.textures,
                     view,
                     source,
                     used,
-                    resolution,
+                    grads.here,
                     grads.samples,
                     False,  # a face's owner adds
                 )
@@ -364,9 +351,9 @@ def load_color(image: ti.template(), view: int, row: int, column: int, channels:
 
 
 @ti.func
-def clear_texture(shader: ti.template(), grad_textures: ti.template(), view: int, face: int):
+def clear_face_texture(shader: ti.template(), grad_textures: ti.template(), view: int, face: int):
     """A face's texture becomes 0 in the first view of those that share it."""
-    if ti.static(shader.has_textures):
+    if ti.static(shader.is_textured_by_face):
         if view < grad_textures.shape[0]:
             for entry in range(grad_textures.shape[2]):
                 for channel in ti.static(range(shader.num_samples)):
@@ -404,11 +391,11 @@ def unit(count: ti.template(), index: int):
 @ti.func
 def move_fragment(
     shader: ti.template(),
-    tangents: ti.template(),  # `Surface`, with a first axis of parameters
+    surface: ti.template(),  # `Surface`
+    tangents: ti.template(),  # `SurfaceNumbers`, with a first axis of parameters
     where: ti.math.ivec3,  # parameter, view, face
     used: vec3,
-    resolution: int,
-    grads: ti.template(),  # of `shade_vjp`
+    grads: ti.template(),  # of `shade_point_vjp`
 ) -> float:
     """The change of a channel with the surface, from its gradients at the fragment's inputs."""
     parameter, view, face = where[0], where[1], where[2]
@@ -420,12 +407,17 @@ def move_fragment(
                 moved = tangents.varyings[parameter, shared, face, corner, k]
                 change += used[corner] * grads.varyings[k] * moved
     if ti.static(shader.has_textures):
-        shared = view % tangents.textures.shape[1]
-        entries, shares = shader.lookup.entries(used, resolution)
-        for k in ti.static(range(shader.lookup.count)):
-            for channel in ti.static(range(shader.num_samples)):
-                moved = tangents.textures[parameter, shared, face, entries[k], channel]
-                change += shares[k] * grads.samples[channel] * moved
+        change += look_up_tangent(
+            shader,
+            surface,
+            tangents.textures,
+            parameter,
+            view,
+            face,
+            used,
+            grads.here,
+            grads.samples,
+        )
     for k in ti.static(range(shader.num_uniforms)):
         shared = view % tangents.uniforms.shape[1]
         change += grads.uniforms[k] * tangents.uniforms[parameter, shared, k]

@@ -9,6 +9,8 @@ from typing import Union
 import numpy as np
 
 import taichi_softras as tsr
+from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.runtime import ti
 from taichi_softras.scene import primitives
 from tests import tolerances
 from tests.gradcheck import relative_error
@@ -238,3 +240,16 @@ def gradient_error(corners, colors, by, image_size, rasterizer) -> float:
     error = relative_error(gradient, expected)
     print(f"gradient of {by}: largest relative error {error:.1e}")
     return error
+
+
+def upload(values, dtype, kind=float):
+    array = ti.ndarray(kind, np.shape(values))
+    array.from_numpy(np.ascontiguousarray(values, dtype))
+    return array
+
+
+def lay_surface(shader, varyings, textures, uniforms, dtype):
+    """A `Surface` of NumPy arrays; textures are those of faces."""
+    resolution = round(textures.shape[2] ** (1 / shader.lookup.num_axes)) if shader.lookup else 0
+    tables = (upload(table, dtype) for table in (varyings, textures, uniforms))
+    return Surface(*tables, upload([resolution], np.int32, int))

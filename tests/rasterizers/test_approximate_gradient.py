@@ -5,12 +5,11 @@ import pytest
 
 import taichi_softras as tsr
 from taichi_softras.funcs.lookups import CUBES
-from taichi_softras.rasterizers.fragments import Surface
-from taichi_softras.runtime import ti
 from taichi_softras.shading.base import compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.gradcheck import relative_error
+from tests.rasterizers.scenes import lay_surface, upload
 from tests.reference.approximate_gradient import render
 from tests.reference.nmr_goldens import NMR_CASES, load_nmr
 
@@ -18,12 +17,6 @@ from tests.reference.nmr_goldens import NMR_CASES, load_nmr
 @pytest.fixture(params=NMR_CASES)
 def golden(request):
     return load_nmr(request.param)
-
-
-def upload(values, dtype):
-    array = ti.ndarray(float, values.shape)
-    array.from_numpy(np.ascontiguousarray(values, dtype))
-    return array
 
 
 def draw(golden, dtype):
@@ -35,7 +28,7 @@ def draw(golden, dtype):
     textures = golden.colors if has_colors else np.zeros(1)
     textures = textures.reshape((views, num_faces, -1, 3) if has_colors else (1, 1, 1, 1))
     varyings = golden.corners[..., 2:] if has_depth else np.zeros((1, 1, 1, 1))
-    surface = Surface(*(upload(table, dtype) for table in (varyings, textures, np.zeros((1, 1)))))
+    surface = lay_surface(shader, varyings, textures, np.zeros((1, 1)), dtype)
     rasterization = tsr.ApproximateGradient(**golden.parameters).forward(
         Workspace(), upload(golden.corners, dtype), shader, surface, golden.image_size
     )

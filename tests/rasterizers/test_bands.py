@@ -7,12 +7,12 @@ import taichi_softras as tsr
 from taichi_softras.fields import FieldTree
 from taichi_softras.functional import lay_colors
 from taichi_softras.rasterizers.binning import TILE, Bins
-from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.rasterizers.fragments import SurfaceNumbers
 from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.gradcheck import relative_error
-from tests.rasterizers.scenes import ALL_RASTERIZERS, describe, nearest
-from tests.rasterizers.test_approximate_gradient import random_scene, upload
+from tests.rasterizers.scenes import ALL_RASTERIZERS, describe, nearest, upload
+from tests.rasterizers.test_approximate_gradient import random_scene
 from tests.rasterizers.test_push_forward import FEW, IMAGE_SIZE
 
 FEW_PAIRS = 12  # many bands, of several tiles or of one that alone has more
@@ -60,12 +60,12 @@ def test_bands_push_forward_the_same(backend, rasterizer):
     tangents, pushed = None, []
     for workspace in (Workspace(), Workspace(max_pairs=FEW_PAIRS)):
         shader, surface = lay_colors(workspace, colors.astype(backend.numpy_float))
-        inputs = upload(corners, backend.numpy_float), *surface
+        inputs = upload(corners, backend.numpy_float), *surface.numbers
         drawn = rasterizer.forward(workspace, inputs[0], shader, surface, IMAGE_SIZE)
         if tangents is None:
             tangents = [random.normal(size=(2, *array.shape)) for array in inputs]
         arrays = [upload(tangent, backend.numpy_float) for tangent in tangents]
-        pushed.append(drawn.push_forward(arrays[0], Surface(*arrays[1:])).to_numpy())
+        pushed.append(drawn.push_forward(arrays[0], SurfaceNumbers(*arrays[1:])).to_numpy())
     assert_same_bits(backend, pushed[1], pushed[0])
 
 

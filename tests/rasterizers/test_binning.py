@@ -7,8 +7,7 @@ import taichi_softras as tsr
 from taichi_softras.rasterizers.binning import SCAN_CHUNK, TILE, Bins
 from taichi_softras.workspace import Workspace
 from tests import tolerances
-from tests.rasterizers.scenes import ALL_RASTERIZERS, draw_twin
-from tests.rasterizers.test_approximate_gradient import upload
+from tests.rasterizers.scenes import ALL_RASTERIZERS, draw_twin, upload
 
 REACH = 0.05  # NDC
 

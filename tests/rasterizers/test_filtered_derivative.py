@@ -5,14 +5,14 @@ import pytest
 
 import taichi_softras as tsr
 from taichi_softras.rasterizers.base import NO_FACE
-from taichi_softras.rasterizers.fragments import SILHOUETTE, Surface
+from taichi_softras.rasterizers.fragments import SILHOUETTE, SurfaceNumbers
 from taichi_softras.rasterizers.outlines import connect_faces
 from taichi_softras.shading.base import compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.gradcheck import relative_error
-from tests.rasterizers.scenes import DEPTHS, draw_twin
-from tests.rasterizers.test_approximate_gradient import random_scene, upload
+from tests.rasterizers.scenes import DEPTHS, draw_twin, lay_surface, upload
+from tests.rasterizers.test_approximate_gradient import random_scene
 from tests.reference.filtered_derivative import (
     draw_outlines,
     gradient,
@@ -30,7 +30,9 @@ def surface_of(varyings, dtype):
     """Corner values (1 or B, F, 3, K), or with an axis of parameters before them."""
     leading = varyings.shape[:-4]
     nothing = np.zeros((*leading, 1, 1, 1, 1)), np.zeros((*leading, 1, 1))
-    return Surface(*(upload(table, dtype) for table in (varyings, *nothing)))
+    if leading:
+        return SurfaceNumbers(*(upload(table, dtype) for table in (varyings, *nothing)))
+    return lay_surface(SILHOUETTE, varyings, *nothing, dtype)
 
 
 def forward(golden, backend):

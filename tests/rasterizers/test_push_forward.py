@@ -5,12 +5,12 @@ import pytest
 
 import taichi_softras as tsr
 from taichi_softras.functional import lay_colors
-from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.rasterizers.fragments import SurfaceNumbers
 from taichi_softras.rasterizers.planes import planes_from_pixels
 from taichi_softras.workspace import Workspace
 from tests import tolerances
-from tests.rasterizers.scenes import ALL_RASTERIZERS, DEPTHS, describe, nearest, soft
-from tests.rasterizers.test_approximate_gradient import random_scene, upload
+from tests.rasterizers.scenes import ALL_RASTERIZERS, DEPTHS, describe, nearest, soft, upload
+from tests.rasterizers.test_approximate_gradient import random_scene
 
 WITH_JACOBIAN = [r for r in ALL_RASTERIZERS if not isinstance(r, tsr.ApproximateGradient)]
 KINDS = ["corners", "texels", "none"]
@@ -34,10 +34,12 @@ def check_transpose(backend, rasterizer, kind, tolerance):
     shader, surface = lay_colors(workspace, colors)
     corners_array = upload(corners, backend.numpy_float)
     rasterization = rasterizer.forward(workspace, corners_array, shader, surface, IMAGE_SIZE)
-    arrays = corners_array, *surface
+    arrays = corners_array, *surface.numbers
     tangents = [random.normal(size=(3, *array.shape)) for array in arrays]
     pushed = [upload(tangent, backend.numpy_float) for tangent in tangents]
-    image = rasterization.push_forward(pushed[0], Surface(*pushed[1:])).to_numpy().astype(float)
+    image = (
+        rasterization.push_forward(pushed[0], SurfaceNumbers(*pushed[1:])).to_numpy().astype(float)
+    )
 
     gradient = random.normal(size=(len(corners), *IMAGE_SIZE, image.shape[2]))
     planes_from_pixels(gradient.astype(backend.numpy_float), rasterization.grad_image)

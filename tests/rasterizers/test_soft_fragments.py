@@ -7,12 +7,12 @@ import pytest
 
 import taichi_softras as tsr
 from taichi_softras.funcs.lookups import CUBES
-from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.rasterizers.fragments import SurfaceNumbers
 from taichi_softras.shading.base import compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
-from tests.rasterizers.scenes import nearest, soft
-from tests.rasterizers.test_approximate_gradient import assert_close, upload
+from tests.rasterizers.scenes import lay_surface, nearest, soft, upload
+from tests.rasterizers.test_approximate_gradient import assert_close
 from tests.rasterizers.test_visible_colors import (
     SIZE,
     Glow,
@@ -72,7 +72,7 @@ def test_push_forward_is_the_transpose_of_backward(backend, name, rows):
     grads = backward(drawn, cotangent)
     tangents = {name: generator.normal(size=(3, *grad.shape)) for name, grad in grads.items()}
     corners, *tables = (upload(tangent, float) for tangent in tangents.values())
-    pushed = drawn.push_forward(corners, Surface(*tables)).to_numpy()
+    pushed = drawn.push_forward(corners, SurfaceNumbers(*tables)).to_numpy()
     for parameter in range(3):
         expected = sum((grad * tangents[name][parameter]).sum() for name, grad in grads.items())
         actual = (pushed[parameter] * cotangent[..., : SIZE[1]]).sum()
@@ -96,7 +96,7 @@ def test_gradient_of_what_is_multiplied(backend, name, lookup):
         Workspace(),
         upload(corners, backend.numpy_float),
         shader,
-        Surface(*(upload(table, backend.numpy_float) for table in tables)),
+        lay_surface(shader, *tables, backend.numpy_float),
         (20, 33),
     )
     cotangent = np.abs(random_cotangent(generator, drawn.image, 33))

@@ -7,13 +7,13 @@ import pytest
 
 import taichi_softras as tsr
 from taichi_softras.funcs.lookups import CUBES
-from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.rasterizers.fragments import SurfaceNumbers
 from taichi_softras.runtime import ti
 from taichi_softras.shading.base import Shading, compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
-from tests.rasterizers.scenes import DEPTHS
-from tests.rasterizers.test_approximate_gradient import assert_close, upload
+from tests.rasterizers.scenes import DEPTHS, lay_surface, upload
+from tests.rasterizers.test_approximate_gradient import assert_close
 
 SIZE = (9, 14)
 
@@ -111,7 +111,7 @@ class Scene:
             Workspace(),
             upload(scene.corners, float),
             scene.shader,
-            Surface(*(upload(table, float) for table in tables)),
+            lay_surface(scene.shader, *tables, float),
             SIZE,
         )
 
@@ -190,7 +190,7 @@ def test_gradient_of_what_is_multiplied(backend, rasterizer, lookup):
         Workspace(),
         upload(corners, backend.numpy_float),
         shader,
-        Surface(*(upload(table, backend.numpy_float) for table in tables)),
+        lay_surface(shader, *tables, backend.numpy_float),
         (20, 33),
     )
     image = drawn.image.to_numpy()
@@ -233,7 +233,7 @@ def test_push_forward_is_the_transpose_of_backward(backend, overdraw, rows):
     grads = backward(drawn, cotangent)
     tangents = {name: generator.normal(size=(3, *grad.shape)) for name, grad in grads.items()}
     corners, *tables = (upload(tangent, float) for tangent in tangents.values())
-    pushed = drawn.push_forward(corners, Surface(*tables)).to_numpy()
+    pushed = drawn.push_forward(corners, SurfaceNumbers(*tables)).to_numpy()
     for parameter in range(3):
         expected = sum((grad * tangents[name][parameter]).sum() for name, grad in grads.items())
         actual = (pushed[parameter] * cotangent).sum()

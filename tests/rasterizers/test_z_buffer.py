@@ -8,7 +8,7 @@ from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.z_buffer import ZBuffer
 from taichi_softras.workspace import Workspace
 from tests import tolerances
-from tests.rasterizers.test_approximate_gradient import upload
+from tests.rasterizers.scenes import upload
 from tests.reference.z_buffer import z_buffer
 
 
