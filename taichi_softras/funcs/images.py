@@ -45,7 +45,7 @@ def load_image(images: ti.template(), num_faces: int, index: int):
 
 @ti.func
 def load_texel(
-    texels: ti.template(), parameter: int, plane: int, entry: int, channel: ti.template()
+    texels: ti.template(), parameter: int, plane: int, entry: int, channel: int
 ) -> float:
     """A number of a texel; tangents of texels have one more axis in front, `parameter`."""
     texel = 0.0
@@ -54,6 +54,17 @@ def load_texel(
     else:
         texel = texels[plane, 0, entry, channel]
     return texel
+
+
+@ti.func
+def store_texel(
+    texels: ti.template(), parameter: int, plane: int, entry: int, channel: int, texel: float
+):
+    """Writes what `load_texel` reads."""
+    if ti.static(len(texels.shape) == 5):
+        texels[parameter, plane, 0, entry, channel] = texel
+    else:
+        texels[plane, 0, entry, channel] = texel
 
 
 @ti.func
@@ -290,9 +301,7 @@ def level_taps(image: ti.template(), uv: vec2, level: int, has_levels: ti.templa
 
 
 @ti.func
-def mix_levels(
-    fine: ti.template(), coarse: ti.template(), fade: float, num_axes: ti.template()
-):
+def mix_levels(fine: ti.template(), coarse: ti.template(), fade: float, num_axes: ti.template()):
     """The taps of two levels, `fade` of the way from one to the other."""
     count = ti.static(fine.entries.n)
     entries = ti.Vector([0 for _ in ti.static(range(2 * count))])

@@ -15,8 +15,13 @@ from taichi_softras.funcs.images import (
     sample_image_vjp,
 )
 from taichi_softras.runtime import default_numpy_float, ti, vec2
-from taichi_softras.shading.pyramids import lay_out_images
-from taichi_softras.workspace import array
+from taichi_softras.shading.pyramids import (
+    build_levels,
+    build_levels_vjp,
+    lay_out_images,
+    num_texels,
+)
+from taichi_softras.workspace import Workspace, array
 from tests.gradcheck import relative_error
 from tests.reference import images as twin
 from tests.tolerances import (
@@ -24,6 +29,7 @@ from tests.tolerances import (
     FINITE_DIFFERENCE_RELATIVE,
     FINITE_DIFFERENCE_STEP,
     SINGLE_PRECISION_RELATIVE,
+    TRANSPOSE_DOUBLE,
 )
 
 CHANNELS = 2
@@ -258,3 +264,40 @@ def test_tangents(backend, filters, generator):
     moved = pictures.move(tangent_texels, tangent_points)
     expected = pictures.sample(texels=tangent_texels) + pictures.slopes(tangent_points)
     assert relative_error(moved, expected) < FINITE_DIFFERENCE_RELATIVE
+
+
+def test_levels_are_those_of_the_twin_and_keep_the_mean(backend):
+    """Of sides that are odd, too."""
+    pictures = Pictures()
+    only_finest = np.zeros_like(pictures.texels)
+    for row, image in zip(pictures.rows, pictures.images):
+        first, height, width = row[:3]
+        only_finest[0, 0, first : first + height * width] = image.reshape(-1, CHANNELS)
+    texels = on_device(only_finest)
+    build_levels(Workspace(), texels, pictures.rows)
+    assert relative_error(texels.to_numpy(), pictures.texels) < SINGLE_PRECISION_RELATIVE
+    tangents = on_device(np.stack([only_finest, 2 * only_finest]))
+    build_levels(Workspace(), tangents, pictures.rows)
+    np.testing.assert_array_equal(tangents.to_numpy()[1], 2 * texels.to_numpy())
+    for row, image in zip(pictures.rows, pictures.images):
+        if row[3] > 1:
+            last = row[0] + sum(num_texels(row, level) for level in range(row[3])) - 1
+            mean = image.mean(axis=(0, 1))
+            error = relative_error(texels.to_numpy()[0, 0, last], mean)
+            assert error < SINGLE_PRECISION_RELATIVE
+
+
+@pytest.mark.f64
+def test_adjoint_of_levels(backend, generator):
+    """<build(x), w> = <x, build_vjp(w)>, x without coarse levels."""
+    pictures = Pictures()
+    is_finest = np.zeros(pictures.texels.shape, bool)
+    for first, height, width, *_ in pictures.rows:
+        is_finest[0, 0, first : first + height * width] = True
+    texels = generator.normal(size=pictures.texels.shape) * is_finest
+    weights = generator.normal(size=pictures.texels.shape)
+    built, grad = on_device(texels), on_device(weights)
+    build_levels(Workspace(), built, pictures.rows)
+    build_levels_vjp(Workspace(), grad, pictures.rows)
+    expected = (built.to_numpy() * weights).sum()
+    assert (texels * grad.to_numpy()).sum() == pytest.approx(expected, rel=TRANSPOSE_DOUBLE)
