@@ -5,13 +5,14 @@ level 0 is entry `first + row * width + column`, row 0 on top, and each level of
 right behind the finer one, with sides of max(1, n // 2). uv = (0, 0) is the lower left corner, and
 centres of texels are at half integers.
 
-What is drawn is a sum of texels times shares, `Taps`. Samples, adjoints and tangents are made of
-the shares and their derivatives alone, so they hold for every filter, wrap and for cube maps.
+What is drawn is a sum of texels times shares. Samples, adjoints and tangents are made of `taps`
+alone, so they hold for every filter, wrap and for cube maps: the `entries` that are summed, their
+`shares`, and how those change with the place (`slopes`) and with the level (`by_level`).
 """
 
 import math
 
-from taichi_softras.runtime import ti, vec2, vec3
+from taichi_softras.runtime import ti, vec2
 
 IMAGE_SIZE = 6  # ints of a picture: see `load_image`
 FILTERS = ("nearest", "bilinear", "trilinear")
@@ -259,27 +260,31 @@ def axis_taps(coordinate: float, size: int, image: ti.template()):
         place - ti.floor(place),
         ti.select(image.wrap == MIRROR, folded, ti.min(ti.max(place, -1.0), 2.0)),
     )
-    return texels_around(place * ti.cast(size, float) - 0.5, slope, size, image)
+    taps = texels_around(place * ti.cast(size, float) - 0.5, slope, image.filter)
+    for k in ti.static(range(2)):
+        index = taps.indices[k]
+        inside = ti.min(ti.max(index, 0), size - 1)
+        around = index + ti.select(index < 0, size, 0) - ti.select(index >= size, size, 0)
+        taps.indices[k] = ti.select(image.wrap == REPEAT, around, inside)
+        is_lost = (image.wrap == ZERO) & (inside != index)
+        taps.shares[k] = ti.select(is_lost, 0.0, taps.shares[k])
+        taps.slopes[k] = ti.select(is_lost, 0.0, taps.slopes[k])
+    return taps
 
 
 @ti.func
-def texels_around(place: float, slope: float, size: int, image: ti.template()):
-    """`axis_taps` of a place in texels, less than a texel outside of a picture that repeats."""
-    is_nearest = image.filter == NEAREST
+def texels_around(place: float, slope: float, filter: int):
+    """The two texels around a place, the centre of texel 0 at 0: wherever they are."""
+    is_nearest = filter == NEAREST
     low = ti.floor(ti.select(is_nearest, place + 0.5, place))
     upper = ti.select(is_nearest, 0.0, place - low)
     rise = ti.select(is_nearest, 0.0, slope)
-    indices = ti.Vector([ti.cast(low, ti.i32), ti.cast(low, ti.i32) + 1])
-    shares, slopes = vec2(1.0 - upper, upper), vec2(-rise, rise)
-    for k in ti.static(range(2)):
-        index = indices[k]
-        inside = ti.min(ti.max(index, 0), size - 1)
-        around = index + ti.select(index < 0, size, 0) - ti.select(index >= size, size, 0)
-        indices[k] = ti.select(image.wrap == REPEAT, around, inside)
-        is_lost = (image.wrap == ZERO) & (inside != index)
-        shares[k] = ti.select(is_lost, 0.0, shares[k])
-        slopes[k] = ti.select(is_lost, 0.0, slopes[k])
-    return ti.Struct(indices=indices, shares=shares, slopes=slopes)
+    index = ti.cast(low, ti.i32)
+    return ti.Struct(
+        indices=ti.Vector([index, index + 1]),
+        shares=vec2(1.0 - upper, upper),
+        slopes=vec2(-rise, rise),
+    )
 
 
 @ti.func
@@ -301,6 +306,23 @@ def level_taps(image: ti.template(), uv: vec2, level: int, has_levels: ti.templa
 
 
 @ti.func
+def levels_around(image: ti.template(), level: float):
+    """The two levels around one, and how far it is from the first to the second."""
+    fine = ti.cast(ti.floor(level), ti.i32)
+    coarse = ti.min(fine + 1, image.levels - 1)
+    return ti.Struct(fine=fine, coarse=coarse, fade=level - ti.cast(fine, float))
+
+
+@ti.func
+def only_level(taps: ti.template()):
+    """The taps of one level, which is the only one."""
+    by_level = 0.0 * taps.shares
+    return ti.Struct(
+        entries=taps.entries, shares=taps.shares, slopes=taps.slopes, by_level=by_level
+    )
+
+
+@ti.func
 def mix_levels(fine: ti.template(), coarse: ti.template(), fade: float, num_axes: ti.template()):
     """The taps of two levels, `fade` of the way from one to the other."""
     count = ti.static(fine.entries.n)
@@ -319,23 +341,7 @@ def mix_levels(fine: ti.template(), coarse: ti.template(), fade: float, num_axes
 
 
 @ti.func
-def image_taps(image: ti.template(), uv: vec2, level: float, has_levels: ti.template()):
-    """All texels that make a sample, their shares, and the slopes of those by uv and level."""
-    low = ti.cast(ti.floor(level), ti.i32)
-    fine = level_taps(image, uv, low, has_levels)
-    if ti.static(has_levels):
-        high = ti.min(low + 1, image.levels - 1)
-        coarse = level_taps(image, uv, high, has_levels)
-        return mix_levels(fine, coarse, level - ti.cast(low, float), 2)
-    else:
-        no_slope = ti.Vector([0.0 for _ in ti.static(range(4))])
-        return ti.Struct(
-            entries=fine.entries, shares=fine.shares, slopes=fine.slopes, by_level=no_slope
-        )
-
-
-@ti.func
-def taps_of(
+def image_taps(
     image: ti.template(),
     uv: vec2,
     uv_dx: vec2,
@@ -343,11 +349,14 @@ def taps_of(
     level_bias: float,
     has_levels: ti.template(),
 ):
-    """`image_taps` at the level of a footprint, which is not looked at without levels."""
-    level = 0.0
+    """All texels that make a sample, their shares, and the slopes of those by uv and level."""
     if ti.static(has_levels):
-        level = level_of(image, uv_dx, uv_dy, level_bias)
-    return image_taps(image, uv, level, has_levels)
+        levels = levels_around(image, level_of(image, uv_dx, uv_dy, level_bias))
+        fine = level_taps(image, uv, levels.fine, True)
+        coarse = level_taps(image, uv, levels.coarse, True)
+        return mix_levels(fine, coarse, levels.fade, 2)
+    else:
+        return only_level(level_taps(image, uv, 0, False))
 
 
 @ti.func
@@ -369,12 +378,13 @@ def sample_image(
         plane: of `texels`.
         image: of `load_image`.
         uv: the point; NaN is taken for 0.
-        uv_dx, uv_dy: how uv changes from a pixel to the next, along x and y of the screen.
+        uv_dx: how uv changes from a pixel to the next, along x of the screen.
+        uv_dy: the same along y.
         level_bias: is added to the level of a pyramid.
         num_channels: that are looked up, the first ones.
         has_levels: whether some picture is trilinear; without it uv_dx and uv_dy do not matter.
     """
-    taps = taps_of(image, uv, uv_dx, uv_dy, level_bias, has_levels)
+    taps = image_taps(image, uv, uv_dx, uv_dy, level_bias, has_levels)
     return weigh_texels(texels, 0, plane, taps.entries, taps.shares, num_channels)
 
 
@@ -392,7 +402,7 @@ def sample_image_vjp(
     has_levels: ti.template(),
 ):
     """The gradients with respect to uv, uv_dx, uv_dy and level_bias (`level`)."""
-    taps = taps_of(image, uv, uv_dx, uv_dy, level_bias, has_levels)
+    taps = image_taps(image, uv, uv_dx, uv_dy, level_bias, has_levels)
     grad_shares = weigh_texels_vjp(texels, plane, taps.entries, grad_sample, num_channels)
     grad_uv = moved_shares_vjp(taps, grad_shares, 2)
     grad_level, grad_dx, grad_dy = 0.0, vec2(0.0), vec2(0.0)
@@ -426,7 +436,7 @@ def sample_image_tangent(  # what a picture is, where it is looked at, and how b
     `tangent_texels` is (parameters, planes, 1, entries, channels), or as `texels` are, and then
     `parameter` does not matter.
     """
-    taps = taps_of(image, uv, uv_dx, uv_dy, level_bias, has_levels)
+    taps = image_taps(image, uv, uv_dx, uv_dy, level_bias, has_levels)
     tangent_level = 0.0
     if ti.static(has_levels):
         slopes = level_slopes(image, uv_dx, uv_dy, level_bias)
@@ -454,11 +464,8 @@ def add_to_texels(
 ):
     """Adds the gradient of a sample with respect to the texels.
 
-    Args:
-        grad_texels: (planes, 1, entries, channels).
-        plane, image, uv, uv_dx, uv_dy, level_bias, num_channels, has_levels: of `sample_image`.
-        grad_sample: the gradient with respect to the sample.
-        is_atomic: whether others add to the same texels at the same time.
+    `grad_texels` is as the `texels` of `sample_image`, and `is_atomic` whether others add to the
+    same texels at the same time.
     """
-    taps = taps_of(image, uv, uv_dx, uv_dy, level_bias, has_levels)
+    taps = image_taps(image, uv, uv_dx, uv_dy, level_bias, has_levels)
     add_shares(grad_texels, plane, taps, grad_sample, num_channels, is_atomic)
