@@ -23,7 +23,7 @@ from taichi_softras.rasterizers.k_nearest import Fragments, KNearest
 from taichi_softras.rasterizers.planes import pixels_from_planes, planes_from_pixels
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
 from taichi_softras.runtime import default_numpy_float, kernel, ti
-from taichi_softras.shading.base import Shading, compose
+from taichi_softras.shading.base import Looks, Shading, compose
 from taichi_softras.shading.unlit import Unlit
 from taichi_softras.workspace import MAX_PAIRS, Workspace, array, describe_scene
 
@@ -178,7 +178,7 @@ def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:
     table = _upload(workspace, name, colors, shape)
     images = lay_face_textures(workspace, lookup, entries)
     surface = surface._replace(images=images, **{name: table})
-    return compose([Unlit()], channels, lookup).shader, surface
+    return compose([Unlit()], Looks(channels, lookup)).shader, surface
 
 
 def _lay_depths(workspace: Workspace, shading: Shading, corners: ti.Ndarray) -> tuple:
@@ -189,7 +189,7 @@ def _lay_depths(workspace: Workspace, shading: Shading, corners: ti.Ndarray) -> 
             f"rasterize knows the depth of corners alone, {type(shading).__name__} reads "
             f"{', '.join(unknown)}: use a Renderer"
         )
-    shader, surface = compose([shading], 0, None).shader, lay_colors(workspace, None)[1]
+    shader, surface = compose([shading], Looks(0)).shader, lay_colors(workspace, None)[1]
     if shader.num_varyings:
         depths = workspace.get("corner_depths", (*corners.shape[:3], 1))
         load_depths(corners, depths)

@@ -1,10 +1,12 @@
 """The core: the only file that knows the order of the stages, forward, backward and in tangents.
 
-    arrays of the scene -> place -> corners, varyings, textures -> rasterize (fragment) -> image
+    arrays of the scene -> place -> lay materials -> corners, varyings, textures
+                                                  -> rasterize (fragment) -> image
 
 Arrays in, arrays out: no field, no tape, no autodiff of Taichi's.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Optional
 
@@ -36,6 +38,16 @@ from taichi_softras.rasterizers.base import Rasterization, Rasterizer
 from taichi_softras.rasterizers.fragments import Surface, SurfaceNumbers, lay_face_textures
 from taichi_softras.runtime import kernel, lean_compilation, ti
 from taichi_softras.shading.base import BY_FACE, BY_VERTEX, Composition
+from taichi_softras.shading.materials import (
+    MATERIAL_SIZE,
+    Corners,
+    MaterialArrays,
+    lay_materials,
+    lay_materials_backward,
+    lay_materials_tangent,
+    num_shares,
+)
+from taichi_softras.shading.pyramids import build_levels, build_levels_vjp
 from taichi_softras.workspace import Workspace, array
 
 LIT = {None: NOTHING, BY_FACE: LIT_FACES, BY_VERTEX: LIT_VERTICES}
@@ -49,6 +61,20 @@ class Topology(NamedTuple):
     corners_of_vertex: ti.Ndarray  # (3F,) int, 3 * face + corner
 
 
+class MaterialScene(NamedTuple):
+    """Materials, UVs and images of a mesh."""
+
+    uv_faces: ti.Ndarray  # (F, 3) int
+    corner_starts: ti.Ndarray  # (U + 1,) int, as those of vertices
+    corners_of_uv: ti.Ndarray  # (3 F,) int
+    images: tuple  # ints, see `Surface`
+    rows: tuple  # of different images, of `pyramids.lay_out_images`
+    num_uvs: int
+    num_materials: int
+    num_texels: int
+    num_channels: int  # of the widest image
+
+
 class Kinds(NamedTuple):
     """What the numbers of cameras and lights mean, see `geometry.scene_arrays`."""
 
@@ -58,12 +84,22 @@ class Kinds(NamedTuple):
     num_lights: int
 
 
+class Looks(NamedTuple):
+    """What of UVs and materials has a gradient and a tangent."""
+
+    uvs: ti.Ndarray  # (U, 2)
+    numbers: ti.Ndarray  # (M, MATERIAL_SIZE)
+    texels: ti.Ndarray  # (1, 1, N, C) of all images, their coarser levels behind each
+
+
 class Pipeline:
     """Draws the scene that stands in `scene`, and carries gradients back to `grad_scene`.
 
     Attributes:
         scene: arrays that the caller fills: `vertices`, `albedo`, `uniforms`.
         grad_scene: their gradients, after `backward`.
+        looks: arrays that the caller fills: UVs, materials, finest texels; tiny where there are
+            none, as `grad_looks`.
         fragment_uniforms, grad_fragment_uniforms: (1 or B, N) those of shadings.
         num_views: B.
         rasterization: what was drawn last.
@@ -82,6 +118,7 @@ class Pipeline:
         albedo_shape: tuple,
         is_moving: bool,
         moves_cameras: bool,
+        materials: Optional[MaterialScene] = None,
     ):
         """Lays out arrays; none of them has anything in it yet.
 
@@ -97,6 +134,7 @@ class Pipeline:
             albedo_shape: (A, N, C): (V, 1, C) colours of vertices, or (F, N, C) face textures.
             is_moving: whether every view has vertices of its own.
             moves_cameras: whether gradients of the cameras are asked for.
+            materials: what the composition reads of them; None for nothing.
         """
         self.workspace, self.composition = workspace, composition
         self._of_rasterizer = workspace.another()
@@ -114,12 +152,32 @@ class Pipeline:
         num_uniforms = composition.shader.num_uniforms
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
         self.fragment_uniforms = workspace.get("fragment_uniforms", shape)
-        lookup = composition.shader.lookup
-        self._images = lay_face_textures(workspace, lookup, albedo_shape[1])
+        self._lay_out_looks(materials, albedo_shape[1])
         self.rasterization: Optional[Rasterization] = None
         self._tables: Optional[Tables] = None  # of the pass that was placed last
         # of `rasterization`: the rasterizer, first view, number of views
         self._drawn: Optional[tuple] = None
+
+    def _lay_out_looks(self, materials: Optional[MaterialScene], num_entries: int) -> None:
+        """Arrays of materials, and of what is looked up."""
+        get, lookup = self.workspace.get, self.composition.shader.lookup
+        self._materials, self._rows = materials, ()
+        if materials is None:
+            self.looks = Looks(
+                get("uvs", (1, 2)), get("materials", (1, 1)), get("texels", (1,) * 4)
+            )
+            self._images = lay_face_textures(self.workspace, lookup, num_entries)
+            return
+        self._rows = materials.rows
+        self.looks = Looks(
+            get("uvs", (materials.num_uvs, 2)),
+            get("materials", (materials.num_materials, MATERIAL_SIZE)),
+            get("texels", (1, 1, materials.num_texels, materials.num_channels)),
+        )
+        if lookup is None:
+            self._images = self.workspace.constants("images", materials.images, int)
+        else:
+            self._images = lay_face_textures(self.workspace, lookup, num_entries)
 
     def _make_layout(self, kinds: Kinds, num_entries: int) -> Layout:
         lookup = self.composition.shader.lookup
@@ -134,10 +192,12 @@ class Pipeline:
             channels if composition.reads_color else 0,
             composition.shader.lookup,
             composition.shader.num_varyings,
+            composition.num_placed,
             columns.get("normal_world", -1),
             columns.get("position_world", -1),
             columns.get("depth", -1),
             moves_cameras,
+            composition.material_columns.footprint >= 0,
         )
 
     def draw(self, rasterizer: Rasterizer, first: int, num_views: int) -> None:
@@ -149,7 +209,8 @@ class Pipeline:
         uniforms = self._uniforms_of_pass("uniforms_of_pass", num_views)
         if uniforms is not self.fragment_uniforms:
             copy_rows(self.fragment_uniforms, first, uniforms)
-        surface = Surface(placed.varyings, placed.textures, uniforms, self._images)
+        textures = self.looks.texels if self.composition.shader.images else placed.textures
+        surface = Surface(placed.varyings, textures, uniforms, self._images)
         self.rasterization = rasterizer.forward(
             self._of_rasterizer, placed.corners, self.composition.shader, surface, self.image_size
         )
@@ -161,7 +222,36 @@ class Pipeline:
         self._tables, placed = self._allocate(num_views)
         with lean_compilation():
             place_scene(*self.scene, *self._views(first), *self._tables, *placed)
+            if self._lays_materials:
+                lay_materials(
+                    *self._material_inputs(first, placed.corners),
+                    placed.varyings,
+                    self.composition.material_columns,
+                )
         return placed
+
+    @property
+    def _lays_materials(self) -> bool:
+        return self.composition.num_placed < self.composition.shader.num_varyings
+
+    def _material_inputs(self, first: int, corners: ti.Ndarray) -> tuple:
+        """What the kernels of materials read."""
+        of_mesh = self._materials
+        arrays = MaterialArrays(
+            self.looks.uvs,
+            self.looks.numbers,
+            of_mesh.uv_faces,
+            of_mesh.corner_starts,
+            of_mesh.corners_of_uv,
+            self.workspace.constants("images", of_mesh.images, int),
+        )
+        placed = Corners(self.scene.vertices, self.scene.faces, corners)
+        return (*arrays, *placed, first, 2.0 / min(self.image_size))
+
+    def finish_looks(self) -> None:
+        """After `looks` were filled: the coarser levels of images."""
+        if self._rows:
+            build_levels(self.workspace, self.looks.texels, self._rows)
 
     def look(self, faces: np.ndarray, first: int, end: int) -> tuple:
         """Where all faces are, on the host; something must have been placed since the last change.
@@ -215,20 +305,44 @@ class Pipeline:
         self.rasterization.backward()
         grad_surface = self.rasterization.grad_surface
         tables, placed = self._allocate(num_views)
+        self._backward_looks(first, is_first, placed.corners)
+        grad_textures = grad_surface.textures
+        if self.composition.shader.images:
+            grad_textures = self._get_like("grad_no_textures", placed.textures)
         with lean_compilation():
             place_scene_backward(
                 *self.scene,
                 *self._views(first),
                 is_first,
                 *tables,
-                *Placed(
-                    self.rasterization.grad_corners, grad_surface.varyings, grad_surface.textures
-                ),
+                *Placed(self.rasterization.grad_corners, grad_surface.varyings, grad_textures),
                 *allocate_grad_tables(self.workspace, self.scene, tables, placed),
                 *self.grad_scene,
             )
         if self.composition.shader.num_uniforms:
             add_rows(grad_surface.uniforms, first, is_first, self.grad_fragment_uniforms)
+
+    def _backward_looks(self, first: int, is_first: bool, corners: ti.Ndarray) -> None:
+        """To `grad_looks`, and to the corners and positions that varyings of materials are of."""
+        grad_surface, grad_looks = self.rasterization.grad_surface, self.grad_looks
+        if self._lays_materials:
+            columns, num_faces = self.composition.material_columns, self.scene.faces.shape[0]
+            shares = num_shares(num_faces), math.prod(self.looks.numbers.shape)
+            with lean_compilation():
+                lay_materials_backward(
+                    *self._material_inputs(first, corners),
+                    is_first,
+                    self.rasterization.grad_corners,
+                    grad_surface.varyings,
+                    self.workspace.get("material_shares", shares),
+                    grad_looks.uvs,
+                    grad_looks.numbers,
+                    columns,
+                )
+        if self.composition.shader.images:
+            if self._rows:
+                build_levels_vjp(self.workspace, grad_surface.textures, self._rows)
+            add_texels(grad_surface.textures, is_first, grad_looks.texels)
 
     def push_forward(self, tangents: Iterable[tuple]) -> ti.Ndarray:
         """(P, B, C + 1, H, W): derivatives of the image by P numbers, of all views in one pass.
@@ -256,8 +370,34 @@ class Pipeline:
                 )
             if self.composition.shader.num_uniforms:
                 stack_rows(self.tangent_fragment_uniforms, index, of_uniforms)
-        surface = SurfaceNumbers(stacked.varyings, stacked.textures, of_uniforms)
+            textures = self._push_looks(index, count, first, placed.corners, stacked)
+        surface = SurfaceNumbers(stacked.varyings, textures, of_uniforms)
         return self.rasterization.push_forward(stacked.corners, surface)
+
+    def _push_looks(
+        self, index: int, count: int, first: int, corners: ti.Ndarray, stacked: Placed
+    ) -> ti.Ndarray:
+        """Tangents of materials' varyings into `stacked`; returns those of textures."""
+        tangent = self.tangent_looks
+        if self._lays_materials:
+            with lean_compilation():
+                lay_materials_tangent(
+                    *self._material_inputs(first, corners),
+                    tangent.uvs,
+                    tangent.numbers,
+                    self.tangent_scene.vertices,
+                    stacked.corners,
+                    index,
+                    stacked.varyings,
+                    self.composition.material_columns,
+                )
+        if not self.composition.shader.images:
+            return stacked.textures
+        if self._rows:
+            build_levels(self.workspace, tangent.texels, self._rows)
+        texels = self._get_like("tangent_stacked_texels", tangent.texels, count)
+        stack_texels(tangent.texels, index, texels)
+        return texels
 
     def _uniforms_of_pass(self, name: str, num_views: int) -> ti.Ndarray:
         """Rows of the views of a pass; all rows where each pass sees all of them."""
@@ -275,6 +415,16 @@ class Pipeline:
     def tangent_scene(self) -> SceneNumbers:
         """Of vertices, albedo and uniforms."""
         return self._like("tangent", self._scene_numbers)
+
+    @property
+    def grad_looks(self) -> Looks:
+        """Of `looks`."""
+        return self._like("grad", self.looks)
+
+    @property
+    def tangent_looks(self) -> Looks:
+        """Of `looks`."""
+        return self._like("tangent", self.looks)
 
     @property
     def grad_fragment_uniforms(self) -> ti.Ndarray:
@@ -334,6 +484,28 @@ def add_rows(
         if (source >= 0) & (source < of_pass.shape[0]):
             before += of_pass[source, column]
         rows[row, column] = before
+
+
+@kernel
+def add_texels(
+    of_pass: array(float, 4),  # (1, 1, N, C)
+    is_first: int,
+    texels: array(float, 4),  # (1, 1, N, C), written or added to
+):
+    """What one pass gives to the gradient of all."""
+    for i in ti.grouped(of_pass):
+        texels[i] = of_pass[i] + ti.select(is_first != 0, 0.0, texels[i])
+
+
+@kernel
+def stack_texels(
+    texels: array(float, 4),  # (1, 1, N, C)
+    index: int,
+    stacked: array(float, 5),  # (P, 1, 1, N, C)
+):
+    """stacked[index] = texels."""
+    for entry, channel in ti.ndrange(texels.shape[2], texels.shape[3]):
+        stacked[index, 0, 0, entry, channel] = texels[0, 0, entry, channel]
 
 
 @kernel

@@ -78,7 +78,8 @@ def allocate_placement(
     stages = scene.stages
     colorings = num_views if is_moving and stages.has_normals else 1
     has_views = is_moving and (stages.has_normals or stages.position_column >= 0)
-    varied = num_views if has_views or stages.depth_column >= 0 else 1
+    is_varied = has_views or stages.depth_column >= 0 or stages.varies_by_view
+    varied = num_views if is_varied else 1
     tables = Tables(
         workspace.get("matrices", (num_cameras, 4, 4)),
         workspace.get("surfaces", (colorings, num_rows if stages.has_normals else 1, 6)),
@@ -178,7 +179,7 @@ def place_face(
     if ti.static(scene.stages.lit == LIT_FACES):
         if view < ti.max(tables.surfaces.shape[0], num_varied):
             compute_face_surface(scene, views, tables, view, face)
-    if ti.static(scene.stages.num_varyings > 0):
+    if ti.static(scene.stages.num_placed > 0):
         if view < num_varied:
             if not is_drawable(compute_varyings(scene, views, tables, placed, view, face)):
                 placed.corners[view, face, 0, 0] = UNDRAWABLE
@@ -529,7 +530,7 @@ def move_face(
             compute_face_surface_jvp(
                 scene, views, tables, tangent_scene, tangent_tables, view, face
             )
-    if ti.static(scene.stages.num_varyings > 0):
+    if ti.static(scene.stages.num_placed > 0):
         if view < num_varied:
             compute_varyings_jvp(
                 scene,

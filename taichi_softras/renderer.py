@@ -12,6 +12,7 @@ from typing import Any, Callable, Optional, Union
 
 import numpy as np
 
+from taichi_softras.atlas import Atlas, looks_of
 from taichi_softras.copies import (
     gather,
     load_grads,
@@ -47,6 +48,7 @@ from taichi_softras.runtime import (
 from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.checks import check_kind
 from taichi_softras.scene.lights import Lights
+from taichi_softras.scene.material import Material
 from taichi_softras.scene.mesh import Mesh
 from taichi_softras.scene.spherical_harmonics import SphericalHarmonics
 from taichi_softras.shading.base import Composition, Shading, compose, uniform_values
@@ -134,7 +136,7 @@ class Renderer:
         self._frames.from_numpy(frames)
         self._colors = mesh.vertex_colors if mesh.face_colors is None else mesh.face_colors
         shadings = choose_outputs(outputs)
-        composition = compose([self.shading, *shadings.values()], self._colors.n, mesh.lookup)
+        composition = compose([self.shading, *shadings.values()], looks_of(mesh))
         if composition.light is not None and self._colors.n != 3:
             raise ValueError(
                 f"{type(self.shading).__name__} lights colours of 3 channels, the mesh has "
@@ -142,7 +144,10 @@ class Renderer:
             )
         needs_lights = lights is None and composition.light is not None
         self.lights = Lights() if needs_lights else lights
+        self._atlas = self._make_atlas(composition)
         self._pipeline = self._make_pipeline(composition)
+        if self._atlas is not None:
+            self._atlas.lay_defaults(self._pipeline.looks)
         self._uniform_fields, self._fragment_fields = self._collect_uniforms(composition)
         # elements of the longest field, or vertices
         lengths = [num_elements(field) for field in self._fields_of_scene()[1:]]
@@ -279,6 +284,8 @@ class Renderer:
                     pipeline.tangent_fragment_uniforms,
                     derivative="dual",
                 )
+                if self._atlas is not None:
+                    self._atlas.gather(pipeline.tangent_looks, "dual")
                 yield index, count
 
         planes = pipeline.push_forward(tangents())
@@ -452,6 +459,8 @@ class Renderer:
             pipeline.grad_fragment_uniforms,
             needs_grad=True,
         )
+        if self._atlas is not None:
+            self._atlas.scatter(pipeline.grad_looks)
 
     def _gather(self, first: int, end: int) -> None:
         """The fields of the scene, into the arrays of the core."""
@@ -469,6 +478,9 @@ class Renderer:
             scene.uniforms,
             pipeline.fragment_uniforms,
         )
+        if self._atlas is not None:
+            self._atlas.gather(pipeline.looks)
+            pipeline.finish_looks()
 
     def _run_copy(
         self, copy: Callable, first: int, end: int, *arrays, derivative: str = "", needs_grad=False
@@ -507,7 +519,16 @@ class Renderer:
     def _fields_of_scene(self) -> list:
         """All that the image depends on."""
         groups = (*self._uniform_fields, *self._fragment_fields)
-        return [self.mesh.vertices, self._colors, *(field for field, *_ in groups)]
+        looks = [] if self._atlas is None else self._atlas.fields
+        return [self.mesh.vertices, self._colors, *(field for field, *_ in groups), *looks]
+
+    def _make_atlas(self, composition: Composition) -> Optional[Atlas]:
+        """UVs, materials and textures, if anything reads them."""
+        if composition.num_placed == composition.shader.num_varyings:
+            return None
+        materials = self.mesh.materials or (Material(),)
+        channels = max([image.num_channels for image in composition.shader.images], default=1)
+        return Atlas(self.mesh, materials, composition.slots, channels)
 
     def _make_pipeline(self, composition: Composition) -> Pipeline:
         mesh, lights = self.mesh, self.lights
@@ -529,6 +550,7 @@ class Renderer:
             albedo,
             mesh.is_moving,
             self.cameras.needs_grad,
+            None if self._atlas is None else self._atlas.scene,
         )
 
     def _collect_uniforms(self, composition: Composition) -> tuple:

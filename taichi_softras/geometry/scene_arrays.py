@@ -43,11 +43,13 @@ class Stages:
         lookup: how face textures are read; None where vertices have the colours, which are the
             first varyings.
         num_varyings: K.
+        num_placed: how many of them, the first, are filled here; those of materials follow.
         normal_column: where the 3 columns of unit vertex normals, world, begin in `varyings`; -1
             where there are none, as the next two.
         position_column: 3 columns, world.
         depth_column: 1 column.
         moves_cameras: whether cameras have a gradient.
+        varies_by_view: whether varyings of materials differ from view to view.
     """
 
     lit: int = NOTHING
@@ -55,10 +57,12 @@ class Stages:
     channels: int = 0
     lookup: Optional[Lookup] = None
     num_varyings: int = 0
+    num_placed: int = 0
     normal_column: int = -1
     position_column: int = -1
     depth_column: int = -1
     moves_cameras: bool = True
+    varies_by_view: bool = False
 
     @property
     def has_textures(self) -> bool:

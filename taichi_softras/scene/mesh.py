@@ -10,12 +10,19 @@ from typing import Optional, Union
 
 import numpy as np
 
-from taichi_softras.fields import FieldTree, upload
+from taichi_softras.fields import FieldTree, num_elements, upload
 from taichi_softras.funcs.lookups import CUBES, TEXELS, Lookup
 from taichi_softras.io.meshes import load_mesh, save_mesh
 from taichi_softras.runtime import default_numpy_float, has_gradient, ti
 from taichi_softras.scene.attributes import FieldAttribute
-from taichi_softras.scene.checks import check_field, check_shape, finite_array, warn_of_bytes
+from taichi_softras.scene.checks import (
+    check_field,
+    check_kind,
+    check_shape,
+    finite_array,
+    warn_of_bytes,
+)
+from taichi_softras.scene.material import Material
 
 
 class Mesh:
@@ -41,14 +48,30 @@ class Mesh:
         num_vertices, num_faces, num_frames: V, F and T, which is 1 for a still mesh.
         texel_resolution: R, 0 for vertex colours.
         lookup: how `face_colors` are read, None for vertex colours.
+        uvs: (U,) vec2 field with gradient, or None; (0, 0) is the lower left corner of a picture.
+        uv_faces_array: (F, 3) int32, the UVs of the corners of faces, or None.
+        materials: tuple of `Material`; they tint the colours.
+        face_materials_array: (F,) int32, the material of each face.
 
     An array that is assigned to `vertices` or the colours is written into the field.
     """
 
     vertices, vertex_colors = FieldAttribute(), FieldAttribute()
     texels, texture_cubes = FieldAttribute(), FieldAttribute()
+    uvs = FieldAttribute()
 
-    def __init__(self, vertices, faces, vertex_colors=None, texels=None, texture_cubes=None):
+    def __init__(  # 12 parameters and no less: all that a mesh may have
+        self,
+        vertices,
+        faces,
+        vertex_colors=None,
+        texels=None,
+        texture_cubes=None,
+        uvs=None,
+        uv_faces=None,
+        materials=(),
+        face_materials=None,
+    ):
         """Places the fields of a mesh; white where no colours are given.
 
         Args:
@@ -60,11 +83,16 @@ class Mesh:
                 shadings without light.
             texels: (F, R, R, 3) float in place of vertex colours.
             texture_cubes: (F, R, R, R, 3) float, R >= 2, in place of vertex colours.
+            uvs: (U, 2) float; outside of [0, 1] the texture's wrap says what is there.
+            uv_faces: (F, 3) int, 0 <= index < U; `faces` when left out, and U is V.
+            materials: of `Material`, or one alone.
+            face_materials: (F,) int, an index of `materials`; when left out, the only one.
 
         Raises:
             ValueError: wrong shapes, no vertex or face, entries that are not finite, indices
                 that are not integers of [0, V), several kinds of colours, or a field of another
-                kind, precision or without gradient.
+                kind, precision or without gradient; textures without UVs, materials beside face
+                textures or beside colours of another number than 3.
         """
         is_field = isinstance(vertices, ti.Field)
         if is_field:
@@ -81,6 +109,9 @@ class Mesh:
         self.num_faces = len(self.faces_array)
         kind, colors = self._checked_colors(vertex_colors, texels, texture_cubes)
 
+        self._check_materials(materials, face_materials, kind, colors.shape[-1])
+        uvs = self._checked_uvs(uvs, uv_faces)
+
         tree = FieldTree()
         self.vertices = vertices if is_field else tree.add(shape, (3,))
         colors_field = tree.add(colors.shape[:-1], colors.shape[-1:])
@@ -89,17 +120,16 @@ class Mesh:
         self.texel_resolution = 0 if self.face_colors is None else colors.shape[1]
         lookups = {"texels": TEXELS, "texture_cubes": CUBES}
         self.lookup: Optional[Lookup] = lookups.get(kind)
+        self.uvs = None if uvs is None else tree.add((len(uvs),), (2,))
         tree.place()
-        if is_field:
-            upload([colors_field], [colors])
-        else:
-            upload([self.vertices, colors_field], [vertices, colors])
+        given = [(colors_field, colors)]
+        given += [] if is_field else [(self.vertices, vertices)]
+        given += [] if uvs is None else [(self.uvs, uvs)]
+        upload(*map(list, zip(*given)))
 
-        vertex_of_corner = self.faces_array.ravel()
-        counts = np.bincount(vertex_of_corner, minlength=self.num_vertices)
-        self.faces = _int_array(self.faces_array)
-        self.corner_starts = _int_array(np.concatenate([[0], np.cumsum(counts)]))
-        self.corners_of_vertex = _int_array(np.argsort(vertex_of_corner, kind="stable"))
+        self.faces, self.corner_starts, self.corners_of_vertex = _topology(
+            self.faces_array, self.num_vertices
+        )
 
     def _checked_colors(self, vertex_colors, texels, texture_cubes) -> tuple:
         """The name of the kind that is given, and its array; white vertices if there is none."""
@@ -120,6 +150,66 @@ class Mesh:
         if kind == "texture_cubes" and colors.shape[1] < 2:
             raise ValueError(f"texture_cubes must have R >= 2, got shape {colors.shape}")
         return kind, colors
+
+    def _check_materials(self, materials, face_materials, kind: str, channels: int) -> None:
+        """Fills `materials` and `face_materials_array`."""
+        self.materials = (materials,) if isinstance(materials, Material) else tuple(materials or ())
+        for one in self.materials:
+            check_kind("materials", one, (Material,), "Materials, such as [Material(...)]")
+        if self.materials and (kind != "vertex_colors" or channels != 3):
+            raise ValueError(
+                f"materials tint vertex colours of 3 channels, got {kind} of {channels}: leave "
+                "them out, or the materials"
+            )
+        count = max(len(self.materials), 1)
+        if face_materials is None:
+            if count > 1:
+                raise ValueError(f"face_materials (F,) must say which of {count} each face has")
+            face_materials = np.zeros(self.num_faces, int)
+        indices = np.asarray(face_materials)
+        check_shape("face_materials", indices, (self.num_faces,))
+        if not np.issubdtype(indices.dtype, np.integer):
+            raise ValueError(f"face_materials must be integers, got {indices.dtype}")
+        if indices.min() < 0 or indices.max() >= count:
+            raise ValueError(
+                f"face_materials must index {count} materials from 0, got indices from "
+                f"{indices.min()} to {indices.max()}"
+            )
+        self.face_materials_array = indices.astype(np.int32)
+
+    def _checked_uvs(self, uvs, uv_faces) -> Optional[np.ndarray]:
+        """(U, 2), and `uv_faces_array`; None without."""
+        self.uv_faces_array = None
+        if uvs is None:
+            textured = [one for one in self.materials if any(one.textures)]
+            if textured:
+                raise ValueError(
+                    f"{len(textured)} of the materials have textures, and the mesh has no UVs to "
+                    "look them up: give Mesh(..., uvs=)"
+                )
+            if uv_faces is not None:
+                raise ValueError("uv_faces are indices of uvs, which are missing")
+            return None
+        uvs = finite_array("uvs", uvs, ("U", 2))
+        if uv_faces is None and len(uvs) != self.num_vertices:
+            raise ValueError(
+                f"uvs are those of {self.num_vertices} vertices without uv_faces, got {len(uvs)}"
+            )
+        uv_faces = self.faces_array if uv_faces is None else uv_faces
+        self.uv_faces_array = _checked_faces(uv_faces, len(uvs), "uv_faces", "UVs")
+        if len(self.uv_faces_array) != self.num_faces:
+            raise ValueError(
+                f"uv_faces must have shape ({self.num_faces}, 3), as faces have, got "
+                f"{self.uv_faces_array.shape}"
+            )
+        return uvs
+
+    @functools.cached_property
+    def uv_topology(self) -> tuple:
+        """As `faces`, `corner_starts`, `corners_of_vertex`, of UVs; without, of one that all have."""
+        if self.uvs is None:
+            return _topology(np.zeros((self.num_faces, 3), np.int32), 1)
+        return _topology(self.uv_faces_array, num_elements(self.uvs))
 
     @classmethod
     def load(cls, path: Union[str, os.PathLike], texel_resolution: int = 0) -> "Mesh":
@@ -150,6 +240,10 @@ class Mesh:
         for name in ("vertex_colors", "texels", "texture_cubes"):
             if getattr(self, name) is not None:
                 check_field(f"mesh.{name}", getattr(self, name))
+        if self.uvs is not None:
+            check_field("mesh.uvs", self.uvs)
+        for k, material in enumerate(self.materials):
+            material.check(f"mesh.materials[{k}]")
 
     @functools.cached_property
     def edges_array(self) -> np.ndarray:
@@ -177,17 +271,25 @@ def _check_vertices_field(vertices) -> None:
         raise ValueError("vertices must be a field that was made with needs_grad=True")
 
 
-def _checked_faces(faces, num_vertices: int) -> np.ndarray:
+def _checked_faces(faces, count: int, name: str = "faces", what: str = "vertices") -> np.ndarray:
     faces = np.asarray(faces)
-    check_shape("faces", faces, ("F", 3))
+    check_shape(name, faces, ("F", 3))
     if not np.issubdtype(faces.dtype, np.integer):
-        raise ValueError(f"faces must be integers, got {faces.dtype}: convert with astype(int)")
-    if faces.min() < 0 or faces.max() >= num_vertices:
+        raise ValueError(f"{name} must be integers, got {faces.dtype}: convert with astype(int)")
+    if faces.min() < 0 or faces.max() >= count:
         raise ValueError(
-            f"faces must index {num_vertices} vertices from 0, "
+            f"{name} must index {count} {what} from 0, "
             f"got indices from {faces.min()} to {faces.max()}"
         )
     return np.array(faces, np.int32, order="C")
+
+
+def _topology(faces: np.ndarray, count: int) -> tuple:
+    """Arrays on the device: the faces, and which of their corners are of each vertex."""
+    of_corner = faces.ravel()
+    counts = np.bincount(of_corner, minlength=count)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    return _int_array(faces), _int_array(starts), _int_array(np.argsort(of_corner, kind="stable"))
 
 
 def _int_array(values: np.ndarray) -> ti.Ndarray:

@@ -30,6 +30,15 @@ NUMBERS = {
     "normal_scale": (12, 1),
 }
 MATERIAL_SIZE = 13
+DEFAULTS = {
+    "base_color": (1.0, 1.0, 1.0),
+    "metallic": 0.0,
+    "roughness": 1.0,
+    "emissive": (0.0, 0.0, 0.0),
+    "specular": (0.0, 0.0, 0.0),
+    "shininess": 32.0,
+    "normal_scale": 1.0,
+}
 FOOTPRINT_SIZE = 7  # w, and slopes of u / w, v / w, 1 / w along a row and down a column, by pixel
 MOST_SHARES = {True: 64, False: 256}  # of faces, whose gradients at materials are summed apart
 

@@ -52,7 +52,7 @@ def compute_varyings(
         if ti.static(scene.stages.depth_column >= 0):
             depth = placed.corners[view, face, corner, 2]
             placed.varyings[view, face, corner, scene.stages.depth_column] = depth
-        for k in ti.static(range(scene.stages.num_varyings)):
+        for k in ti.static(range(scene.stages.num_placed)):
             total += ti.abs(placed.varyings[view, face, corner, k])
     return total
 

@@ -32,7 +32,7 @@ from taichi_softras.rasterizers.faces import (
 )
 from taichi_softras.rasterizers.fragments import shade, shade_vjp
 from taichi_softras.runtime import ti
-from taichi_softras.shading.base import compose
+from taichi_softras.shading.base import Looks, compose
 from taichi_softras.shading.unlit import Unlit
 from tests.funcs.derivatives import check_derivatives
 from tests.rasterizers.test_visible_colors import Glow, Tint
@@ -281,7 +281,7 @@ def test_shares_of_a_texture_cube(backend, generator):
 @pytest.mark.parametrize("lookup", [None, CUBES], ids=["corners", "textures"])
 def test_shade(backend, generator, lookup):
     """Of three parts that read the same."""
-    shader = compose([Glow(), Unlit(), Tint()], 3, lookup).shader
+    shader = compose([Glow(), Unlit(), Tint()], Looks(3, lookup)).shader
 
     @ti.kernel
     def paint(inputs: ti.template(), values: ti.template()):

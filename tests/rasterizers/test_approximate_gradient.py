@@ -5,7 +5,7 @@ import pytest
 
 import taichi_softras as tsr
 from taichi_softras.funcs.lookups import CUBES
-from taichi_softras.shading.base import compose
+from taichi_softras.shading.base import Looks, compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.gradcheck import relative_error
@@ -24,7 +24,7 @@ def draw(golden, dtype):
     views, num_faces = golden.corners.shape[:2]
     has_colors, has_depth = golden.colors is not None, golden.depth is not None
     shadings = [tsr.Unlit()] * has_colors + [tsr.Depth()] * has_depth
-    shader = compose(shadings, 3, CUBES if has_colors else None).shader
+    shader = compose(shadings, Looks(3, CUBES if has_colors else None)).shader
     textures = golden.colors if has_colors else np.zeros(1)
     textures = textures.reshape((views, num_faces, -1, 3) if has_colors else (1, 1, 1, 1))
     varyings = golden.corners[..., 2:] if has_depth else np.zeros((1, 1, 1, 1))

@@ -7,7 +7,7 @@ import taichi_softras as tsr
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.fragments import SILHOUETTE, SurfaceNumbers
 from taichi_softras.rasterizers.outlines import connect_faces
-from taichi_softras.shading.base import compose
+from taichi_softras.shading.base import Looks, compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.gradcheck import relative_error
@@ -37,7 +37,7 @@ def surface_of(varyings, dtype):
 
 def forward(golden, backend):
     varyings = golden.vertex_colors[golden.triangles][None]
-    shader = compose([tsr.Unlit()], varyings.shape[-1], None).shader
+    shader = compose([tsr.Unlit()], Looks(varyings.shape[-1])).shader
     rasterizer = tsr.FilteredDerivative(
         **DEPTHS, background=tuple(golden.background), overdraw=False
     )

@@ -8,7 +8,7 @@ import pytest
 import taichi_softras as tsr
 from taichi_softras.funcs.lookups import CUBES
 from taichi_softras.rasterizers.fragments import SurfaceNumbers
-from taichi_softras.shading.base import compose
+from taichi_softras.shading.base import Looks, compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.rasterizers.scenes import lay_surface, nearest, soft, upload
@@ -88,7 +88,7 @@ def test_gradient_of_what_is_multiplied(backend, name, lookup):
     corners = corners + generator.uniform(-0.3, 0.3, (2, 300, 3, 3))
     colors = generator.uniform(0.5, 1.5, (1, 300, 3 if lookup is None else 8, 3))
     tints = generator.uniform(0.5, 1.5, (2, 3))
-    shader = compose([Tint()], 3, lookup).shader
+    shader = compose([Tint()], Looks(3, lookup)).shader
     nothing = np.zeros((1, 1, 1, 1))
     tables = (colors, nothing, tints) if lookup is None else (nothing, colors, tints)
     rasterizer = dataclasses.replace(RASTERIZERS[name], sigma=1e-3)

@@ -9,7 +9,7 @@ import taichi_softras as tsr
 from taichi_softras.funcs.lookups import CUBES
 from taichi_softras.rasterizers.fragments import SurfaceNumbers
 from taichi_softras.runtime import ti
-from taichi_softras.shading.base import Shading, compose
+from taichi_softras.shading.base import Looks, Shading, compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.rasterizers.scenes import DEPTHS, lay_surface, upload
@@ -139,7 +139,7 @@ def make_scene(rasterizer, shadings, rows=(1, 1, 1), num_faces=5):
     corners = generator.uniform(-1.3, 1.3, (2, num_faces, 3, 4))
     corners[..., 2:] = generator.uniform(1.5, 3.5, (2, num_faces, 3, 2))
     corners[..., :2] *= corners[..., 3:]
-    shader = compose(shadings, 3, CUBES).shader
+    shader = compose(shadings, Looks(3, CUBES)).shader
     shapes = (num_faces, 3, shader.num_varyings), (num_faces, 8, 3), (shader.num_uniforms,)
     tables = (generator.uniform(0.3, 1.5, (n, *shape)) for n, shape in zip(rows, shapes))
     return Scene(rasterizer, shader, corners, *tables)
@@ -183,7 +183,7 @@ def test_gradient_of_what_is_multiplied(backend, rasterizer, lookup):
     corners = corners + generator.uniform(-0.3, 0.3, (2, 300, 3, 3))
     colors = generator.uniform(0.5, 1.5, (1, 300, 3 if lookup is None else 8, 3))
     tints = generator.uniform(0.5, 1.5, (1, 3))
-    shader = compose([Tint()], 3, lookup).shader
+    shader = compose([Tint()], Looks(3, lookup)).shader
     nothing = np.zeros((1, 1, 1, 1))
     tables = (colors, nothing, tints) if lookup is None else (nothing, colors, tints)
     drawn = rasterizer.forward(
