@@ -25,7 +25,7 @@ from taichi_softras.funcs.images import (
 )
 from taichi_softras.runtime import ti, vec2, vec3
 
-SMALLEST_DIRECTION = 1e-15  # shorter ones point to the middle of +x, and do not turn
+SMALLEST_DIRECTION = 1e-12  # shorter ones point to the middle of +x, and do not turn
 
 
 @ti.func
@@ -53,13 +53,17 @@ def axes_of(side: int):
 
 
 @ti.func
+def numbers_of(vector: vec3) -> vec3:
+    """The vector, bounded, with 0 in place of NaN."""
+    return vec3(
+        within(vector.x, LARGEST_UV), within(vector.y, LARGEST_UV), within(vector.z, LARGEST_UV)
+    )
+
+
+@ti.func
 def place_on_cube(direction: vec3):
     """Where a direction meets the cube: the side, and x and y of [-1, 1], with slopes by it."""
-    safe = vec3(
-        within(direction.x, LARGEST_UV),
-        within(direction.y, LARGEST_UV),
-        within(direction.z, LARGEST_UV),
-    )
+    safe = numbers_of(direction)
     side = side_of(safe)
     axes = axes_of(side)
     depth = axes.outward.dot(safe)
@@ -80,7 +84,8 @@ def place_on_cube(direction: vec3):
 @ti.func
 def cube_footprint(place: ti.template(), moved: vec3) -> vec2:
     """How far a place moves on its side, of length 1, with the direction."""
-    return 0.5 * vec2(place.x_slope.dot(moved), place.y_slope.dot(moved))
+    safe = numbers_of(moved)
+    return 0.5 * vec2(place.x_slope.dot(safe), place.y_slope.dot(safe))
 
 
 @ti.func
@@ -89,7 +94,7 @@ def cube_footprint_vjp(place: ti.template(), moved: vec3, grad: vec2):
     of_moved = 0.5 * (grad.x * place.x_slope + grad.y * place.y_slope)
     outward = place.axes.outward * place.scale
     of_outward = -grad.dot(cube_footprint(place, moved)) * outward
-    return of_outward - outward.dot(moved) * of_moved, of_moved
+    return of_outward - outward.dot(numbers_of(moved)) * of_moved, of_moved
 
 
 @ti.func

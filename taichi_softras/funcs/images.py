@@ -248,17 +248,16 @@ def axis_taps(coordinate: float, size: int, image: ti.template()):
     """Along one axis: the two texels around a point, their shares, and the slopes of those.
 
     Index 0 is at the coordinate 0. A mirrored picture is one that ends with its edge texels, looked
-    at in a folded place. NaN is taken for 0.
+    at in a folded place.
     """
-    place = within(coordinate, LARGEST_UV)
-    folded = place - 2.0 * ti.floor(0.5 * place)
+    folded = coordinate - 2.0 * ti.floor(0.5 * coordinate)
     is_back = (image.wrap == MIRROR) & (folded >= 1.0)
     slope = ti.select(is_back, -1.0, 1.0) * ti.cast(size, float)
     folded = ti.select(is_back, 2.0 - folded, folded)
     place = ti.select(
         image.wrap == REPEAT,
-        place - ti.floor(place),
-        ti.select(image.wrap == MIRROR, folded, ti.min(ti.max(place, -1.0), 2.0)),
+        coordinate - ti.floor(coordinate),
+        ti.select(image.wrap == MIRROR, folded, ti.min(ti.max(coordinate, -1.0), 2.0)),
     )
     taps = texels_around(place * ti.cast(size, float) - 0.5, slope, image.filter)
     for k in ti.static(range(2)):
@@ -291,8 +290,8 @@ def texels_around(place: float, slope: float, filter: int):
 def level_taps(image: ti.template(), uv: vec2, level: int, has_levels: ti.template()):
     """The four texels around a point of one level, their shares, and slopes by u and v."""
     part = level_image(image, level, has_levels)
-    columns = axis_taps(uv.x, part.width, image)
-    rows = axis_taps(1.0 - uv.y, part.height, image)
+    columns = axis_taps(within(uv.x, LARGEST_UV), part.width, image)
+    rows = axis_taps(1.0 - within(uv.y, LARGEST_UV), part.height, image)
     entries = ti.Vector([0 for _ in ti.static(range(4))])
     shares = ti.Vector([0.0 for _ in ti.static(range(4))])
     slopes = ti.Matrix.zero(float, 4, 2)
