@@ -126,22 +126,20 @@ def add_shares(
 
 
 @ti.func
-def moved_shares(taps: ti.template(), tangent_place: ti.template(), tangent_level: float):
+def moved_shares(taps: ti.template(), tangent_place: vec2, tangent_level: float):
     """The tangent of the shares."""
     moved = taps.by_level * tangent_level
     for k in ti.static(range(taps.entries.n)):
-        for axis in ti.static(range(tangent_place.n)):
-            moved[k] += taps.slopes[k, axis] * tangent_place[axis]
+        moved[k] += taps.slopes[k, 0] * tangent_place.x + taps.slopes[k, 1] * tangent_place.y
     return moved
 
 
 @ti.func
-def moved_shares_vjp(taps: ti.template(), grad_shares: ti.template(), num_axes: ti.template()):
+def moved_shares_vjp(taps: ti.template(), grad_shares: ti.template()) -> vec2:
     """The gradient with respect to the place."""
-    grad_place = ti.Vector([0.0 for _ in ti.static(range(num_axes))])
+    grad_place = vec2(0.0)
     for k in ti.static(range(taps.entries.n)):
-        for axis in ti.static(range(num_axes)):
-            grad_place[axis] += taps.slopes[k, axis] * grad_shares[k]
+        grad_place += vec2(taps.slopes[k, 0], taps.slopes[k, 1]) * grad_shares[k]
     return grad_place
 
 
@@ -322,18 +320,18 @@ def only_level(taps: ti.template()):
 
 
 @ti.func
-def mix_levels(fine: ti.template(), coarse: ti.template(), fade: float, num_axes: ti.template()):
+def mix_levels(fine: ti.template(), coarse: ti.template(), fade: float):
     """The taps of two levels, `fade` of the way from one to the other."""
     count = ti.static(fine.entries.n)
     entries = ti.Vector([0 for _ in ti.static(range(2 * count))])
     shares = ti.Vector([0.0 for _ in ti.static(range(2 * count))])
     by_level = ti.Vector([0.0 for _ in ti.static(range(2 * count))])
-    slopes = ti.Matrix.zero(float, 2 * count, num_axes)
+    slopes = ti.Matrix.zero(float, 2 * count, 2)
     for k in ti.static(range(count)):
         entries[k], entries[count + k] = fine.entries[k], coarse.entries[k]
         shares[k], shares[count + k] = (1.0 - fade) * fine.shares[k], fade * coarse.shares[k]
         by_level[k], by_level[count + k] = -fine.shares[k], coarse.shares[k]
-        for axis in ti.static(range(num_axes)):
+        for axis in ti.static(range(2)):
             slopes[k, axis] = (1.0 - fade) * fine.slopes[k, axis]
             slopes[count + k, axis] = fade * coarse.slopes[k, axis]
     return ti.Struct(entries=entries, shares=shares, slopes=slopes, by_level=by_level)
@@ -353,7 +351,7 @@ def image_taps(
         levels = levels_around(image, level_of(image, uv_dx, uv_dy, level_bias))
         fine = level_taps(image, uv, levels.fine, True)
         coarse = level_taps(image, uv, levels.coarse, True)
-        return mix_levels(fine, coarse, levels.fade, 2)
+        return mix_levels(fine, coarse, levels.fade)
     else:
         return only_level(level_taps(image, uv, 0, False))
 
@@ -403,7 +401,7 @@ def sample_image_vjp(
     """The gradients with respect to uv, uv_dx, uv_dy and level_bias (`level`)."""
     taps = image_taps(image, uv, uv_dx, uv_dy, level_bias, has_levels)
     grad_shares = weigh_texels_vjp(texels, plane, taps.entries, grad_sample, num_channels)
-    grad_uv = moved_shares_vjp(taps, grad_shares, 2)
+    grad_uv = moved_shares_vjp(taps, grad_shares)
     grad_level, grad_dx, grad_dy = 0.0, vec2(0.0), vec2(0.0)
     if ti.static(has_levels):
         slopes = level_slopes(image, uv_dx, uv_dy, level_bias)
