@@ -139,14 +139,11 @@ def entry_beyond(part: ti.template(), edge: ti.template(), index: int) -> int:
 
 
 @ti.func
-def cube_level_taps(
-    image: ti.template(), place: ti.template(), level: int, has_levels: ti.template()
-):
+def cube_level_taps(image: ti.template(), part: ti.template(), place: ti.template()):
     """The four texels around a point of one level, their shares, and slopes on its side.
 
     The share of a texel beyond a corner of the cube goes to the other three.
     """
-    part = level_image(image, level, has_levels)
     size = ti.cast(part.width, float)
     # where a side ends; the nearest texel is always within it
     largest = size - ti.select(image.filter == NEAREST, 1.0, 0.5)
@@ -203,11 +200,11 @@ def cube_taps(
     if ti.static(has_levels):
         along_x, along_y = moved_on_cube(place, direction_dx), moved_on_cube(place, direction_dy)
         levels = levels_around(image, level_of(image, along_x, along_y, level_bias))
-        fine = cube_level_taps(image, place, levels.fine, True)
-        coarse = cube_level_taps(image, place, levels.coarse, True)
+        fine = cube_level_taps(image, levels.fine, place)
+        coarse = cube_level_taps(image, levels.coarse, place)
         return mix_levels(fine, coarse, levels.fade)
     else:
-        return only_level(cube_level_taps(image, place, 0, False))
+        return only_level(cube_level_taps(image, level_image(image, 0, False), place))
 
 
 @ti.func

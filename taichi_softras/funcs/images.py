@@ -227,15 +227,22 @@ def level_slopes(image: ti.template(), uv_dx: vec2, uv_dy: vec2, level_bias: flo
 @ti.func
 def level_image(image: ti.template(), level: int, has_levels: ti.template()):
     """Where a level begins, and its sides."""
-    first, height, width = image.first, image.height, image.width
+    part = ti.Struct(first=image.first, height=image.height, width=image.width)
     if ti.static(has_levels):
-        num_sides = ti.select(image.wrap == CUBE, 6, 1)
         for k in ti.static(range(MOST_LEVELS - 1)):
-            is_finer = k < level
-            first += ti.select(is_finer, num_sides * height * width, 0)
-            height = ti.select(is_finer, ti.max(height // 2, 1), height)
-            width = ti.select(is_finer, ti.max(width // 2, 1), width)
-    return ti.Struct(first=first, height=height, width=width)
+            part = coarser_level(image, part, k < level)
+    return part
+
+
+@ti.func
+def coarser_level(image: ti.template(), part: ti.template(), is_there: int):
+    """The level behind one; itself where it is the last."""
+    num_texels = part.height * part.width * ti.select(image.wrap == CUBE, 6, 1)
+    return ti.Struct(
+        first=part.first + ti.select(is_there, num_texels, 0),
+        height=ti.select(is_there, ti.max(part.height // 2, 1), part.height),
+        width=ti.select(is_there, ti.max(part.width // 2, 1), part.width),
+    )
 
 
 # --- the texels around a point of a picture ---
@@ -285,9 +292,8 @@ def texels_around(place: float, slope: float, filter: int):
 
 
 @ti.func
-def level_taps(image: ti.template(), uv: vec2, level: int, has_levels: ti.template()):
+def level_taps(image: ti.template(), part: ti.template(), uv: vec2):
     """The four texels around a point of one level, their shares, and slopes by u and v."""
-    part = level_image(image, level, has_levels)
     columns = axis_taps(within(uv.x, LARGEST_UV), part.width, image)
     rows = axis_taps(1.0 - within(uv.y, LARGEST_UV), part.height, image)
     entries = ti.Vector([0 for _ in ti.static(range(4))])
@@ -305,9 +311,10 @@ def level_taps(image: ti.template(), uv: vec2, level: int, has_levels: ti.templa
 @ti.func
 def levels_around(image: ti.template(), level: float):
     """The two levels around one, and how far it is from the first to the second."""
-    fine = ti.cast(ti.floor(level), ti.i32)
-    coarse = ti.min(fine + 1, image.levels - 1)
-    return ti.Struct(fine=fine, coarse=coarse, fade=level - ti.cast(fine, float))
+    low = ti.cast(ti.floor(level), ti.i32)
+    fine = level_image(image, low, True)
+    coarse = coarser_level(image, fine, low + 1 < image.levels)
+    return ti.Struct(fine=fine, coarse=coarse, fade=level - ti.cast(low, float))
 
 
 @ti.func
@@ -349,11 +356,11 @@ def image_taps(
     """All texels that make a sample, their shares, and the slopes of those by uv and level."""
     if ti.static(has_levels):
         levels = levels_around(image, level_of(image, uv_dx, uv_dy, level_bias))
-        fine = level_taps(image, uv, levels.fine, True)
-        coarse = level_taps(image, uv, levels.coarse, True)
+        fine = level_taps(image, levels.fine, uv)
+        coarse = level_taps(image, levels.coarse, uv)
         return mix_levels(fine, coarse, levels.fade)
     else:
-        return only_level(level_taps(image, uv, 0, False))
+        return only_level(level_taps(image, level_image(image, 0, False), uv))
 
 
 @ti.func
