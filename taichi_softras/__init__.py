@@ -28,6 +28,7 @@ from taichi_softras.scene.camera import orbit as orbit
 from taichi_softras.scene.lights import Lights as Lights
 from taichi_softras.scene.mesh import Mesh as Mesh
 from taichi_softras.scene.spherical_harmonics import SphericalHarmonics as SphericalHarmonics
+from taichi_softras.scene.texture import Texture as Texture
 from taichi_softras.shading.base import Shading as Shading
 from taichi_softras.shading.depth import Depth as Depth
 from taichi_softras.shading.flat import Flat as Flat
@@ -58,6 +59,7 @@ __all__ = [
     "Silhouette",
     "SoftAggregation",
     "SphericalHarmonics",
+    "Texture",
     "Unlit",
     "camera_conventions",
     "fragments",
