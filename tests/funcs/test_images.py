@@ -77,6 +77,7 @@ def generator():
 all_kinds = pytest.mark.parametrize(
     "kind, filters", [(Planes, FILTERS[:2]), (Planes, FILTERS), (Cubes, FILTERS)]
 )
+both_kinds = pytest.mark.parametrize("kind", [Planes, Cubes])
 
 
 @all_kinds
@@ -115,7 +116,7 @@ def test_tangents(backend, kind, filters, generator):
     assert relative_error(moved, expected) < FINITE_DIFFERENCE_RELATIVE
 
 
-@pytest.mark.parametrize("kind", [Planes, Cubes])
+@both_kinds
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1e30, -1e30, 0.0])
 def test_places_that_are_no_places(backend, kind, number):
     """NaN is taken for 0, and nothing is looked up outside of a picture."""
@@ -176,35 +177,51 @@ def test_cube_maps_have_no_seams(backend, generator):
     assert np.abs(cubes.sample() - one).max() < steepest
 
 
-def test_levels_are_those_of_the_twin_and_keep_the_mean(backend):
+def test_a_ramp_is_its_place(backend, generator):
+    """uv = (0, 0) is the lower left corner, row 0 is on top, between centres all is linear."""
+    height, width = 4, 8
+    v, u = np.meshgrid(1 - (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width)
+    image = np.stack([u.T, v.T], axis=-1)
+    points = random_points(generator, 2, POINTS)
+    points[:, :2] = generator.uniform(0.5 / height, 1 - 0.5 / height, (POINTS, 2))
+    kinds = [(height, width, "bilinear", "zero")]
+    pictures = Pictures(PLANAR, kinds, [[image]], points, np.zeros(POINTS, int))
+    error = relative_error(pictures.sample(), points[:, :2])
+    assert error < SINGLE_PRECISION_RELATIVE
+
+
+def only_finest(pictures) -> np.ndarray:
+    """Which of the texels are those of pictures, not of coarser levels."""
+    is_finest = np.zeros(pictures.texels.shape, bool)
+    for row in pictures.rows:
+        is_finest[0, 0, row[0] : row[0] + num_texels(row, 0)] = True
+    return is_finest
+
+
+@both_kinds
+def test_levels_are_those_of_the_twin_and_keep_the_mean(backend, kind):
     """Of sides that are odd, too."""
-    pictures = Planes()
-    only_finest = np.zeros_like(pictures.texels)
-    for row, image in zip(pictures.rows, pictures.images):
-        first, height, width = row[:3]
-        only_finest[0, 0, first : first + height * width] = image.reshape(-1, CHANNELS)
-    texels = on_device(only_finest)
+    pictures = kind()
+    finest = pictures.texels * only_finest(pictures)
+    texels = on_device(finest)
     build_levels(Workspace(), texels, pictures.rows)
     assert relative_error(texels.to_numpy(), pictures.texels) < SINGLE_PRECISION_RELATIVE
-    tangents = on_device(np.stack([only_finest, 2 * only_finest]))
+    tangents = on_device(np.stack([finest, 2 * finest]))
     build_levels(Workspace(), tangents, pictures.rows)
     np.testing.assert_array_equal(tangents.to_numpy()[1], 2 * texels.to_numpy())
     for row, image in zip(pictures.rows, pictures.images):
-        if row[3] > 1:
-            last = row[0] + sum(num_texels(row, level) for level in range(row[3])) - 1
-            mean = image.mean(axis=(0, 1))
-            error = relative_error(texels.to_numpy()[0, 0, last], mean)
-            assert error < SINGLE_PRECISION_RELATIVE
+        first = row[0] + sum(num_texels(row, level) for level in range(row[3] - 1))
+        coarsest = texels.to_numpy()[0, 0, first : first + num_texels(row, row[3] - 1)]
+        mean = image.reshape(-1, CHANNELS).mean(axis=0)
+        assert relative_error(coarsest.mean(axis=0), mean) < SINGLE_PRECISION_RELATIVE
 
 
 @pytest.mark.f64
-def test_adjoint_of_levels(backend, generator):
+@both_kinds
+def test_adjoint_of_levels(backend, kind, generator):
     """<build(x), w> = <x, build_vjp(w)>, x without coarse levels."""
-    pictures = Planes()
-    is_finest = np.zeros(pictures.texels.shape, bool)
-    for first, height, width, *_ in pictures.rows:
-        is_finest[0, 0, first : first + height * width] = True
-    texels = generator.normal(size=pictures.texels.shape) * is_finest
+    pictures = kind()
+    texels = generator.normal(size=pictures.texels.shape) * only_finest(pictures)
     weights = generator.normal(size=pictures.texels.shape)
     built, grad = on_device(texels), on_device(weights)
     build_levels(Workspace(), built, pictures.rows)
