@@ -60,6 +60,7 @@ __all__ = [
     "Silhouette",
     "SoftAggregation",
     "SphericalHarmonics",
+    "Texture",
     "Unlit",
     "camera_conventions",
     "fragments",

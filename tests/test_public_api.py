@@ -25,6 +25,7 @@ def test_names():
         "Silhouette",
         "SoftAggregation",
         "SphericalHarmonics",
+        "Texture",
         "Unlit",
         "camera_conventions",
         "fragments",

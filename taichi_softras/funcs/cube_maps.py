@@ -25,7 +25,7 @@ from taichi_softras.funcs.images import (
 )
 from taichi_softras.runtime import ti, vec2, vec3
 
-SMALLEST_DIRECTION = 1e-15  # shorter ones point to the middle of +x, and do not turn
+SMALLEST_DIRECTION = 1e-12  # shorter ones point to the middle of +x, and do not turn
 
 
 @ti.func
@@ -53,116 +53,138 @@ def axes_of(side: int):
 
 
 @ti.func
-def place_on_cube(direction: vec3):
-    """Where a direction meets the cube: the side, and x and y of [-1, 1], with slopes by it."""
-    safe = vec3(
-        within(direction.x, LARGEST_UV),
-        within(direction.y, LARGEST_UV),
-        within(direction.z, LARGEST_UV),
+def numbers_of(vector: vec3) -> vec3:
+    """The vector, bounded, with 0 in place of NaN."""
+    return vec3(
+        within(vector.x, LARGEST_UV), within(vector.y, LARGEST_UV), within(vector.z, LARGEST_UV)
     )
+
+
+@ti.func
+def edge_of(outward: vec3, towards: vec3, along: vec3):
+    """The side beyond an edge of another one, and how its texels at the edge are counted.
+
+    `outward` points out of the one side, `towards` out of the other, `along` is the edge. Column
+    and row of a texel there either stay at the edge, `_across` says at which end, or go along with
+    it, `_along` says in which direction; the other one is 0.
+    """
+    side = side_of(towards)
+    axes = axes_of(side)
+    return ti.Struct(
+        side=side,
+        column_across=ti.cast(axes.rightward.dot(outward), ti.i32),
+        column_along=ti.cast(axes.rightward.dot(along), ti.i32),
+        row_across=ti.cast(axes.downward.dot(outward), ti.i32),
+        row_along=ti.cast(axes.downward.dot(along), ti.i32),
+    )
+
+
+@ti.func
+def place_on_cube(direction: vec3):
+    """Where a direction meets the cube.
+
+    The side, x and y of [-1, 1] on it, the slopes of these by the direction, and the edges that are
+    next to the place.
+    """
+    safe = numbers_of(direction)
     side = side_of(safe)
     axes = axes_of(side)
     depth = axes.outward.dot(safe)
     scale = ti.select(depth > SMALLEST_DIRECTION, 1.0 / ti.max(depth, SMALLEST_DIRECTION), 0.0)
     x = within(axes.rightward.dot(safe) * scale, 1.0)
     y = within(axes.downward.dot(safe) * scale, 1.0)
+    beside = ti.select(x < 0.0, -axes.rightward, axes.rightward)
+    above = ti.select(y < 0.0, -axes.downward, axes.downward)
     return ti.Struct(
         side=side,
-        axes=axes,
-        scale=scale,
         x=x,
         y=y,
         x_slope=(axes.rightward - x * axes.outward) * scale,
         y_slope=(axes.downward - y * axes.outward) * scale,
+        outward=axes.outward * scale,
+        beside=edge_of(axes.outward, beside, axes.downward),
+        above=edge_of(axes.outward, above, axes.rightward),
     )
 
 
 @ti.func
-def cube_footprint(place: ti.template(), moved: vec3) -> vec2:
-    """How far a place moves on its side, of length 1, with the direction."""
-    return 0.5 * vec2(place.x_slope.dot(moved), place.y_slope.dot(moved))
+def moved_on_cube(place: ti.template(), moved: vec3) -> vec2:
+    """How far a place moves on its side, of length 1, when the direction does."""
+    safe = numbers_of(moved)
+    return 0.5 * vec2(place.x_slope.dot(safe), place.y_slope.dot(safe))
 
 
 @ti.func
-def cube_footprint_vjp(place: ti.template(), moved: vec3, grad: vec2):
+def moved_on_cube_vjp(place: ti.template(), moved: vec3, grad: vec2):
     """The gradients with respect to the direction and to `moved`."""
     of_moved = 0.5 * (grad.x * place.x_slope + grad.y * place.y_slope)
-    outward = place.axes.outward * place.scale
-    of_outward = -grad.dot(cube_footprint(place, moved)) * outward
-    return of_outward - outward.dot(moved) * of_moved, of_moved
+    of_outward = -grad.dot(moved_on_cube(place, moved)) * place.outward
+    return of_outward - place.outward.dot(numbers_of(moved)) * of_moved, of_moved
 
 
 @ti.func
-def cube_entry(part: ti.template(), place: ti.template(), row: int, column: int) -> int:
-    """The entry of a texel of a side, which may be one beyond an edge.
+def entry_of(part: ti.template(), side: int, row: int, column: int) -> int:
+    """Of a texel of a side."""
+    return part.first + (side * part.width + row) * part.width + column
 
-    The centre of such a texel lies behind the edge as far as the last one before it: on the cube
-    it is the centre of a texel of another side.
+
+@ti.func
+def entry_beyond(part: ti.template(), edge: ti.template(), index: int) -> int:
+    """Of the texel beyond an edge that is next to texel `index` of it."""
+    last = part.width - 1
+    along = 2 * ti.min(ti.max(index, 0), last) - last
+    column = (edge.column_across * last + edge.column_along * along + last) // 2
+    row = (edge.row_across * last + edge.row_along * along + last) // 2
+    return entry_of(part, edge.side, row, column)
+
+
+@ti.func
+def cube_level_taps(image: ti.template(), part: ti.template(), place: ti.template()):
+    """The four texels around a point of one level, their shares, and slopes on its side.
+
+    The share of a texel beyond a corner of the cube goes to the other three.
     """
     size = ti.cast(part.width, float)
-    x = ti.cast(2 * column + 1, float) / size - 1.0
-    y = ti.cast(2 * row + 1, float) / size - 1.0
-    is_beyond = ti.max(ti.abs(x), ti.abs(y)) > 1.0
-    x, y = ti.min(ti.max(x, -1.0), 1.0), ti.min(ti.max(y, -1.0), 1.0)
-    depth = ti.select(is_beyond, 1.0 - 1.0 / size, 1.0)
-    axes = place.axes
-    centre = depth * axes.outward + x * axes.rightward + y * axes.downward
-    side = side_of(centre)
-    there = axes_of(side)
-    at = vec2(there.rightward.dot(centre), there.downward.dot(centre))
-    indices = ti.cast(ti.floor(0.5 * (at + 1.0) * size), ti.i32)
-    indices = ti.min(ti.max(indices, 0), part.width - 1)
-    return part.first + (side * part.width + indices.y) * part.width + indices.x
-
-
-@ti.func
-def cube_level_taps(
-    image: ti.template(), place: ti.template(), level: int, has_levels: ti.template()
-):
-    """The four texels around a point of one level, their shares, and slopes by the direction."""
-    part = level_image(image, level, has_levels)
-    half = 0.5 * ti.cast(part.width, float)
     # where a side ends; the nearest texel is always within it
-    largest = 2.0 * half - ti.select(image.filter == NEAREST, 1.0, 0.5)
-    columns = texels_around(ti.min((place.x + 1.0) * half - 0.5, largest), half, image.filter)
-    rows = texels_around(ti.min((place.y + 1.0) * half - 0.5, largest), half, image.filter)
+    largest = size - ti.select(image.filter == NEAREST, 1.0, 0.5)
+    columns = texels_around(ti.min(0.5 * (place.x + 1.0) * size - 0.5, largest), size, image.filter)
+    rows = texels_around(ti.min(0.5 * (place.y + 1.0) * size - 0.5, largest), size, image.filter)
     entries = ti.Vector([0 for _ in ti.static(range(4))])
-    shares = ti.Vector([0.0 for _ in ti.static(range(4))])
-    slopes = ti.Matrix.zero(float, 4, 3)
+    is_missing = ti.Vector([0 for _ in ti.static(range(4))])
+    products = ti.Matrix.zero(float, 4, 3)  # the shares, and their slopes
+    lost = vec3(0.0)
     for k in ti.static(range(4)):
-        row, column = ti.static(k // 2, k % 2)
-        entries[k] = cube_entry(part, place, rows.indices[row], columns.indices[column])
-        shares[k] = rows.shares[row] * columns.shares[column]
-        by_x = rows.shares[row] * columns.slopes[column]
-        by_y = rows.slopes[row] * columns.shares[column]
-        slope = by_x * place.x_slope + by_y * place.y_slope
-        for axis in ti.static(range(3)):
-            slopes[k, axis] = slope[axis]
-    share_corner(part.width, columns.indices, rows.indices, shares, slopes)
+        i, j = ti.static(k // 2, k % 2)
+        row, column = rows.indices[i], columns.indices[j]
+        is_beside, is_above = is_outside(column, part.width), is_outside(row, part.width)
+        beyond = ti.select(
+            is_beside,
+            entry_beyond(part, place.beside, row),
+            entry_beyond(part, place.above, column),
+        )
+        inside = entry_of(part, place.side, row, column)
+        entries[k] = ti.select(is_beside | is_above, beyond, inside)
+        is_missing[k] = is_beside & is_above
+        three = vec3(
+            rows.shares[i] * columns.shares[j],
+            rows.shares[i] * columns.slopes[j],
+            rows.slopes[i] * columns.shares[j],
+        )
+        lost += ti.select(is_missing[k], three, vec3(0.0)) / 3.0
+        for n in ti.static(range(3)):
+            products[k, n] = three[n]
+    for k in ti.static(range(4)):
+        for n in ti.static(range(3)):
+            products[k, n] = ti.select(is_missing[k], 0.0, products[k, n] + lost[n])
+    shares = ti.Vector([products[k, 0] for k in ti.static(range(4))])
+    slopes = ti.Matrix([[products[k, 1], products[k, 2]] for k in ti.static(range(4))])
     return ti.Struct(entries=entries, shares=shares, slopes=slopes)
 
 
 @ti.func
-def share_corner(
-    size: int,
-    columns: ti.template(),
-    rows: ti.template(),
-    shares: ti.template(),
-    slopes: ti.template(),
-):
-    """Gives the share of a texel beyond a corner of the cube to the other three."""
-    for k in ti.static(range(4)):
-        row, column = rows[ti.static(k // 2)], columns[ti.static(k % 2)]
-        is_missing = ((row < 0) | (row >= size)) & ((column < 0) | (column >= size))
-        if is_missing:
-            for other in ti.static(range(4)):
-                if ti.static(other != k):
-                    shares[other] += shares[k] / 3.0
-                    for axis in ti.static(range(3)):
-                        slopes[other, axis] += slopes[k, axis] / 3.0
-            shares[k] = 0.0
-            for axis in ti.static(range(3)):
-                slopes[k, axis] = 0.0
+def is_outside(index: int, size: int) -> int:
+    """Whether a side ends before a texel."""
+    return (index < 0) | (index >= size)
 
 
 @ti.func
@@ -176,13 +198,13 @@ def cube_taps(
 ):
     """`images.image_taps` of a cube map."""
     if ti.static(has_levels):
-        along_x, along_y = cube_footprint(place, direction_dx), cube_footprint(place, direction_dy)
+        along_x, along_y = moved_on_cube(place, direction_dx), moved_on_cube(place, direction_dy)
         levels = levels_around(image, level_of(image, along_x, along_y, level_bias))
-        fine = cube_level_taps(image, place, levels.fine, True)
-        coarse = cube_level_taps(image, place, levels.coarse, True)
-        return mix_levels(fine, coarse, levels.fade, 3)
+        fine = cube_level_taps(image, levels.fine, place)
+        coarse = cube_level_taps(image, levels.coarse, place)
+        return mix_levels(fine, coarse, levels.fade)
     else:
-        return only_level(cube_level_taps(image, place, 0, False))
+        return only_level(cube_level_taps(image, level_image(image, 0, False), place))
 
 
 @ti.func
@@ -220,14 +242,15 @@ def sample_cube_vjp(
     place = place_on_cube(direction)
     taps = cube_taps(image, place, direction_dx, direction_dy, level_bias, has_levels)
     grad_shares = weigh_texels_vjp(texels, plane, taps.entries, grad_sample, num_channels)
-    grad = moved_shares_vjp(taps, grad_shares, 3)
+    grad_place = moved_shares_vjp(taps, grad_shares)
+    _, grad = moved_on_cube_vjp(place, vec3(0.0), grad_place)
     grad_level, grad_dx, grad_dy = 0.0, vec3(0.0), vec3(0.0)
     if ti.static(has_levels):
-        along_x, along_y = cube_footprint(place, direction_dx), cube_footprint(place, direction_dy)
+        along_x, along_y = moved_on_cube(place, direction_dx), moved_on_cube(place, direction_dy)
         slopes = level_slopes(image, along_x, along_y, level_bias)
         grad_level = taps.by_level.dot(grad_shares)
-        by_x, grad_dx = cube_footprint_vjp(place, direction_dx, grad_level * slopes.uv_dx)
-        by_y, grad_dy = cube_footprint_vjp(place, direction_dy, grad_level * slopes.uv_dy)
+        by_x, grad_dx = moved_on_cube_vjp(place, direction_dx, grad_level * slopes.uv_dx)
+        by_y, grad_dy = moved_on_cube_vjp(place, direction_dy, grad_level * slopes.uv_dy)
         grad += by_x + by_y
         grad_level *= slopes.level_bias
     return ti.Struct(
@@ -257,13 +280,13 @@ def sample_cube_tangent(  # as `images.sample_image_tangent`
     taps = cube_taps(image, place, direction_dx, direction_dy, level_bias, has_levels)
     tangent_level = 0.0
     if ti.static(has_levels):
-        along_x, along_y = cube_footprint(place, direction_dx), cube_footprint(place, direction_dy)
+        along_x, along_y = moved_on_cube(place, direction_dx), moved_on_cube(place, direction_dy)
         slopes = level_slopes(image, along_x, along_y, level_bias)
-        by_x, by_dx = cube_footprint_vjp(place, direction_dx, slopes.uv_dx)
-        by_y, by_dy = cube_footprint_vjp(place, direction_dy, slopes.uv_dy)
+        by_x, by_dx = moved_on_cube_vjp(place, direction_dx, slopes.uv_dx)
+        by_y, by_dy = moved_on_cube_vjp(place, direction_dy, slopes.uv_dy)
         tangent_level = (by_x + by_y).dot(tangent_direction)
         tangent_level += by_dx.dot(tangent_dx) + by_dy.dot(tangent_dy)
-    moved = moved_shares(taps, tangent_direction, tangent_level)
+    moved = moved_shares(taps, moved_on_cube(place, tangent_direction), tangent_level)
     by_texels = weigh_texels(
         tangent_texels, parameter, plane, taps.entries, taps.shares, num_channels
     )

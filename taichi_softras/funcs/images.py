@@ -126,22 +126,20 @@ def add_shares(
 
 
 @ti.func
-def moved_shares(taps: ti.template(), tangent_place: ti.template(), tangent_level: float):
+def moved_shares(taps: ti.template(), tangent_place: vec2, tangent_level: float):
     """The tangent of the shares."""
     moved = taps.by_level * tangent_level
     for k in ti.static(range(taps.entries.n)):
-        for axis in ti.static(range(tangent_place.n)):
-            moved[k] += taps.slopes[k, axis] * tangent_place[axis]
+        moved[k] += taps.slopes[k, 0] * tangent_place.x + taps.slopes[k, 1] * tangent_place.y
     return moved
 
 
 @ti.func
-def moved_shares_vjp(taps: ti.template(), grad_shares: ti.template(), num_axes: ti.template()):
+def moved_shares_vjp(taps: ti.template(), grad_shares: ti.template()) -> vec2:
     """The gradient with respect to the place."""
-    grad_place = ti.Vector([0.0 for _ in ti.static(range(num_axes))])
+    grad_place = vec2(0.0)
     for k in ti.static(range(taps.entries.n)):
-        for axis in ti.static(range(num_axes)):
-            grad_place[axis] += taps.slopes[k, axis] * grad_shares[k]
+        grad_place += vec2(taps.slopes[k, 0], taps.slopes[k, 1]) * grad_shares[k]
     return grad_place
 
 
@@ -229,15 +227,22 @@ def level_slopes(image: ti.template(), uv_dx: vec2, uv_dy: vec2, level_bias: flo
 @ti.func
 def level_image(image: ti.template(), level: int, has_levels: ti.template()):
     """Where a level begins, and its sides."""
-    first, height, width = image.first, image.height, image.width
+    part = ti.Struct(first=image.first, height=image.height, width=image.width)
     if ti.static(has_levels):
-        num_sides = ti.select(image.wrap == CUBE, 6, 1)
         for k in ti.static(range(MOST_LEVELS - 1)):
-            is_finer = k < level
-            first += ti.select(is_finer, num_sides * height * width, 0)
-            height = ti.select(is_finer, ti.max(height // 2, 1), height)
-            width = ti.select(is_finer, ti.max(width // 2, 1), width)
-    return ti.Struct(first=first, height=height, width=width)
+            part = coarser_level(image, part, k < level)
+    return part
+
+
+@ti.func
+def coarser_level(image: ti.template(), part: ti.template(), is_there: int):
+    """The level behind one; itself where it is the last."""
+    num_texels = part.height * part.width * ti.select(image.wrap == CUBE, 6, 1)
+    return ti.Struct(
+        first=part.first + ti.select(is_there, num_texels, 0),
+        height=ti.select(is_there, ti.max(part.height // 2, 1), part.height),
+        width=ti.select(is_there, ti.max(part.width // 2, 1), part.width),
+    )
 
 
 # --- the texels around a point of a picture ---
@@ -248,17 +253,16 @@ def axis_taps(coordinate: float, size: int, image: ti.template()):
     """Along one axis: the two texels around a point, their shares, and the slopes of those.
 
     Index 0 is at the coordinate 0. A mirrored picture is one that ends with its edge texels, looked
-    at in a folded place. NaN is taken for 0.
+    at in a folded place.
     """
-    place = within(coordinate, LARGEST_UV)
-    folded = place - 2.0 * ti.floor(0.5 * place)
+    folded = coordinate - 2.0 * ti.floor(0.5 * coordinate)
     is_back = (image.wrap == MIRROR) & (folded >= 1.0)
     slope = ti.select(is_back, -1.0, 1.0) * ti.cast(size, float)
     folded = ti.select(is_back, 2.0 - folded, folded)
     place = ti.select(
         image.wrap == REPEAT,
-        place - ti.floor(place),
-        ti.select(image.wrap == MIRROR, folded, ti.min(ti.max(place, -1.0), 2.0)),
+        coordinate - ti.floor(coordinate),
+        ti.select(image.wrap == MIRROR, folded, ti.min(ti.max(coordinate, -1.0), 2.0)),
     )
     taps = texels_around(place * ti.cast(size, float) - 0.5, slope, image.filter)
     for k in ti.static(range(2)):
@@ -288,11 +292,10 @@ def texels_around(place: float, slope: float, filter: int):
 
 
 @ti.func
-def level_taps(image: ti.template(), uv: vec2, level: int, has_levels: ti.template()):
+def level_taps(image: ti.template(), part: ti.template(), uv: vec2):
     """The four texels around a point of one level, their shares, and slopes by u and v."""
-    part = level_image(image, level, has_levels)
-    columns = axis_taps(uv.x, part.width, image)
-    rows = axis_taps(1.0 - uv.y, part.height, image)
+    columns = axis_taps(within(uv.x, LARGEST_UV), part.width, image)
+    rows = axis_taps(1.0 - within(uv.y, LARGEST_UV), part.height, image)
     entries = ti.Vector([0 for _ in ti.static(range(4))])
     shares = ti.Vector([0.0 for _ in ti.static(range(4))])
     slopes = ti.Matrix.zero(float, 4, 2)
@@ -308,9 +311,10 @@ def level_taps(image: ti.template(), uv: vec2, level: int, has_levels: ti.templa
 @ti.func
 def levels_around(image: ti.template(), level: float):
     """The two levels around one, and how far it is from the first to the second."""
-    fine = ti.cast(ti.floor(level), ti.i32)
-    coarse = ti.min(fine + 1, image.levels - 1)
-    return ti.Struct(fine=fine, coarse=coarse, fade=level - ti.cast(fine, float))
+    low = ti.cast(ti.floor(level), ti.i32)
+    fine = level_image(image, low, True)
+    coarse = coarser_level(image, fine, low + 1 < image.levels)
+    return ti.Struct(fine=fine, coarse=coarse, fade=level - ti.cast(low, float))
 
 
 @ti.func
@@ -323,18 +327,18 @@ def only_level(taps: ti.template()):
 
 
 @ti.func
-def mix_levels(fine: ti.template(), coarse: ti.template(), fade: float, num_axes: ti.template()):
+def mix_levels(fine: ti.template(), coarse: ti.template(), fade: float):
     """The taps of two levels, `fade` of the way from one to the other."""
     count = ti.static(fine.entries.n)
     entries = ti.Vector([0 for _ in ti.static(range(2 * count))])
     shares = ti.Vector([0.0 for _ in ti.static(range(2 * count))])
     by_level = ti.Vector([0.0 for _ in ti.static(range(2 * count))])
-    slopes = ti.Matrix.zero(float, 2 * count, num_axes)
+    slopes = ti.Matrix.zero(float, 2 * count, 2)
     for k in ti.static(range(count)):
         entries[k], entries[count + k] = fine.entries[k], coarse.entries[k]
         shares[k], shares[count + k] = (1.0 - fade) * fine.shares[k], fade * coarse.shares[k]
         by_level[k], by_level[count + k] = -fine.shares[k], coarse.shares[k]
-        for axis in ti.static(range(num_axes)):
+        for axis in ti.static(range(2)):
             slopes[k, axis] = (1.0 - fade) * fine.slopes[k, axis]
             slopes[count + k, axis] = fade * coarse.slopes[k, axis]
     return ti.Struct(entries=entries, shares=shares, slopes=slopes, by_level=by_level)
@@ -352,11 +356,11 @@ def image_taps(
     """All texels that make a sample, their shares, and the slopes of those by uv and level."""
     if ti.static(has_levels):
         levels = levels_around(image, level_of(image, uv_dx, uv_dy, level_bias))
-        fine = level_taps(image, uv, levels.fine, True)
-        coarse = level_taps(image, uv, levels.coarse, True)
-        return mix_levels(fine, coarse, levels.fade, 2)
+        fine = level_taps(image, levels.fine, uv)
+        coarse = level_taps(image, levels.coarse, uv)
+        return mix_levels(fine, coarse, levels.fade)
     else:
-        return only_level(level_taps(image, uv, 0, False))
+        return only_level(level_taps(image, level_image(image, 0, False), uv))
 
 
 @ti.func
@@ -404,7 +408,7 @@ def sample_image_vjp(
     """The gradients with respect to uv, uv_dx, uv_dy and level_bias (`level`)."""
     taps = image_taps(image, uv, uv_dx, uv_dy, level_bias, has_levels)
     grad_shares = weigh_texels_vjp(texels, plane, taps.entries, grad_sample, num_channels)
-    grad_uv = moved_shares_vjp(taps, grad_shares, 2)
+    grad_uv = moved_shares_vjp(taps, grad_shares)
     grad_level, grad_dx, grad_dy = 0.0, vec2(0.0), vec2(0.0)
     if ti.static(has_levels):
         slopes = level_slopes(image, uv_dx, uv_dy, level_bias)

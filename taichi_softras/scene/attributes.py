@@ -45,4 +45,6 @@ class FieldAttribute:
         components = (field.n, field.m)[: field.ndim] if isinstance(field, ti.MatrixField) else ()
         if num_elements(field) == 1 and np.shape(value) == components:
             value = np.reshape(value, (*field.shape, *components))  # of the only view or light
+        elif components == (1,) and np.shape(value) == field.shape:
+            value = np.expand_dims(value, -1)  # of the only channel
         upload([field], [finite_array(name, value, (*field.shape, *components))])

@@ -12,7 +12,7 @@ from taichi_softras.funcs.images import (
     load_texel,
     store_texel,
 )
-from taichi_softras.runtime import ti, vec3
+from taichi_softras.runtime import kernel, ti, vec3
 from taichi_softras.workspace import Workspace, array
 
 
@@ -51,9 +51,8 @@ def build_levels(workspace: Workspace, texels: ti.Ndarray, rows: Sequence) -> No
         texels: (planes, 1, N, C); or (parameters, planes, 1, N, C), tangents.
         rows: of `lay_out_images`, each picture once.
     """
-    kernel = reduce_tangent_level if len(texels.shape) == 5 else reduce_level
     for level, most in _levels(rows):
-        kernel(texels, _table(workspace, rows), level, most)
+        reduce_level(texels, _table(workspace, rows), level, most)
 
 
 def build_levels_vjp(workspace: Workspace, grad_texels: ti.Ndarray, rows: Sequence) -> None:
@@ -173,20 +172,24 @@ def reduce_texel_vjp(
             grad_texels[plane, 0, fine.first + texel, channel] = grad
 
 
-@ti.kernel
+@kernel
 def reduce_level(
-    texels: array(float, 4),  # (planes, 1, N, C)
+    texels: array(float, None),  # (planes, 1, N, C), or one more axis in front, parameters
     images: array(int, 1),  # six ints each
     level: int,
     most: int,  # texels of a picture that are looked at
 ):
     """Fills a level of all pictures."""
+    num_axes = ti.static(len(texels.shape))
+    num_parameters = texels.shape[0] if ti.static(num_axes == 5) else 1
     num_images = images.shape[0] // IMAGE_SIZE
-    for plane, index, texel in ti.ndrange(texels.shape[0], num_images, most):
-        reduce_texel(texels, images, 0, plane, index, level, texel)
+    for parameter, plane, index, texel in ti.ndrange(
+        num_parameters, texels.shape[num_axes - 4], num_images, most
+    ):
+        reduce_texel(texels, images, parameter, plane, index, level, texel)
 
 
-@ti.kernel
+@kernel
 def reduce_level_vjp(
     grad_texels: array(float, 4),  # (planes, 1, N, C)
     images: array(int, 1),  # six ints each
@@ -197,18 +200,3 @@ def reduce_level_vjp(
     num_images = images.shape[0] // IMAGE_SIZE
     for plane, index, texel in ti.ndrange(grad_texels.shape[0], num_images, most):
         reduce_texel_vjp(grad_texels, images, plane, index, level, texel)
-
-
-@ti.kernel
-def reduce_tangent_level(
-    tangent_texels: array(float, 5),  # (parameters, planes, 1, N, C)
-    images: array(int, 1),  # six ints each
-    level: int,
-    most: int,  # texels of a picture that are looked at
-):
-    """`reduce_level` of tangents."""
-    num_images = images.shape[0] // IMAGE_SIZE
-    for parameter, plane, index, texel in ti.ndrange(
-        tangent_texels.shape[0], tangent_texels.shape[1], num_images, most
-    ):
-        reduce_texel(tangent_texels, images, parameter, plane, index, level, texel)

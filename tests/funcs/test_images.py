@@ -1,221 +1,72 @@
-"""Samples of pictures against a slow twin, and every derivative against differences."""
+"""Samples of pictures and cube maps against slow twins, every derivative against differences."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from taichi_softras.funcs.images import (
-    FILTERS,
-    WRAPS,
-    add_to_texels,
-    load_image,
-    sample_image,
-    sample_image_tangent,
-    sample_image_vjp,
-)
-from taichi_softras.runtime import default_numpy_float, ti, vec2
-from taichi_softras.shading.pyramids import (
-    build_levels,
-    build_levels_vjp,
-    lay_out_images,
-    num_texels,
-)
-from taichi_softras.workspace import Workspace, array
+from taichi_softras.funcs.images import FILTERS, WRAPS
+from taichi_softras.shading.pyramids import build_levels, build_levels_vjp, num_texels
+from taichi_softras.workspace import Workspace
+from tests.funcs.pictures import CHANNELS, CUBIC, PLANAR, Pictures, on_device, random_points
 from tests.gradcheck import relative_error
 from tests.reference import images as twin
 from tests.tolerances import (
     BY_HAND_AND_BY_TAICHI,
+    DOUBLE_ROUNDING,
     FINITE_DIFFERENCE_RELATIVE,
     FINITE_DIFFERENCE_STEP,
     SINGLE_PRECISION_RELATIVE,
     TRANSPOSE_DOUBLE,
+    TWIN_DOUBLE,
 )
 
-CHANNELS = 2
 SIZES = [(1, 1), (1, 5), (4, 4), (5, 3), (8, 16), (7, 12)]
+SIDES = [1, 2, 5, 8]  # of cube maps
 POINTS = 40  # of a picture
-UV, DX, DY, BIAS, ALL = slice(0, 2), slice(2, 4), slice(4, 6), 6, 7  # columns of `points`
 
 
-@ti.func
-def place_of(points: ti.template(), i: int):
-    return ti.Struct(
-        uv=vec2(points[i, 0], points[i, 1]),
-        dx=vec2(points[i, 2], points[i, 3]),
-        dy=vec2(points[i, 4], points[i, 5]),
-        bias=points[i, 6],
-    )
+class Planes(Pictures):
+    """Pictures of all sizes, filters and wraps, and points on and around them."""
+
+    def __init__(self, filters=FILTERS):
+        generator = np.random.default_rng(0)
+        self.kinds = [
+            (*size, filter, wrap) for size, filter, wrap in itertools.product(SIZES, filters, WRAPS)
+        ]
+        self.images = [generator.uniform(size=(*kind[:2], CHANNELS)) for kind in self.kinds]
+        pyramids = [twin.pyramid_of(image) for image in self.images]
+        pictures = np.repeat(np.arange(len(self.kinds)), POINTS)
+        points = random_points(generator, 2, len(pictures))
+        super().__init__(PLANAR, self.kinds, pyramids, points, pictures)
+
+    def expected(self):
+        return [
+            twin.sample_image(self.images[k], p[:2], p[2:4], p[4:6], *self.kinds[k][2:])
+            for k, p in zip(self.pictures, self.points)
+        ]
 
 
-@ti.func
-def row_of(values: ti.template(), i: int):
-    return ti.Vector([values[i, c] for c in ti.static(range(CHANNELS))])
+class Cubes(Pictures):
+    """Cube maps of all sizes and filters, and directions, many of them near edges and corners."""
 
+    def __init__(self, filters=FILTERS):
+        generator = np.random.default_rng(0)
+        self.kinds = [(n, n, filter, "cube") for n in SIDES for filter in filters]
+        self.images = [generator.uniform(size=(6, n, n, CHANNELS)) for n, *_ in self.kinds]
+        pyramids = [twin.cube_pyramid_of(image) for image in self.images]
+        pictures = np.repeat(np.arange(len(self.kinds)), 4 * POINTS)
+        points = random_points(generator, 3, len(pictures))
+        corners = generator.choice([-1.0, 1.0], (len(pictures), 3))
+        near = generator.uniform(size=len(pictures)) < 0.5
+        points[near, :3] = (corners * generator.uniform(0.9, 1.1, corners.shape))[near]
+        super().__init__(CUBIC, self.kinds, pyramids, points, pictures)
 
-@ti.kernel
-def sample(
-    texels: array(float, 4),
-    images: array(int, 1),
-    pictures: array(int, 1),
-    points: array(float, 2),
-    samples: array(float, 2),
-    has_levels: ti.template(),
-):
-    for i in range(points.shape[0]):
-        image, at = load_image(images, 0, pictures[i]), place_of(points, i)
-        color = sample_image(texels, 0, image, at.uv, at.dx, at.dy, at.bias, CHANNELS, has_levels)
-        for c in ti.static(range(CHANNELS)):
-            samples[i, c] = color[c]
-
-
-@ti.kernel
-def pull_back(
-    texels: array(float, 4),
-    images: array(int, 1),
-    pictures: array(int, 1),
-    points: array(float, 2),
-    grad_samples: array(float, 2),
-    grad_points: array(float, 2),
-    grad_texels: array(float, 4),
-    has_levels: ti.template(),
-):
-    for i in range(points.shape[0]):
-        image, at = load_image(images, 0, pictures[i]), place_of(points, i)
-        grad_sample = row_of(grad_samples, i)
-        grad = sample_image_vjp(
-            texels, 0, image, at.uv, at.dx, at.dy, at.bias, grad_sample, CHANNELS, has_levels
-        )
-        for axis in ti.static(range(2)):
-            grad_points[i, axis] = grad.uv[axis]
-            grad_points[i, 2 + axis] = grad.uv_dx[axis]
-            grad_points[i, 4 + axis] = grad.uv_dy[axis]
-        grad_points[i, 6] = grad.level_bias
-        add_to_texels(
-            grad_texels,
-            0,
-            image,
-            at.uv,
-            at.dx,
-            at.dy,
-            at.bias,
-            grad_sample,
-            CHANNELS,
-            has_levels,
-            True,
-        )
-
-
-@ti.kernel
-def move(
-    texels: array(float, 4),
-    tangent_texels: array(float, 5),
-    images: array(int, 1),
-    pictures: array(int, 1),
-    points: array(float, 2),
-    tangent_points: array(float, 2),
-    moved: array(float, 2),
-    has_levels: ti.template(),
-):
-    for i in range(points.shape[0]):
-        image, at = load_image(images, 0, pictures[i]), place_of(points, i)
-        by = place_of(tangent_points, i)
-        tangent = sample_image_tangent(
-            texels,
-            tangent_texels,
-            1,
-            0,
-            image,
-            at.uv,
-            at.dx,
-            at.dy,
-            at.bias,
-            by.uv,
-            by.dx,
-            by.dy,
-            CHANNELS,
-            has_levels,
-        )
-        for c in ti.static(range(CHANNELS)):
-            moved[i, c] = tangent[c]
-
-
-def on_device(values, dtype=float):
-    values = np.ascontiguousarray(values, default_numpy_float() if dtype is float else np.int32)
-    result = ti.ndarray(dtype, values.shape)
-    result.from_numpy(values)
-    return result
-
-
-class Pictures:
-    """Random pictures of all sizes, filters and wraps, and points on and around them."""
-
-    def __init__(self, filters=FILTERS, generator=None):
-        generator = generator or np.random.default_rng(0)
-        self.has_levels = "trilinear" in filters
-        self.kinds = list(itertools.product(SIZES, filters, WRAPS))
-        sizes = [(*size, FILTERS.index(f), WRAPS.index(w)) for size, f, w in self.kinds]
-        self.images = [generator.uniform(size=(*size, CHANNELS)) for size, _, _ in self.kinds]
-        self.rows, number = lay_out_images(sizes)
-        self.texels = np.zeros((1, 1, number, CHANNELS))
-        for row, image in zip(self.rows, self.images):
-            levels = twin.pyramid_of(image)[: row[3]]
-            values = np.concatenate([level.reshape(-1, CHANNELS) for level in levels])
-            self.texels[0, 0, row[0] : row[0] + len(values)] = values
-        self.pictures = np.repeat(np.arange(len(self.kinds)), POINTS)
-        count = len(self.pictures)
-        self.points = np.zeros((count, ALL))
-        self.points[:, UV] = generator.uniform(-3, 4, (count, 2))
-        scale = 10.0 ** generator.uniform(-2, 0.5, (count, 1))
-        self.points[:, DX.start : DY.stop] = scale * generator.normal(size=(count, 4))
-
-    def sample(self, points=None, texels=None):
-        points = self.points if points is None else points
-        samples = ti.ndarray(float, (len(points), CHANNELS))
-        sample(
-            on_device(self.texels if texels is None else texels),
-            on_device(np.ravel(self.rows), int),
-            on_device(self.pictures, int),
-            on_device(points),
-            samples,
-            self.has_levels,
-        )
-        return samples.to_numpy()
-
-    def pull_back(self, grad_samples):
-        grad_points = ti.ndarray(float, self.points.shape)
-        grad_texels = ti.ndarray(float, self.texels.shape)
-        pull_back(
-            on_device(self.texels),
-            on_device(np.ravel(self.rows), int),
-            on_device(self.pictures, int),
-            on_device(self.points),
-            on_device(grad_samples),
-            grad_points,
-            grad_texels,
-            self.has_levels,
-        )
-        return grad_points.to_numpy(), grad_texels.to_numpy()
-
-    def move(self, tangent_texels, tangent_points):
-        moved = ti.ndarray(float, (len(self.points), CHANNELS))
-        move(
-            on_device(self.texels),
-            on_device(np.stack([np.zeros_like(tangent_texels), tangent_texels])),
-            on_device(np.ravel(self.rows), int),
-            on_device(self.pictures, int),
-            on_device(self.points),
-            on_device(tangent_points),
-            moved,
-            self.has_levels,
-        )
-        return moved.to_numpy()
-
-    def slopes(self, direction):
-        """How samples change with points, by differences."""
-        step = FINITE_DIFFERENCE_STEP * direction
-        difference = self.sample(self.points + step) - self.sample(self.points - step)
-        return difference / (2 * FINITE_DIFFERENCE_STEP)
+    def expected(self):
+        return [
+            twin.sample_cube(self.images[k], p[:3], p[3:6], p[6:9], self.kinds[k][2])
+            for k, p in zip(self.pictures, self.points)
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -223,31 +74,30 @@ def generator():
     return np.random.default_rng(1)
 
 
-without_and_with_levels = pytest.mark.parametrize("filters", [FILTERS[:2], FILTERS])
+all_kinds = pytest.mark.parametrize(
+    "kind, filters", [(Planes, FILTERS[:2]), (Planes, FILTERS), (Cubes, FILTERS)]
+)
+both_kinds = pytest.mark.parametrize("kind", [Planes, Cubes])
 
 
-@without_and_with_levels
-def test_samples_are_those_of_the_twin(backend, filters):
-    pictures = Pictures(filters)
-    expected = [
-        twin.sample_image(pictures.images[k], p[UV], p[DX], p[DY], *pictures.kinds[k][1:])
-        for k, p in zip(pictures.pictures, pictures.points)
-    ]
-    error = relative_error(pictures.sample(), np.array(expected))
+@all_kinds
+def test_samples_are_those_of_the_twin(backend, kind, filters):
+    pictures = kind(filters)
+    error = relative_error(pictures.sample(), np.array(pictures.expected()))
     assert error < SINGLE_PRECISION_RELATIVE
 
 
 @pytest.mark.f64
-@without_and_with_levels
-def test_gradients(backend, filters, generator):
-    pictures = Pictures(filters)
+@all_kinds
+def test_gradients(backend, kind, filters, generator):
+    pictures = kind(filters)
     weights = generator.normal(size=(len(pictures.points), CHANNELS))
     grad_points, grad_texels = pictures.pull_back(weights)
-    for axis, name in enumerate(["u", "v", "u_dx", "v_dx", "u_dy", "v_dy", "bias"]):
-        expected = (weights * pictures.slopes(np.eye(ALL)[axis])).sum(axis=1)
+    for axis, along in enumerate(np.eye(pictures.points.shape[1])):
+        expected = (weights * pictures.slopes(along)).sum(axis=1)
         error = relative_error(grad_points[:, axis], expected)
-        print(f"{name}: {error:.1e}")
-        assert error < FINITE_DIFFERENCE_RELATIVE, name
+        print(f"{axis}: {error:.1e}")
+        assert error < FINITE_DIFFERENCE_RELATIVE, axis
     # samples are linear in texels
     others = generator.normal(size=pictures.texels.shape)
     by_samples = (weights * pictures.sample(texels=others)).sum()
@@ -255,46 +105,123 @@ def test_gradients(backend, filters, generator):
 
 
 @pytest.mark.f64
-@without_and_with_levels
-def test_tangents(backend, filters, generator):
-    pictures = Pictures(filters)
+@all_kinds
+def test_tangents(backend, kind, filters, generator):
+    pictures = kind(filters)
     tangent_texels = generator.normal(size=pictures.texels.shape)
     tangent_points = generator.normal(size=pictures.points.shape)
-    tangent_points[:, BIAS] = 0
+    tangent_points[:, -1] = 0  # the bias is constant
     moved = pictures.move(tangent_texels, tangent_points)
     expected = pictures.sample(texels=tangent_texels) + pictures.slopes(tangent_points)
     assert relative_error(moved, expected) < FINITE_DIFFERENCE_RELATIVE
 
 
-def test_levels_are_those_of_the_twin_and_keep_the_mean(backend):
-    """Of sides that are odd, too."""
-    pictures = Pictures()
-    only_finest = np.zeros_like(pictures.texels)
-    for row, image in zip(pictures.rows, pictures.images):
-        first, height, width = row[:3]
-        only_finest[0, 0, first : first + height * width] = image.reshape(-1, CHANNELS)
-    texels = on_device(only_finest)
-    build_levels(Workspace(), texels, pictures.rows)
-    assert relative_error(texels.to_numpy(), pictures.texels) < SINGLE_PRECISION_RELATIVE
-    tangents = on_device(np.stack([only_finest, 2 * only_finest]))
-    build_levels(Workspace(), tangents, pictures.rows)
-    np.testing.assert_array_equal(tangents.to_numpy()[1], 2 * texels.to_numpy())
-    for row, image in zip(pictures.rows, pictures.images):
-        if row[3] > 1:
-            last = row[0] + sum(num_texels(row, level) for level in range(row[3])) - 1
-            mean = image.mean(axis=(0, 1))
-            error = relative_error(texels.to_numpy()[0, 0, last], mean)
-            assert error < SINGLE_PRECISION_RELATIVE
+@both_kinds
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1e30, -1e30, 0.0])
+def test_places_that_are_no_places(backend, kind, number):
+    """NaN is taken for 0, and nothing is looked up outside of a picture."""
+    pictures = kind()
+    columns = np.arange(len(pictures.points)) % (pictures.points.shape[1] - 1)
+    pictures.points[np.arange(len(columns)), columns] = number
+    pictures.points[:3] = number
+    samples = pictures.sample()
+    assert (samples >= 0).all() and (samples < 1 + SINGLE_PRECISION_RELATIVE).all()
+    for gradients in pictures.pull_back(np.ones_like(samples)):
+        assert np.isfinite(gradients).all()
+    if np.isnan(number):
+        pictures.points = np.nan_to_num(pictures.points)
+        np.testing.assert_array_equal(pictures.sample(), samples)
 
 
 @pytest.mark.f64
-def test_adjoint_of_levels(backend, generator):
-    """<build(x), w> = <x, build_vjp(w)>, x without coarse levels."""
-    pictures = Pictures()
+def test_the_level_of_a_footprint(backend):
+    """A pixel over 2^k texels looks at level k, whatever its other axis and however it is turned.
+
+    At the ends of the pyramid nothing moves. Of a circle the axes move evenly: enlarging it is
+    right.
+    """
+    values = np.arange(4.0)  # of the levels of an 8 x 8 picture
+    pyramid = [np.full((8 >> k, 8 >> k, CHANNELS), value) for k, value in enumerate(values)]
+    turn = np.array([[0.6, 0.8], [-0.8, 0.6]])
+    footprints = [(1, 0.1), (2, 0.1), (4, 4), (8, 1), (2**0.5, 1), (3, 3), (0, 0), (100, 0)]
+    points = np.zeros((len(footprints), 7))
+    for point, axes in zip(points, footprints):
+        point[2:6] = (np.diag(axes) @ turn).T.ravel("F") / 8
+    kinds = [(8, 8, "trilinear", "repeat")]
+    pictures = Pictures(PLANAR, kinds, [pyramid], points, np.zeros(len(points), int))
+    levels = [0, 1, 2, 3, 0.5, np.log2(3), 0, 3]
+    np.testing.assert_allclose(pictures.sample()[:, 0], levels, atol=DOUBLE_ROUNDING)
+    gradients, _ = pictures.pull_back(np.ones((len(points), CHANNELS)) / CHANNELS)
+    by_scale = (gradients[:, 2:6] * points[:, 2:6]).sum(axis=1)
+    is_free = [1, 2, 4, 5]
+    np.testing.assert_allclose(by_scale[is_free], 1 / np.log(2), atol=TWIN_DOUBLE)
+    assert not gradients[[6, 7]].any()
+
+
+@pytest.mark.f64
+def test_cube_maps_have_no_seams(backend, generator):
+    """On both sides of the cube's edges the sample is the same."""
+    cubes = Cubes(("bilinear", "trilinear"))
+    edges = generator.uniform(-1, 1, (len(cubes.points), 3))
+    rows = np.arange(len(edges))
+    first, second = generator.permuted(np.tile(np.arange(3), (len(edges), 1)), axis=1)[:, :2].T
+    edges[rows, first] = np.sign(edges[rows, first])
+    edges[rows, second] = np.sign(edges[rows, second])
+    step = np.zeros_like(edges)
+    step[rows, first] = FINITE_DIFFERENCE_STEP * edges[rows, first]
+    cubes.points[:, :3] = edges + step
+    cubes.points[:, 3:] = 0
+    one = cubes.sample()
+    cubes.points[:, :3] = edges - step
+    steepest = 4 * max(SIDES) * FINITE_DIFFERENCE_STEP
+    assert np.abs(cubes.sample() - one).max() < steepest
+
+
+def test_a_ramp_is_its_place(backend, generator):
+    """uv = (0, 0) is the lower left corner, row 0 is on top, between centres all is linear."""
+    height, width = 4, 8
+    v, u = np.meshgrid(1 - (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width)
+    image = np.stack([u.T, v.T], axis=-1)
+    points = random_points(generator, 2, POINTS)
+    points[:, :2] = generator.uniform(0.5 / height, 1 - 0.5 / height, (POINTS, 2))
+    kinds = [(height, width, "bilinear", "zero")]
+    pictures = Pictures(PLANAR, kinds, [[image]], points, np.zeros(POINTS, int))
+    error = relative_error(pictures.sample(), points[:, :2])
+    assert error < SINGLE_PRECISION_RELATIVE
+
+
+def only_finest(pictures) -> np.ndarray:
+    """Which of the texels are those of pictures, not of coarser levels."""
     is_finest = np.zeros(pictures.texels.shape, bool)
-    for first, height, width, *_ in pictures.rows:
-        is_finest[0, 0, first : first + height * width] = True
-    texels = generator.normal(size=pictures.texels.shape) * is_finest
+    for row in pictures.rows:
+        is_finest[0, 0, row[0] : row[0] + num_texels(row, 0)] = True
+    return is_finest
+
+
+@both_kinds
+def test_levels_are_those_of_the_twin_and_keep_the_mean(backend, kind):
+    """Of sides that are odd, too."""
+    pictures = kind()
+    finest = pictures.texels * only_finest(pictures)
+    texels = on_device(finest)
+    build_levels(Workspace(), texels, pictures.rows)
+    assert relative_error(texels.to_numpy(), pictures.texels) < SINGLE_PRECISION_RELATIVE
+    tangents = on_device(np.stack([finest, 2 * finest]))
+    build_levels(Workspace(), tangents, pictures.rows)
+    np.testing.assert_array_equal(tangents.to_numpy()[1], 2 * texels.to_numpy())
+    for row, image in zip(pictures.rows, pictures.images):
+        first = row[0] + sum(num_texels(row, level) for level in range(row[3] - 1))
+        coarsest = texels.to_numpy()[0, 0, first : first + num_texels(row, row[3] - 1)]
+        mean = image.reshape(-1, CHANNELS).mean(axis=0)
+        assert relative_error(coarsest.mean(axis=0), mean) < SINGLE_PRECISION_RELATIVE
+
+
+@pytest.mark.f64
+@both_kinds
+def test_adjoint_of_levels(backend, kind, generator):
+    """<build(x), w> = <x, build_vjp(w)>, x without coarse levels."""
+    pictures = kind()
+    texels = generator.normal(size=pictures.texels.shape) * only_finest(pictures)
     weights = generator.normal(size=pictures.texels.shape)
     built, grad = on_device(texels), on_device(weights)
     build_levels(Workspace(), built, pictures.rows)
