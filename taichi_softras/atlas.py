@@ -17,7 +17,6 @@ from taichi_softras.fields import (
     num_elements,
     set_number,
 )
-from taichi_softras.funcs.images import FILTERS, WRAPS
 from taichi_softras.pipeline import Looks, MaterialScene
 from taichi_softras.runtime import default_numpy_float, has_gradient, kernel, quick_compilation, ti
 from taichi_softras.shading.base import NORMALS, SLOTS
@@ -80,13 +79,8 @@ class Atlas:
         self._uvs = () if mesh.uvs is None else (mesh.uvs,)
         self._materials, self._num_channels = materials, num_channels
         chosen = [[one.textures[slot] for slot in slots] for one in materials]
-        self._textures = list(
-            dict.fromkeys(t for of_one in chosen for t in of_one if t is not None)
-        )
-        sizes = [
-            (*texture.image.shape, FILTERS.index(texture.filter), WRAPS.index(texture.wrap))
-            for texture in self._textures
-        ]
+        self._textures = list(dict.fromkeys(t for of_one in chosen for t in of_one if t))
+        sizes = [texture.layout for texture in self._textures]
         self._rows, num_texels = lay_out_images([*sizes, (1, 1, 0, 0), (1, 1, 0, 0)])
         white, flat = len(sizes), len(sizes) + 1
         table = []

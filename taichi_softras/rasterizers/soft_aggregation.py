@@ -360,7 +360,7 @@ class SoftRasterization(Rasterization):
                 tiles = self.bins.tiles
                 pull_back_tiles(*self.bins.of_faces, *of_tiles, tiles, *inputs, *outputs)
 
-    def parts_of(self, grads: Surface) -> tuple:
+    def parts_of(self, grads: SurfaceNumbers) -> tuple:
         """Scratch of the CPU: what each view gives to varyings, each task to uniforms."""
         of_views, of_parts = grads.varyings, grads.uniforms
         views = self.corners_shape[0]

@@ -206,7 +206,7 @@ class Mesh:
 
     @functools.cached_property
     def uv_topology(self) -> tuple:
-        """As `faces`, `corner_starts`, `corners_of_vertex`, of UVs; without, of one that all have."""
+        """As `faces`, `corner_starts` and `corners_of_vertex`, of UVs; without, of a single one."""
         if self.uvs is None:
             return _topology(np.zeros((self.num_faces, 3), np.int32), 1)
         return _topology(self.uv_faces_array, num_elements(self.uvs))

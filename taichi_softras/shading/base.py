@@ -253,7 +253,7 @@ class _Values:
         return tuple(slot for slot in sorted(needed) if self.looks.slots[slot] is not None)
 
     def _needed_columns(self, names: dict) -> list:
-        """Names of what is interpolated: colours first, then what placement fills, then the rest."""
+        """What is interpolated: colours first, then what placement fills, then the rest."""
         looks, needed = self.looks, set(names) - {COLOR}
         if self.reads_color and looks.lookup is None:
             needed.add(COLOR)
@@ -319,8 +319,9 @@ class _Values:
             factors.append(self._samples(*TEXTURED[name]))
         if len(factors) == 1:
             return own
-        functions = multiply(len(own), len(factors))
-        return self._derive(*functions, tuple(k for factor in factors for k in factor), len(own))
+        product, product_vjp = multiply(len(own), len(factors))
+        inputs = tuple(k for factor in factors for k in factor)
+        return self._derive(product, product_vjp, inputs, len(own))
 
     def _derive(self, fragment: Callable, fragment_vjp: Callable, inputs: tuple, size: int):
         self.derived.append(Derived(fragment, fragment_vjp, inputs, size))

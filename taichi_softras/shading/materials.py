@@ -30,7 +30,7 @@ NUMBERS = {
     "normal_scale": (12, 1),
 }
 MATERIAL_SIZE = 13
-DEFAULTS = {
+DEFAULTS: dict = {
     "base_color": (1.0, 1.0, 1.0),
     "metallic": 0.0,
     "roughness": 1.0,

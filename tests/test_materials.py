@@ -1,0 +1,256 @@
+"""Textures and materials on a mesh: the right picture, and exact gradients through all of it."""
+
+import numpy as np
+import pytest
+
+import taichi_softras as tsr
+from taichi_softras.runtime import ti
+from taichi_softras.scene import primitives
+from tests import tolerances
+from tests.gradcheck import check_gradient
+
+SIZE = (20, 24)
+DEPTHS = {"near": 0.5, "far": 6.0}
+RASTERIZERS = {
+    "soft": tsr.SoftAggregation(**DEPTHS, sigma=3e-4),
+    "nearest": tsr.KNearest(**DEPTHS, faces_per_pixel=60, sigma=3e-4, gamma=1e-2),
+    "prefiltered": tsr.Prefiltered(**DEPTHS),
+}
+Z_BUFFER = tsr.FilteredDerivative(**DEPTHS, overdraw=False)
+
+
+def ball(seed=0, filter="bilinear", bends=False, **options):
+    """An icosahedron of two materials, the first with a texture, UVs with seams."""
+    random = np.random.default_rng(seed)
+    vertices, faces = primitives.icosphere(0)
+    vertices = vertices + 0.05 * random.normal(size=vertices.shape)
+    uvs = random.uniform(-0.7, 1.6, (24, 2))
+    texture = tsr.Texture(random.uniform(size=(5, 4, 3)), filter)
+    bent = tsr.Texture(random.uniform(0.3, 0.9, (3, 5, 3))) if bends else None
+    return tsr.Mesh(
+        vertices,
+        faces,
+        random.uniform(size=(len(vertices), 3)),
+        uvs=uvs,
+        uv_faces=random.integers(0, 24, faces.shape),
+        materials=[
+            tsr.Material(
+                base_color=(0.9, 0.7, 0.8), base_color_texture=texture, normal_texture=bent
+            ),
+            tsr.Material(base_color=(0.3, 0.6, 0.5)),
+        ],
+        face_materials=random.integers(0, 2, len(faces)),
+        **options,
+    )
+
+
+def camera():
+    return tsr.Camera.look_at((1.0, 1.2, 2.4))
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("filter", ["bilinear", "trilinear"])
+@pytest.mark.parametrize("name", RASTERIZERS)
+def test_gradients_are_central_differences(backend, name, filter):
+    mesh, cameras = ball(filter=filter), camera()
+    renderer = tsr.Renderer(mesh, cameras, SIZE, RASTERIZERS[name], tsr.Unlit())
+    first = mesh.materials[0]
+    inputs = {
+        "uvs": mesh.uvs,
+        "texels": first.base_color_texture.image,
+        "base color": first.base_color,
+        "vertex colors": mesh.vertex_colors,
+        "vertices": mesh.vertices,
+        "eye": cameras.eye,
+    }
+    check_gradient(renderer.render, inputs, renderer.image)
+
+
+@pytest.mark.f64
+def test_gradients_of_bent_normals(backend):
+    """A normal texture bends the output "normal_world"."""
+    mesh = ball(bends=True)
+    renderer = tsr.Renderer(
+        mesh, camera(), SIZE, RASTERIZERS["soft"], tsr.Silhouette(), outputs=["normal_world"]
+    )
+    first = mesh.materials[0]
+    inputs = {
+        "uvs": mesh.uvs,
+        "texels": first.normal_texture.image,
+        "scale": first.normal_scale,
+        "vertices": mesh.vertices,
+    }
+    check_gradient(renderer.render, inputs, renderer.outputs["normal_world"])
+
+
+def quad(size=1.0):
+    """Two faces that fill an orthographic image; (u, v) = (0, 0) is at the lower left."""
+    vertices = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) * [size, size, 1.0]
+    return vertices, np.array([[0, 1, 2], [0, 2, 3]]), (vertices[:, :2] / size + 1.0) / 2.0
+
+
+def facing(image, rasterizer=Z_BUFFER, image_size=None, uv_scale=1.0, **options):
+    """The RGB that a texture on a quad shows to a camera in front of it."""
+    vertices, faces, uvs = quad()
+    texture = tsr.Texture(image, **options)
+    mesh = tsr.Mesh(
+        vertices,
+        faces,
+        uvs=uvs * uv_scale,
+        materials=tsr.Material(base_color_texture=texture),
+    )
+    cameras = tsr.Camera.look_at((0.0, 0.0, 3.0), projection=tsr.Orthographic(2.0))
+    size = np.shape(image)[:2] if image_size is None else image_size
+    renderer = tsr.Renderer(mesh, cameras, size, rasterizer, tsr.Unlit())
+    return renderer.render().to_numpy()[0]
+
+
+@pytest.mark.parametrize("filter", ["nearest", "bilinear", "trilinear"])
+def test_a_picture_on_a_quad_is_the_picture(backend, filter):
+    """Texels are pixels: not mirrored, not moved; so all filters agree."""
+    picture = np.random.default_rng(1).uniform(size=(6, 6, 3))
+    shown = facing(picture, filter=filter)
+    np.testing.assert_allclose(shown[..., :3], picture, atol=tolerances.SAME_IMAGE_SINGLE)
+    np.testing.assert_array_equal(shown[..., 3], 1.0)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 7])
+def test_channels_of_a_picture(backend, channels):
+    """Grey is a colour, alpha is left out, seven numbers are drawn as they are."""
+    picture = np.random.default_rng(2).uniform(size=(5, 5, channels))
+    shown = facing(picture)[..., :-1]
+    expected = np.repeat(picture, 3, -1) if channels == 1 else picture
+    expected = expected[..., :3] if channels == 4 else expected
+    np.testing.assert_allclose(shown, expected, atol=tolerances.SAME_IMAGE_SINGLE)
+
+
+def test_wraps_on_a_quad(backend):
+    """Two pictures side by side in each direction, as the wrap says."""
+    picture = np.random.default_rng(3).uniform(size=(4, 4, 3))
+    shown = {
+        wrap: facing(picture, image_size=(8, 8), uv_scale=2.0, filter="nearest", wrap=wrap)
+        for wrap in ("repeat", "mirror", "zero")
+    }
+    # (0, 0) is at the lower left, so the first picture is there
+    expected = np.tile(picture, (2, 2, 1))
+    np.testing.assert_allclose(shown["repeat"][..., :3], expected, atol=1e-6)
+    row = np.concatenate([picture, picture[:, ::-1]], axis=1)
+    expected = np.concatenate([row[::-1], row])
+    np.testing.assert_allclose(shown["mirror"][..., :3], expected, atol=1e-6)
+    expected = np.zeros((8, 8, 3))
+    expected[4:, :4] = picture
+    np.testing.assert_allclose(shown["zero"][..., :3], expected, atol=1e-6)
+
+
+def test_a_small_picture_of_a_fine_texture_is_its_mean(backend):
+    """The pyramid: a checkerboard of 64 x 64 on 4 x 4 pixels is grey."""
+    board = np.indices((64, 64)).sum(0) % 2
+    shown = facing(board[..., None].astype(float), image_size=(4, 4), filter="trilinear")
+    np.testing.assert_allclose(shown[..., :3], 0.5, atol=tolerances.SAME_IMAGE_SINGLE)
+
+
+def test_materials_of_faces_tint(backend):
+    """Each face shows its own material, times the vertices' colours."""
+    vertices, faces, _ = quad()
+    colors = [(0.2, 0.4, 0.6), (1.0, 0.5, 0.25)]
+    mesh = tsr.Mesh(
+        vertices,
+        faces,
+        np.full((4, 3), 0.5),
+        materials=[tsr.Material(color) for color in colors],
+        face_materials=[1, 0],
+    )
+    cameras = tsr.Camera.look_at((0.0, 0.0, 3.0), projection=tsr.Orthographic(2.0))
+    image = tsr.Renderer(mesh, cameras, (8, 8), Z_BUFFER, tsr.Unlit()).render().to_numpy()[0]
+    np.testing.assert_allclose(image[6, 6, :3], np.multiply(colors[1], 0.5), rtol=1e-6)
+    np.testing.assert_allclose(image[1, 1, :3], np.multiply(colors[0], 0.5), rtol=1e-6)
+
+
+def test_passes_add_up(backend):
+    """Views that are drawn one by one give the same gradients as all together."""
+    gradients = []
+    for views_per_pass in (3, 1):
+        mesh = ball(filter="trilinear")
+        cameras = tsr.Camera.look_at([(1.0, 1.2, 2.4), (-2.0, 0.3, 1.5), (0.1, 2.5, 0.4)])
+        renderer = tsr.Renderer(
+            mesh, cameras, SIZE, Z_BUFFER, tsr.Unlit(), views_per_pass=views_per_pass
+        )
+        image = renderer.render().to_numpy()
+        renderer.backward(np.random.default_rng(4).normal(size=image.shape))
+        first = mesh.materials[0]
+        fields = mesh.uvs, first.base_color_texture.image, first.base_color, mesh.vertices
+        gradients.append([field.grad.to_numpy() for field in fields])
+    for together, alone in zip(*gradients):
+        scale = np.abs(together).max()
+        np.testing.assert_allclose(alone, together, atol=tolerances.SAME_GRADIENT_SINGLE * scale)
+
+
+@pytest.mark.f64
+def test_jacobian_is_the_central_difference(backend):
+    """By a texel, a UV and a number of a material."""
+    mesh = ball(filter="trilinear")
+    renderer = tsr.Renderer(mesh, camera(), SIZE, RASTERIZERS["soft"], tsr.Unlit())
+    first = mesh.materials[0]
+    for field in (first.base_color, mesh.uvs, first.base_color_texture.image):
+        tsr.fields.place_dual(field)
+        jacobian = renderer.jacobian([field])
+        values = field.to_numpy()
+        for index in (0, jacobian.shape[-1] // 2):
+            moved = []
+            for step in (1e-6, -1e-6):
+                changed = values.copy()
+                changed.ravel()[index] += step
+                field.from_numpy(changed)
+                moved.append(renderer.render().to_numpy())
+            field.from_numpy(values)
+            difference = (moved[0] - moved[1]) / 2e-6
+            scale = np.abs(difference).max()
+            error = np.abs(jacobian[..., index] - difference).max()
+            assert error <= tolerances.FINITE_DIFFERENCE_RELATIVE * max(scale, 1e-12), field.shape
+
+
+def test_a_mesh_without_materials_has_the_default_ones(backend):
+    vertices, faces, uvs = quad()
+    mesh = tsr.Mesh(vertices, faces, uvs=uvs)
+    assert mesh.materials == ()
+    with pytest.raises(ValueError, match="no UVs"):
+        tsr.Mesh(
+            vertices, faces, materials=tsr.Material(base_color_texture=tsr.Texture(np.ones((2, 2))))
+        )
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"uvs": np.zeros((3, 2))}, "uvs are those of 4 vertices"),
+        ({"uvs": np.full((4, 2), np.nan)}, "uvs"),
+        ({"uvs": np.zeros((4, 2)), "uv_faces": [[0, 1, 4], [0, 1, 2]]}, "uv_faces must index 4"),
+        ({"uv_faces": [[0, 1, 2], [0, 1, 2]]}, "uvs, which are missing"),
+        ({"materials": [tsr.Phong] if hasattr(tsr, "Phong") else [3]}, "materials must be"),
+        ({"face_materials": [0, 1]}, "face_materials must index 1"),
+        ({"face_materials": [0.0, 0.0]}, "integers"),
+    ],
+)
+def test_wrong_input_is_told(backend, options, message):
+    vertices, faces, _ = quad()
+    with pytest.raises(ValueError, match=message):
+        tsr.Mesh(vertices, faces, **options)
+
+
+def test_what_a_kernel_made_nan_is_named(backend):
+    mesh = ball()
+    renderer = tsr.Renderer(mesh, camera(), SIZE, Z_BUFFER, tsr.Unlit())
+    mesh.materials[1].base_color.from_numpy(np.array([np.nan, 0.0, 0.0]))
+    with pytest.raises(ValueError, match=r"mesh.materials\[1\].base_color"):
+        renderer.render()
+
+
+def test_fields_are_read_at_each_draw(backend):
+    """A kernel that writes texels changes the next image, as an assigned array does."""
+    mesh = ball()
+    renderer = tsr.Renderer(mesh, camera(), SIZE, Z_BUFFER, tsr.Unlit())
+    texture = mesh.materials[0].base_color_texture
+    texture.image.fill(0.0)
+    mesh.materials[1].base_color = (0.0, 0.0, 0.0)
+    assert isinstance(texture.image, ti.Field)
+    np.testing.assert_array_equal(renderer.render().to_numpy()[..., :3], 0.0)
