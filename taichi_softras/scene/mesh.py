@@ -137,7 +137,8 @@ class Mesh:
             MeshFileError: a ValueError of `taichi_softras.io`; no such file, no triangles in it,
                 or it cannot be read.
         """
-        return cls(*load_mesh(path, texel_resolution))
+        mesh = load_mesh(path, texel_resolution)
+        return cls(mesh.vertices, mesh.faces, mesh.vertex_colors, mesh.texels)
 
     def save(self, path: Union[str, os.PathLike], frame: int = 0) -> None:
         """Writes vertices, faces and vertex colours, no others; the suffix names the format."""
