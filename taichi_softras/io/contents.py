@@ -1,7 +1,7 @@
 """What a mesh file holds, whatever its format: what the readers give and `meshes.py` takes."""
 
 from collections.abc import Iterable
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class Picture(NamedTuple):
     """A texture of a file, opened when it is used."""
 
     name: str
-    open: Callable[[], Any]  # a PIL image
+    open: Any  # () -> a PIL image; equal for equal pictures
     filter: str = TextureArrays._field_defaults["filter"]
     wrap: str = TextureArrays._field_defaults["wrap"]
 
@@ -92,7 +92,7 @@ class Contents(NamedTuple):
     def has_uvs(self) -> np.ndarray:
         """(U,): whether UVs are finite in single precision."""
         with np.errstate(over="ignore"):
-            return np.isfinite(self.uvs.astype(np.float32)).all(axis=-1)
+            return np.all(np.isfinite(self.uvs.astype(np.float32)), axis=-1)
 
     def has_coordinates(self) -> np.ndarray:
         """(F,): whether the three corners of a face have UVs."""

@@ -145,8 +145,10 @@ def _read_primitive(
     arrays = _read_arrays(file, entry, (uv_name, "COLOR_0", "NORMAL", VERTEX, UV), name, problems)
     vertices = arrays["POSITION"].astype(float)
     indices = arrays.get("indices", np.arange(len(vertices))[:, None])[:, 0].astype(np.int64)
-    if len(indices) and indices.max() >= len(vertices):
-        raise ValueError(f"{name} has {len(vertices)} vertices, but an index {indices.max()}")
+    if len(indices) and not 0 <= indices.min() <= indices.max() < len(vertices):
+        raise ValueError(
+            f"{name} has {len(vertices)} vertices, but indices {indices.min()} to {indices.max()}"
+        )
     faces = _triangles(indices, mode)
     colors, uvs = arrays.get("COLOR_0"), arrays.get(uv_name)
     part = Contents(

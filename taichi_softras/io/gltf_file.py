@@ -14,7 +14,7 @@ from taichi_softras.io.textures import open_bytes
 
 GLB_MAGIC, JSON_CHUNK, BINARY_CHUNK = 0x46546C67, 0x4E4F534A, 0x004E4942
 BYTE, UNSIGNED_BYTE, SHORT, UNSIGNED_SHORT, UNSIGNED_INT, FLOAT = *range(5120, 5124), 5125, 5126
-DTYPES = {
+DTYPES: dict[int, np.dtype] = {
     BYTE: np.dtype("i1"),
     UNSIGNED_BYTE: np.dtype("u1"),
     SHORT: np.dtype("<i2"),

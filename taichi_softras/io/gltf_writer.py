@@ -136,7 +136,7 @@ class _Document:
 
     def add_material(self, material: MaterialArrays) -> dict:
         """The entry of a material; adds its textures."""
-        infos = {}
+        infos: dict[str, Any] = {}
         for slot in TEXTURES:
             texture = getattr(material, slot)
             infos[slot] = None if texture is None else {"index": self._add_texture(texture)}

@@ -1,6 +1,7 @@
 """Material files of OBJ: the MTL format with the lines `Pr`, `Pm`, `norm` of its PBR extension."""
 
 import contextlib
+import os
 import re
 from typing import Any, NamedTuple, Optional
 
@@ -27,7 +28,10 @@ MAPS = {
 NOT_FOLLOWED = dict.fromkeys(
     "map_ks map_ns map_d map_bump bump disp decal refl map_refl ps pc aniso tr".split(), 0.0
 ) | {"d": 1.0}
-ONE_IF_MAPPED = {"emissive": (1.0, 1.0, 1.0), "metallic": 1.0}  # where a map has no factor
+ONE_IF_MAPPED = {  # numbers of a map that come without
+    "emissive": ("emissive_texture", (1.0, 1.0, 1.0)),
+    "metallic": ("metallic", 1.0),
+}
 
 
 class Map(NamedTuple):
@@ -52,31 +56,30 @@ def read_mtl(text: str, folder: Folder) -> dict:
 
 
 def _material(name: str, lines: dict, folder: Folder) -> tuple:
-    """The material of lines by their keyword."""
-    material, skipped = MaterialArrays(name), []
+    """The material of lines by their keyword, and the names of what is not followed."""
+    entries: dict[str, Any] = {}
     for key, slot in {**COLORS, **NUMBERS}.items():
         numbers = _numbers(lines[key][1])[:3] if key in lines else []
-        largest = np.inf if slot in UNBOUNDED else 1.0
-        clipped = tuple(np.clip(numbers, 0.0, largest).tolist())
+        clipped = np.clip(numbers, 0.0, np.inf if slot in UNBOUNDED else 1.0).tolist()
         if key in NUMBERS and clipped:
-            material = material._replace(**{slot: clipped[0]})
+            entries[slot] = clipped[0]
         elif len(clipped) in (1, 3):  # one is a grey; none, a spectrum
-            material = material._replace(**{slot: clipped * (3 // len(clipped))})
-    maps = {}
-    for key, slot in MAPS.items():
-        if key in lines:
-            maps[slot] = _map(*lines[key], skipped)
-    factors = {COLORS.get(key) or NUMBERS[key] for key in (*COLORS, *NUMBERS) if key in lines}
-    for slot, one in ONE_IF_MAPPED.items():
-        if slot not in factors and (slot in maps or f"{slot}_texture" in maps):
-            material = material._replace(**{slot: one})
-    material = material._replace(**_textures(maps, folder))
+            entries[slot] = tuple(clipped * (3 // len(clipped)))
+    skipped: list = []
+    maps = {
+        slot: _map(lines[key][0], lines[key][1], skipped)
+        for key, slot in MAPS.items()
+        if key in lines and lines[key][1]
+    }
+    for slot, (of_map, one) in ONE_IF_MAPPED.items():
+        if of_map in maps:
+            entries.setdefault(slot, one)
     if "normal_texture" in maps:
-        material = material._replace(normal_scale=maps["normal_texture"].scale)
+        entries["normal_scale"] = maps["normal_texture"].scale
     for key, nothing in NOT_FOLLOWED.items():
         if key in lines and _numbers(lines[key][1])[:1] != [nothing]:
             skipped.append(lines[key][0])
-    return material, skipped
+    return MaterialArrays(name, **entries, **_textures(maps, folder)), skipped
 
 
 def _numbers(value: str) -> list:
@@ -113,7 +116,8 @@ def _textures(maps: dict, folder: Folder) -> dict:
     roughness, metallic = maps.get("roughness"), maps.get("metallic")
     if roughness or metallic:
         pair = OpenedPair(folder, roughness and roughness.name, metallic and metallic.name)
-        name = " + ".join(filter(None, pair[1:]))
+        names = [name for name in pair[1:] if name]
+        name = os.path.commonprefix(names).strip(" _-.") or " + ".join(names)
         wrap = (roughness or metallic).wrap
         textures["metallic_roughness_texture"] = Picture(name, pair, wrap=wrap)
     return textures

@@ -55,7 +55,7 @@ def read_obj(path: pathlib.Path) -> Contents:
     indices = _indices(text, counts, lines.runs, len(vertices), len(uvs) - 1)[corners]
     if not (indices[..., 1] == len(uvs) - 1).any():
         uvs = uvs[:-1]
-    has_uvs = len(uvs) > 0 and np.isfinite(uvs).any()
+    has_uvs = np.isfinite(uvs[indices[..., 1]]).any()
 
     folder = Folder(path)
     materials, material_of_line = _materials(lines, folder, problems)

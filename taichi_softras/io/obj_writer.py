@@ -8,6 +8,7 @@ import numpy as np
 from taichi_softras.io.contents import MaterialArrays, MeshArrays, TextureArrays
 from taichi_softras.io.textures import png, to_bytes
 
+CHANNELS = ("occlusion", "roughness", "metallic")
 NOT_IN_A_NAME = re.compile(r"[^\w.+-]+")
 
 
@@ -87,13 +88,11 @@ class _Pictures:
             self._problems.append(
                 f"OBJ has no filters: {texture.filter!r} of the texture {texture.name} is left out"
             )
-        words = [_word(pathlib.PurePath(texture.name.replace("\\", "/")).stem) or "texture"]
-        if not words[0].startswith(self._path.stem):
-            words.insert(0, self._path.stem)
-        if channel is not None:
-            words.append(("occlusion", "roughness", "metallic")[channel])
+        word = _word(pathlib.PurePath(texture.name.replace("\\", "/")).stem) or "texture"
+        word = word.removeprefix(_word(self._path.stem)).strip("_") or word  # of a mesh read before
+        parts = [self._path.stem, word, "" if channel is None else CHANNELS[channel]]
         taken = [path.stem for path in self.files]
-        stem = _distinct([*taken, "_".join(words)], "texture")[-1]
+        stem = _distinct([*taken, "_".join(filter(None, parts))], "texture")[-1]
         path = self._path.with_name(f"{stem}.png")
         image = texture.image
         if channel is not None:

@@ -58,7 +58,7 @@ def read_via_trimesh(path: pathlib.Path) -> Contents:
         if not isinstance(part, trimesh.Trimesh):
             problems.append(f"{name} is not read: it is no triangles but {type(part).__name__}")
         elif len(part.faces):
-            parts.append(_part(part, turn @ matrix[:3], materials))
+            parts.append(_part(part, turn @ matrix[:3], materials, folder))
     problems += [f"the file {name} {reason}" for name, reason in folder.missing.items()]
     problems += [f"the texture {name} could not be read" for name in folder.broken_pictures()]
     return joined(parts)._replace(
@@ -67,7 +67,7 @@ def read_via_trimesh(path: pathlib.Path) -> Contents:
     )
 
 
-def _part(mesh, matrix: np.ndarray, materials: dict) -> Contents:
+def _part(mesh, matrix: np.ndarray, materials: dict, folder: Folder) -> Contents:
     """One mesh of a scene, moved by a (3, 4) matrix; its material is added to `materials`."""
     vertices, faces = placed(np.asarray(mesh.vertices, float), mesh.faces, matrix)
     part = Contents(vertices, faces.astype(np.int64))
@@ -84,16 +84,18 @@ def _part(mesh, matrix: np.ndarray, materials: dict) -> Contents:
     if visual.uv is not None and len(visual.uv) == len(vertices):
         part = part._replace(uvs=np.asarray(visual.uv, float)[:, :2], uv_faces=part.faces)
     material = visual.material
-    number, _ = materials.setdefault(id(material), (len(materials), _material(material)))
+    number, _ = materials.setdefault(id(material), (len(materials), _material(material, folder)))
     return part._replace(face_materials=np.full(len(faces), number))
 
 
-def _material(material) -> MaterialArrays:
+def _material(material, folder: Folder) -> MaterialArrays:
     """The colour and the texture of a material of trimesh."""
     image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
     picture = None
     if image is not None and image.format is not None:  # trimesh makes one where there is none
-        picture = Picture(image.info.get("file_path") or "of the file", lambda: image.copy())
+        names = folder.pictures()  # trimesh does not say which
+        name = names[0] if len(names) == 1 else "of the file"
+        picture = Picture(image.info.get("file_path", name), image.copy)
     color = tuple(_color(material).tolist())
     return MaterialArrays(str(material.name or ""), color, base_color_texture=picture)
 
