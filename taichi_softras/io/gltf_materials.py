@@ -10,6 +10,8 @@ from taichi_softras.io.gltf_file import GltfFile, OpenedImage
 NEAREST, LINEAR = 9728, 9729
 NEAREST_WITHIN_MIPMAPS, LINEAR_WITHIN_MIPMAPS = (9984, 9986), (9985, 9987)
 WRAPS = {10497: "repeat", 33648: "mirror", 33071: "clamp"}
+GLOSSINESS = "KHR_materials_pbrSpecularGlossiness"
+EXTRAS = "taichi_softras"  # our numbers of a material that glTF does not have
 TRANSFORM, STRENGTH = "KHR_texture_transform", "KHR_materials_emissive_strength"
 
 
@@ -44,34 +46,28 @@ def read_material(file: GltfFile, number: int) -> PlacedMaterial:
     """A material of the file; textures that lie elsewhere than the first of it are left out."""
     entry = file.tree["materials"][number]
     metal, extensions = entry.get("pbrMetallicRoughness", {}), entry.get("extensions", {})
+    gloss = extensions.get(GLOSSINESS)
+    if gloss is not None:  # the model before this one: what is diffuse is drawn
+        metal = {
+            "baseColorFactor": gloss.get("diffuseFactor", (1.0, 1.0, 1.0)),
+            "baseColorTexture": gloss.get("diffuseTexture"),
+            "metallicFactor": 0.0,
+            "roughnessFactor": 1.0 - gloss.get("glossinessFactor", 1.0),
+        }
     infos = {
         "base_color_texture": metal.get("baseColorTexture"),
         "metallic_roughness_texture": metal.get("metallicRoughnessTexture"),
         "normal_texture": entry.get("normalTexture"),
         "emissive_texture": entry.get("emissiveTexture"),
     }
-    skipped = (
-        [] if entry.get("alphaMode", "OPAQUE") == "OPAQUE" else [f"{entry['alphaMode']} alpha"]
-    )
-    if "occlusionTexture" in entry:
-        skipped.append("occlusionTexture")
-    textures, chosen = {}, None
-    for slot, info in infos.items():
-        if info is None:
-            continue
-        placement, picture = _placement(info), _picture(file, info["index"], skipped)
-        chosen = chosen or placement
-        if placement == chosen:
-            textures[slot] = picture
-        else:
-            name = slot.replace("_", " ")
-            skipped.append(
-                f"the {name} {picture.name}, whose coordinates are others than the first"
-            )
+    skipped = ["occlusionTexture"] if "occlusionTexture" in entry else []
+    if entry.get("alphaMode", "OPAQUE") != "OPAQUE":
+        skipped.append(f"{entry['alphaMode']} alpha")
+    placement, textures = _textures(file, infos, skipped)
     strength = _number(extensions.get(STRENGTH, {}), "emissiveStrength", 1.0, 0.0, np.inf)
     emissive = _color(entry.get("emissiveFactor", (0.0, 0.0, 0.0)))
     extras = entry.get("extras")
-    extras = extras if isinstance(extras, dict) else {}
+    extras = extras.get(EXTRAS, {}) if isinstance(extras, dict) else {}
     default = MaterialArrays()
     material = MaterialArrays(
         name=str(entry.get("name", "")),
@@ -85,7 +81,24 @@ def read_material(file: GltfFile, number: int) -> PlacedMaterial:
         double_sided=bool(entry.get("doubleSided", False)),
         **textures,
     )
-    return PlacedMaterial(material, chosen or Placement(), tuple(skipped))
+    return PlacedMaterial(material, placement, tuple(skipped))
+
+
+def _textures(file: GltfFile, infos: dict, skipped: list) -> tuple:
+    """The placement of the first texture, and the `Picture`s of all that lie where it lies."""
+    textures: dict = {}
+    chosen = None
+    for slot, info in infos.items():
+        if info is None:
+            continue
+        placement, picture = _placement(info), _picture(file, info["index"], skipped)
+        chosen = chosen or placement
+        if placement == chosen:
+            textures[slot] = picture
+        else:
+            name = f"the {slot.replace('_', ' ')} {picture.name}"
+            skipped.append(f"{name}, whose coordinates are others than the first")
+    return chosen or Placement(), textures
 
 
 def _number(entry: dict, key: str, default: float, least: float, most: float) -> float:
@@ -114,8 +127,8 @@ def _placement(info: dict) -> Placement:
 def _picture(file: GltfFile, number: int, skipped: list) -> Picture:
     """The picture of a texture and its sampler."""
     texture = file.tree["textures"][number]
-    extensions = texture.get("extensions", {}).values()  # pictures of other formats
-    source = next((e["source"] for e in (*extensions, texture) if "source" in e), None)
+    extensions = texture.get("extensions", {}).values()  # of other formats
+    source = next((e["source"] for e in (texture, *extensions) if "source" in e), None)
     image: dict = {} if source is None else file.tree["images"][source]
     uri = image.get("uri", "data:")
     name = image.get("name", f"of image {source}") if uri.startswith("data:") else uri

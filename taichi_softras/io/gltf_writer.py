@@ -11,7 +11,7 @@ import numpy as np
 from taichi_softras.io.contents import TEXTURES, MaterialArrays, MeshArrays, TextureArrays
 from taichi_softras.io.gltf import UV, VERTEX
 from taichi_softras.io.gltf_file import BINARY_CHUNK, DTYPES, GLB_MAGIC, JSON_CHUNK, WIDTHS
-from taichi_softras.io.gltf_materials import LINEAR, NEAREST, STRENGTH, WRAPS
+from taichi_softras.io.gltf_materials import EXTRAS, LINEAR, NEAREST, STRENGTH, WRAPS
 from taichi_softras.io.textures import png, to_bytes
 
 FILTERS = {"nearest": (NEAREST, NEAREST), "bilinear": (LINEAR, LINEAR), "trilinear": (LINEAR, 9987)}
@@ -156,9 +156,11 @@ class _Document:
             "emissiveTexture": infos["emissive_texture"],
             "emissiveFactor": [value / strength for value in _floats(material.emissive)],
             "doubleSided": bool(material.double_sided),
-            "extras": {  # Phong's numbers, which glTF does not have
-                "specular": _floats(material.specular),
-                "shininess": float(material.shininess),
+            "extras": {
+                EXTRAS: {
+                    "specular": _floats(material.specular),
+                    "shininess": float(material.shininess),
+                }
             },
         }
         if strength > 1.0:

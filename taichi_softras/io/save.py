@@ -46,9 +46,9 @@ def save_mesh(
         vertex_colors: (V, 3) in [0, 1].
         texels: what no format holds.
         uvs: (U, 2), (0, 0) is the lower left corner of a picture.
-        uv_faces: (F, 3) int, corners as in `faces`.
+        uv_faces: (F, 3) int; `faces`, if it is left out.
         materials: of `MaterialArrays`.
-        face_materials: (F,) int.
+        face_materials: (F,) int; all the first, if it is left out.
 
     Raises:
         OSError: it cannot be written; what was there before stays.
@@ -88,18 +88,29 @@ def _storable(mesh: MeshArrays, suffix: str, problems: list) -> MeshArrays:
         problems.append(f"the format does not hold {' and '.join(dropped)}")
     if colors is not None:
         colors = clipped(colors, "vertex colours", problems)
-    textures: dict = {None: None}
-    for texture in (getattr(m, slot) for m in mesh.materials for slot in TEXTURES):
-        if texture is not None:
-            image = clipped(texture.image, f"the texture {texture.name}", problems)
-            textures.setdefault(id(texture), texture._replace(image=_channels(image)))
+    if mesh.uvs is not None and mesh.uv_faces is None:
+        mesh = mesh._replace(uv_faces=mesh.faces)
+    if mesh.materials and mesh.face_materials is None:
+        mesh = mesh._replace(face_materials=np.zeros(len(mesh.faces), int))
+    textures = _storable_textures(mesh.materials, problems)
     materials = []
     for material in mesh.materials:
-        slots = {slot: getattr(material, slot) for slot in TEXTURES}
-        base = clipped(material.base_color, f"base_color of {material.name}", problems)
-        new = {slot: t if t is None else textures[id(t)] for slot, t in slots.items()}
-        materials.append(material._replace(base_color=tuple(base.tolist()), **new))
+        entries: dict = {slot: textures[id(getattr(material, slot))] for slot in TEXTURES}
+        for name in ("base_color", "specular", "metallic", "roughness"):
+            values = clipped(getattr(material, name), f"{name} of {material.name!r}", problems)
+            entries[name] = values.tolist()
+        materials.append(material._replace(**entries))
     return mesh._replace(vertex_colors=colors, materials=tuple(materials))
+
+
+def _storable_textures(materials: tuple, problems: list) -> dict:
+    """The textures of materials as a file holds them, by the ids of those given."""
+    textures: dict = {id(None): None}
+    for texture in (getattr(material, slot) for material in materials for slot in TEXTURES):
+        if id(texture) not in textures:
+            image = clipped(texture.image, f"the texture {texture.name!r}", problems)
+            textures[id(texture)] = texture._replace(image=_channels(image))
+    return textures
 
 
 def clipped(values: Any, name: str, problems: list) -> np.ndarray:
@@ -107,7 +118,7 @@ def clipped(values: Any, name: str, problems: list) -> np.ndarray:
     values = np.nan_to_num(np.asarray(values, float))
     least, most = values.min(initial=0.0), values.max(initial=1.0)
     if least < -HALF_A_STEP or most > 1.0 + HALF_A_STEP:
-        problems.append(f"{name} goes from {least:.4g} to {most:.4g}, and is clipped to [0, 1]")
+        problems.append(f"{name}: numbers from {least:.4g} to {most:.4g} are clipped to [0, 1]")
     return np.clip(values, 0.0, 1.0)
 
 

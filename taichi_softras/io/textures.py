@@ -53,7 +53,9 @@ def read_texture(picture: Picture, problems: list, alpha_counts: bool = False) -
     """A picture as an array; as `read_pixels`."""
     pixels = read_pixels(picture, problems, alpha_counts)
     image = pixels / np.float32(white_of(pixels))
-    return TextureArrays(picture.name, image.astype(np.float32), picture.filter, picture.wrap)
+    return TextureArrays(
+        picture.name, image.astype(np.float32, copy=False), picture.filter, picture.wrap
+    )
 
 
 def png(image: np.ndarray) -> bytes:

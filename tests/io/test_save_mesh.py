@@ -120,7 +120,7 @@ def test_a_mesh_without_materials_has_none_again(tmp_path, suffix):
     save_mesh(tmp_path / f"a.{suffix}", vertices, faces)
     mesh = load_mesh(tmp_path / f"a.{suffix}")
     assert mesh[2:] == (None, None, None, None, (), None)
-    save_mesh(tmp_path / f"b.{suffix}", vertices, faces, uvs=vertices[:, :2], uv_faces=faces)
+    save_mesh(tmp_path / f"b.{suffix}", vertices, faces, uvs=vertices[:, :2])
     mesh = load_mesh(tmp_path / f"b.{suffix}")
     np.testing.assert_allclose(mesh.uvs, vertices[:, :2], atol=MESH_FILE)
     np.testing.assert_array_equal(mesh.uv_faces, faces)
@@ -145,15 +145,17 @@ def test_numbers_outside_of_0_to_1_are_clipped_and_named(tmp_path, suffix):
     image = np.full((1, 1, 3), 0.5)
     image[..., 0], image[..., 1] = -1.0, 1.5
     texture = TextureArrays("bright", image)
-    material = MaterialArrays("m", base_color_texture=texture)
+    material = MaterialArrays("m", (2.0, 1.0, 0.0), base_color_texture=texture)
     colors = mesh.vertex_colors * 3
     mesh = mesh._replace(materials=(material, material), vertex_colors=colors)
     with pytest.warns(UserWarning) as caught:
         save_mesh(tmp_path / f"mesh.{suffix}", *mesh)
     said = " ".join(str(warning.message) for warning in caught)
-    assert "vertex colours goes from 0 to" in said
-    assert "the texture bright goes from -1 to 1.5, and is clipped to [0, 1]" in said
+    assert "vertex colours: numbers from 0 to" in said
+    assert "the texture 'bright': numbers from -1 to 1.5 are clipped to [0, 1]" in said
+    assert "base_color of 'm': numbers from 0 to 2 are clipped" in said
     again = load_mesh(tmp_path / f"mesh.{suffix}")
+    assert again.materials[0].base_color == (1.0, 1.0, 0.0)
     np.testing.assert_allclose(again.vertex_colors, np.clip(colors, 0, 1), atol=DOUBLE_ROUNDING)
     found = again.materials[0].base_color_texture.image
     np.testing.assert_allclose(found, [[[0, 1, 128 / 255]]], rtol=1e-6)
