@@ -157,6 +157,12 @@ def unit(colors: np.ndarray) -> np.ndarray:
     return np.clip(np.nan_to_num(colors.astype(float), nan=1.0), 0.0, 1.0)
 
 
+def said_of_uvs(uvs: np.ndarray) -> list:
+    """A list of the sentence that UVs of a file are no numbers; empty if all are."""
+    count = np.count_nonzero(~np.isfinite(uvs).all(axis=-1))
+    return [f"{count} texture coordinates are not finite"] if count else []
+
+
 def said_once(items: Iterable) -> list:
     """A list of the sentence that names what no reader follows; empty if there is nothing."""
     names = ", ".join(dict.fromkeys(items))

@@ -1,11 +1,11 @@
 """glTF 2.0 and GLB: the meshes of the scene, placed and joined."""
 
 import pathlib
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 
-from taichi_softras.io.contents import Contents, joined, placed, said_once, unit
+from taichi_softras.io.contents import Contents, joined, placed, said_of_uvs, said_once, unit
 from taichi_softras.io.folder import Folder
 from taichi_softras.io.gltf_file import DRACO, GltfFile, NotRead, read_draco
 from taichi_softras.io.gltf_materials import STRENGTH, TRANSFORM, Placement, read_material
@@ -151,11 +151,14 @@ def _read_primitive(
         )
     faces = _triangles(indices, mode)
     colors, uvs = arrays.get("COLOR_0"), arrays.get(uv_name)
+    if uvs is not None:
+        problems += said_of_uvs(uvs)
+        uvs = placement.moved(uvs.astype(float)[:, :2])
     part = Contents(
         vertices,
         faces,
         None if colors is None else unit(colors)[:, :3],
-        uvs=None if uvs is None else placement.moved(uvs.astype(float)[:, :2]),
+        uvs=uvs,
         uv_faces=None if uvs is None else faces,
         face_materials=np.full(len(faces), number),
     )
@@ -210,17 +213,15 @@ def _with_one_vertex_each(contents: Contents, primitives: list) -> Contents:
     Our own files number the vertices. Otherwise it is one of one place, normal and colour, if
     there are normals, which say where a surface is smooth; without them, one of the same accessors.
     """
-    if _all_have(VERTEX, primitives):
-        first, number_of = _by_number(_rows(VERTEX, primitives))
-    elif _all_have("NORMAL", primitives):
-        keys = [_rows("POSITION", primitives), _rows("NORMAL", primitives)]
-        if contents.vertex_colors is not None:
-            keys.append(contents.vertex_colors)
-        first, number_of = _by_value(np.concatenate(keys, axis=1))
-    else:
-        lengths = [len(primitive.part.vertices) for primitive in primitives]
-        first, number_of = _by_source([p.vertex_source for p in primitives], lengths)
     colors = contents.vertex_colors
+    rows = _by_number(VERTEX, primitives, contents.vertices)
+    if rows is None and all("NORMAL" in primitive.attributes for primitive in primitives):
+        keys = [_all_rows("POSITION", primitives), _all_rows("NORMAL", primitives)]
+        rows = _by_value(np.concatenate(keys if colors is None else [*keys, colors], axis=1))
+    elif rows is None:
+        lengths = [len(primitive.part.vertices) for primitive in primitives]
+        rows = _by_source([primitive.vertex_source for primitive in primitives], lengths)
+    first, number_of = rows
     return contents._replace(
         vertices=contents.vertices[first],
         faces=number_of[contents.faces],
@@ -230,27 +231,31 @@ def _with_one_vertex_each(contents: Contents, primitives: list) -> Contents:
 
 def _with_one_uv_each(contents: Contents, primitives: list) -> Contents:
     """Joins UVs that our own files number, or that are of the same accessors."""
-    if _all_have(UV, primitives) and all(p.part.uvs is not None for p in primitives):
-        first, number_of = _by_number(_rows(UV, primitives))
-    else:
+    rows = None
+    if all(primitive.part.uvs is not None for primitive in primitives):
+        rows = _by_number(UV, primitives, contents.uvs)
+    if rows is None:
         lengths = [1 if p.part.uvs is None else len(p.part.uvs) for p in primitives]
-        first, number_of = _by_source([p.uv_source for p in primitives], lengths)
+        rows = _by_source([primitive.uv_source for primitive in primitives], lengths)
+    first, number_of = rows
     return contents._replace(uvs=contents.uvs[first], uv_faces=number_of[contents.uv_faces])
 
 
-def _all_have(name: str, primitives: list) -> bool:
-    return all(name in primitive.attributes for primitive in primitives)
-
-
-def _rows(name: str, primitives: list) -> np.ndarray:
+def _all_rows(name: str, primitives: list) -> np.ndarray:
     """(N, C) of all primitives."""
     return np.concatenate([primitive.attributes[name] for primitive in primitives])
 
 
-def _by_number(numbers: np.ndarray) -> tuple:
-    """The first row of each number, in their order, and which of these each row is."""
-    _, first, number_of = np.unique(numbers[:, 0], return_index=True, return_inverse=True)
-    return first, number_of
+def _by_number(name: str, primitives: list, values: np.ndarray) -> Optional[tuple]:
+    """The first row of each number, in their order, and which of these each row is.
+
+    None if there are no numbers, or if they are of another mesh: equal ones, and other values.
+    """
+    if not all(name in primitive.attributes for primitive in primitives):
+        return None
+    numbers = _all_rows(name, primitives)[:, 0]
+    _, first, number_of = np.unique(numbers, return_index=True, return_inverse=True)
+    return (first, number_of) if np.array_equal(values[first][number_of], values) else None
 
 
 def _by_value(rows: np.ndarray) -> tuple:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from taichi_softras.io.contents import Contents, MeshFileError, said_once
+from taichi_softras.io.contents import Contents, MeshFileError, said_of_uvs, said_once
 from taichi_softras.io.folder import Folder
 from taichi_softras.io.mtl import read_mtl
 from taichi_softras.io.text import decode
@@ -44,7 +44,8 @@ def read_obj(path: pathlib.Path) -> Contents:
     lines = _sorted_lines(decode(path.read_bytes()))
     problems = [f"{count} {NOT_READ[key]} are not read" for key, count in lines.not_read.items()]
     vertices, vertex_colors = _vertices(_table(lines.vertices, "v"))
-    uvs = _table(lines.uvs, "vt")[:, :2]
+    uvs = _table(lines.uvs, "vt", missing=0.0)[:, :2]
+    problems += said_of_uvs(uvs)
     uvs = np.pad(uvs, ((0, 1), (0, 2 - uvs.shape[1])))  # v may be left out
     uvs[-1] = np.nan  # for corners without
 
@@ -125,14 +126,14 @@ def _numbers(text: str, count: int, dtype: type, key: str) -> np.ndarray:
     return np.array(numbers, dtype)
 
 
-def _table(rows: list, key: str) -> np.ndarray:
-    """(N, C) numbers of lines, NaN where a line has less than the longest."""
+def _table(rows: list, key: str, missing: float = np.nan) -> np.ndarray:
+    """(N, C) numbers of lines; `missing` where a line has less than the longest."""
     text, widths = _words(rows, key)
     numbers = _numbers(text, widths.sum(), float, key)
     columns = widths.max(initial=0)
     if (widths == columns).all():
         return numbers.reshape(len(rows), columns)
-    table = np.full((len(rows), columns), np.nan)
+    table = np.full((len(rows), columns), missing)
     table[np.arange(columns) < widths[:, None]] = numbers
     return table
 

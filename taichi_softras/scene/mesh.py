@@ -126,7 +126,7 @@ class Mesh:
         """Reads OBJ, PLY, OFF, STL, GLB, glTF and, with the extra `formats`, what trimesh reads.
 
         Vertices and faces keep the order of the file; a vertex with several UV coordinates
-        stays one vertex. A UserWarning names the file and what of it is missing or not drawn:
+        stays one vertex. A UserWarning names the file and what of it is missing or not followed;
         textures are drawn with a `texel_resolution`.
 
         Args:

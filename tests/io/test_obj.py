@@ -274,8 +274,11 @@ def test_texture_coordinates_keep_the_order_of_the_file(tmp_path):
     """Also outside of [0, 1], and those that no face has; corners without one are at 0."""
     text = TRIANGLE + "vt 5 -3\nvt 0.25 0\nvt 0.5\nf 1/3 2/1 3/3\n"
     mesh = load(tmp_path, text)
-    np.testing.assert_array_equal(mesh.uvs[:2], [[5, -3], [0.25, 0]])
+    np.testing.assert_array_equal(mesh.uvs, [[5, -3], [0.25, 0], [0.5, 0]])
     np.testing.assert_array_equal(mesh.uv_faces, [[2, 0, 2]])
     mesh = load(tmp_path, text + "f 1 2 3\n")
     np.testing.assert_array_equal(mesh.uvs[mesh.uv_faces[1]], np.zeros((3, 2)))
     assert load(tmp_path, TRIANGLE + "vt 1 1\nf 1 2 3\n").uvs is None
+    with pytest.warns(UserWarning, match="mesh.obj: 1 texture coordinates are not finite"):
+        mesh = load(tmp_path, text.replace("-3", "nan"))
+    assert np.isfinite(mesh.uvs).all()
