@@ -149,7 +149,7 @@ def _read_primitive(
         raise ValueError(
             f"{name} has {len(vertices)} vertices, but indices {indices.min()} to {indices.max()}"
         )
-    faces = _triangles(indices, mode)
+    faces = _triangles(indices, TRIANGLES if _is_packed(file, entry) else mode)
     colors, uvs = arrays.get("COLOR_0"), arrays.get(uv_name)
     if uvs is not None:
         problems += said_of_uvs(uvs)
@@ -166,12 +166,16 @@ def _read_primitive(
     return Primitive(part, arrays, vertex_source, (attributes.get(uv_name, -1), placement))
 
 
+def _is_packed(file: GltfFile, entry: dict) -> bool:
+    """Whether the data of a primitive is that of Draco alone, which has triangles in any mode."""
+    has_data = "bufferView" in file.tree["accessors"][entry["attributes"]["POSITION"]]
+    return DRACO in entry.get("extensions", {}) and not has_data
+
+
 def _read_arrays(file: GltfFile, entry: dict, names: tuple, mesh: str, problems: list) -> dict:
     """POSITION, `indices` and attributes of these names, as far as they are there and readable."""
     attributes = entry["attributes"]
-    has_data = "bufferView" in file.tree["accessors"][attributes["POSITION"]]
-    is_packed = DRACO in entry.get("extensions", {}) and not has_data
-    arrays = read_draco(file, entry) if is_packed else {}
+    arrays = read_draco(file, entry) if _is_packed(file, entry) else {}
     if "POSITION" not in arrays:
         arrays["POSITION"] = file.accessor(attributes["POSITION"])
     if "indices" in entry and "indices" not in arrays:

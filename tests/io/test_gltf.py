@@ -1,6 +1,7 @@
 """glTF and GLB: what is drawn, and what is said of the rest."""
 
 import base64
+import importlib.util
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from taichi_softras.io.meshes import MaterialArrays, MeshFileError, load_mesh
+from taichi_softras.scene import primitives
 from tests.tolerances import MESH_FILE
 
 CORNERS = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32)
@@ -369,7 +371,8 @@ NOT_READ = {
 
 
 @pytest.mark.parametrize("reason", NOT_READ)
-def test_primitives_that_are_not_read_are_named(tmp_path, reason):
+def test_primitives_that_are_not_read_are_named(tmp_path, monkeypatch, reason):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)  # no DracoPy
     file = File()
     file.add(CORNERS)
     NOT_READ[reason](file)
@@ -379,6 +382,21 @@ def test_primitives_that_are_not_read_are_named(tmp_path, reason):
     with pytest.warns(UserWarning, match=f"shape.gltf: a primitive of shape is not read.*{reason}"):
         mesh = load_mesh(file.write(tmp_path))
     np.testing.assert_array_equal(mesh.vertices, CORNERS)
+
+
+def test_what_draco_has_compressed(tmp_path):
+    pytest.importorskip("DracoPy")
+    import trimesh
+
+    vertices, faces = primitives.icosphere(1)
+    visual = trimesh.visual.TextureVisuals(uv=vertices[:, :2])
+    shape = trimesh.Trimesh(vertices, faces, visual=visual, process=False)
+    data = trimesh.exchange.gltf.export_glb(trimesh.Scene(shape), extension_draco=True)
+    (tmp_path / "mesh.glb").write_bytes(data)
+    mesh = load_mesh(tmp_path / "mesh.glb")
+    assert len(mesh.vertices) == len(vertices) and len(mesh.faces) == len(faces)
+    places = mesh.vertices[mesh.faces][..., :2]
+    np.testing.assert_allclose(mesh.uvs[mesh.uv_faces], places, atol=1e-3)  # 14 bits
 
 
 def test_a_color_that_cannot_be_read_is_left_out(tmp_path):
