@@ -1,5 +1,6 @@
 """The materials of a mesh file with their pictures read: those that faces have."""
 
+from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -21,7 +22,8 @@ def read_materials(contents: Contents) -> Materials:
     """Reads the pictures of the materials that faces have; the others are left out.
 
     Materials keep the order of the file, a face without one gets a white one, the last. A face
-    without UVs gets its material without textures.
+    without UVs gets its material without textures. Where a texture is missing, its factor is left,
+    but not that of emission: nothing shines all over that shone in a few spots.
     """
     numbers = contents.face_materials
     if numbers is None or (numbers < 0).all():
@@ -38,7 +40,7 @@ def read_materials(contents: Contents) -> Materials:
         if not textures or not lost.any():
             continue
         problems.append(without_uvs(lost.sum(), textures[0].name))
-        bare = material._replace(**dict.fromkeys(TEXTURES))
+        bare = _without(material, TEXTURES)
         if lost.sum() == is_own.sum():
             materials[number] = bare
         else:
@@ -59,7 +61,16 @@ def _with_textures(materials: list, contents: Contents, problems: list) -> list:
                     textures[picture] = read_texture(picture, problems, alpha_counts)
                 except Unreadable as error:
                     problems.append(str(error))
-    return [
-        material._replace(**{slot: textures[getattr(material, slot)] for slot in TEXTURES})
-        for material in materials
-    ]
+    read = []
+    for material in materials:
+        found = {slot: textures[getattr(material, slot)] for slot in TEXTURES}
+        material = _without(material, [slot for slot in TEXTURES if found[slot] is None])
+        read.append(material._replace(**found))
+    return read
+
+
+def _without(material: MaterialArrays, slots: Iterable) -> MaterialArrays:
+    """A material without some textures, and without the emission of one of them."""
+    is_dark = "emissive_texture" in slots and material.emissive_texture is not None
+    entries = {**dict.fromkeys(slots), **({"emissive": (0.0, 0.0, 0.0)} if is_dark else {})}
+    return material._replace(**entries)

@@ -126,6 +126,23 @@ def test_a_texture_that_is_missing_is_named(tmp_path, resolution):
         assert mesh.materials[0].base_color_texture is None
 
 
+def test_what_shines_by_a_missing_texture_is_dark(tmp_path):
+    file = File()
+    file.add_primitive(attributes={"TEXCOORD_0": UVS}, material=0)
+    file.add_primitive(material=0)  # without UVs
+    material = {"emissiveTexture": {"index": 0}, "emissiveFactor": [1, 1, 1]}
+    entries = texture_entries(tmp_path)
+    path = file.write(tmp_path, materials=[material], **entries)
+    with pytest.warns(UserWarning, match="1 faces have no coordinates in the texture red.png"):
+        mesh = load_mesh(path)
+    shining = [mesh.materials[number].emissive for number in mesh.face_materials]
+    assert shining == [(1, 1, 1), (0, 0, 0)]
+    (tmp_path / "red.png").unlink()
+    with pytest.warns(UserWarning, match="red.png could not be read"):
+        mesh = load_mesh(path)
+    assert [material.emissive for material in mesh.materials] == [(0, 0, 0)]
+
+
 def test_a_texture_without_coordinates_is_named(tmp_path):
     """Of its faces alone: the others of the material have it."""
     file = File()
