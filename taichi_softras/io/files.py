@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Union
 
 
@@ -28,3 +28,13 @@ def written_beside(path: Union[str, os.PathLike]) -> Iterator[pathlib.Path]:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
+
+
+@contextlib.contextmanager
+def written_together(paths: Sequence) -> Iterator[list]:
+    """As `written_beside`, several files: all are written before the first takes its place.
+
+    The first of `paths` names the others: it takes its place last, and errors name it.
+    """
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(written_beside(path)) for path in paths]

@@ -50,15 +50,19 @@ class Folder:
 
     __getitem__ = get
 
+    def pictures(self) -> list:
+        """The names that were read and look like pictures."""
+        names = (name for name in self._read if name not in self.missing)
+        return [name for name in names if name.lower().endswith(PICTURES)]
+
     def broken_pictures(self) -> list:
-        """The names that were read and look like pictures, but are none."""
+        """Those of `pictures` that are none."""
         import PIL.Image
 
         broken = []
-        for name in self._read:
-            if name not in self.missing and name.lower().endswith(PICTURES):
-                try:
-                    PIL.Image.open(self.find(name)).close()  # its head alone
-                except Exception:  # whatever Pillow throws
-                    broken.append(name)
+        for name in self.pictures():
+            try:
+                PIL.Image.open(self.find(name)).close()  # its head alone
+            except Exception:  # whatever Pillow throws
+                broken.append(name)
         return broken

@@ -1,132 +1,287 @@
-"""glTF and GLB: what trimesh would read as zeros or drop silently is found, and taken out.
+"""glTF 2.0 and GLB: the meshes of the scene, placed and joined."""
 
-trimesh reads the rest.
-"""
+import pathlib
+from typing import NamedTuple, Optional
 
-import importlib.util
-import json
-import struct
-from typing import NamedTuple
+import numpy as np
 
-TRIANGLES, STRIP, FLOAT = 4, 5, 5126
-MODES = {0: "points", 1: "lines", 2: "a line loop", 3: "a line strip", 6: "a triangle fan"}
-GLB_MAGIC, JSON_CHUNK = 0x46546C67, 0x4E4F534A
+from taichi_softras.io.contents import Contents, joined, placed, said_of_uvs, said_once, unit
+from taichi_softras.io.folder import Folder
+from taichi_softras.io.gltf_file import DRACO, GltfFile, NotRead, read_draco
+from taichi_softras.io.gltf_materials import STRENGTH, TRANSFORM, Placement, read_material
 
-
-class Prepared(NamedTuple):
-    """A file without what trimesh does not read."""
-
-    data: bytes
-    file_type: str  # what trimesh calls it
-    textures: dict  # name of a material: of its colour texture. Materials are named by number
-    problems: list  # sentences
+TRIANGLES, STRIP, FAN = 4, 5, 6
+OTHER_MODES = {0: "points", 1: "lines", 2: "a line loop", 3: "a line strip"}
+FOLLOWED = {TRANSFORM, STRENGTH, DRACO, "KHR_mesh_quantization", "EXT_meshopt_compression"}
+FOLLOWED |= {"EXT_texture_webp", "KHR_texture_basisu", "EXT_texture_avif"}  # a warning, if any
+VERTEX, UV = "_VERTEX", "_UV"  # our own attributes: the vertex and the UV of a corner
 
 
-def prepare(data: bytes) -> Prepared:
-    """Takes primitives and attributes that cannot be read out of a glTF or GLB file."""
-    is_binary = data[:4] == struct.pack("<I", GLB_MAGIC)
-    text, rest = data, b""
-    if is_binary:
-        _, version, _, length, kind = struct.unpack_from("<5I", data)
-        if version != 2 or kind != JSON_CHUNK:
-            raise ValueError(f"it is GLB of version {version}, only 2 is read")
-        text, rest = data[20 : 20 + length], memoryview(data)[20 + length :]
-    try:
-        tree = json.loads(text.decode("utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"its JSON cannot be read: {error}") from error
+class Primitive(NamedTuple):
+    """A primitive, and what tells its vertices and UVs from others of the mesh."""
+
+    part: Contents
+    attributes: dict  # arrays by name
+    vertex_source: tuple  # numbers of accessors
+    uv_source: tuple
+
+
+def read_gltf(path: pathlib.Path) -> Contents:
+    """Reads a file; vertices that differ in UVs alone are one vertex.
+
+    Raises:
+        ValueError, OSError and others: it is damaged, or a file that it names is missing.
+    """
+    file = GltfFile(path.read_bytes(), Folder(path))
     problems: list = []
-    for number, mesh in enumerate(tree.get("meshes", [])):
-        name = mesh.get("name", f"mesh {number}")
-        mesh["primitives"] = [
-            primitive
-            for primitive in mesh["primitives"]
-            if _is_readable(primitive, tree, name, problems)
-        ]
-    textures = _textures(tree, problems)
-    text = json.dumps(tree).encode()
-    if is_binary:
-        text += b" " * (-len(text) % 4)
-        head = (GLB_MAGIC, 2, 20 + len(text) + len(rest), len(text), JSON_CHUNK)
-        text = b"".join([struct.pack("<5I", *head), text, rest])
-    return Prepared(text, "glb" if is_binary else "gltf", textures, problems)
+    materials = [read_material(file, number) for number in range(len(file.entries("materials")))]
+    placements = [material.placement for material in materials]
+    meshes: dict = {}
+    parts = []
+    for number, matrix in _placed_meshes(file):
+        if number not in meshes:
+            meshes[number] = _read_mesh(file, number, placements, problems)
+        mesh = meshes[number]
+        if len(mesh.faces):
+            vertices, faces = placed(mesh.vertices, mesh.faces, matrix)
+            part = mesh._replace(vertices=vertices, faces=faces)
+            if mesh.uvs is not None:
+                _, uv_faces = placed(mesh.vertices, mesh.uv_faces, matrix)
+                part = part._replace(uv_faces=uv_faces)
+            parts.append(part)
+    contents = joined(parts)
+    skipped = _not_followed(file)
+    if contents.face_materials is not None:
+        for number in np.unique(contents.face_materials[contents.face_materials >= 0]):
+            skipped += materials[number].not_followed
+    return contents._replace(
+        materials=tuple(entry.material for entry in materials),
+        alpha_counts=False,  # materials that blend are named
+        problems=tuple(dict.fromkeys(problems + said_once(skipped))),
+    )
 
 
-def _textures(tree: dict, problems: list) -> dict:
-    """Names the materials by their number, and finds the colour textures of those in use."""
-    primitives = [primitive for mesh in tree.get("meshes", []) for primitive in mesh["primitives"]]
-    used = {primitive.get("material") for primitive in primitives}
-    textures = {}
-    for number, material in enumerate(tree.get("materials", [])):
-        material["name"] = str(number)
-        texture = material.get("pbrMetallicRoughness", {}).get("baseColorTexture")
-        if texture is not None and number in used:
-            textures[material["name"]] = name = _picture_name(tree, texture["index"])
-            if "KHR_texture_transform" in texture.get("extensions", {}):
-                problems.append(f"the texture {name} is not moved, scaled or turned")
-    return textures
+def _not_followed(file: GltfFile) -> list:
+    """Names of extensions and others that change the picture."""
+    names = sorted(map(str, set(file.entries("extensionsUsed")) - FOLLOWED))
+    if any("skin" in node for node in file.entries("nodes")):
+        names.append("skins")
+    if any("targets" in p for mesh in file.entries("meshes") for p in mesh["primitives"]):
+        names.append("morph targets")
+    return names
 
 
-def _is_readable(primitive: dict, tree: dict, name: str, problems: list) -> bool:
-    """Whether trimesh reads its triangles; attributes that it would not read are taken out."""
-    attributes = primitive["attributes"]
-    mode = primitive.get("mode", TRIANGLES)
-    reason = MODES.get(mode) if mode not in (TRIANGLES, STRIP) else None
-    geometry = [attributes.get("POSITION"), primitive.get("indices")]
-    for index in geometry:
-        reason = reason or _why_unreadable(index, primitive, tree)
-    position = attributes.get("POSITION")
-    if position is None:
-        reason = reason or "without positions"
-    elif tree["accessors"][position].get("normalized"):
-        reason = reason or "of quantised positions"
-    if reason:
-        problems.append(f"a primitive of {name} is not read: it is {reason}")
-        return False
-    _choose_coordinates(primitive, tree)
-    for key in [key for key in attributes if key != "POSITION"]:
-        reason = _why_unreadable(attributes[key], primitive, tree)
-        is_float = tree["accessors"][attributes[key]]["componentType"] == FLOAT
-        if key.startswith("TEXCOORD") and not is_float:
-            reason = reason or "quantised"
-        if reason:
-            del attributes[key]
-            problems.append(f"{key} of {name} is not read: it is {reason}")
-    return True
+def _placed_meshes(file: GltfFile) -> list:
+    """The meshes of the scene: their numbers and (3, 4) matrices, in the order of the file."""
+    nodes = file.entries("nodes")
+    scenes = file.entries("scenes")
+    if not nodes:
+        return [(number, np.eye(3, 4)) for number in range(len(file.entries("meshes")))]
+    children = {child for node in nodes for child in node.get("children", [])}
+    roots = [number for number in range(len(nodes)) if number not in children]
+    if scenes:
+        roots = scenes[file.tree.get("scene", 0)].get("nodes", [])
+    found, seen = [], set()
+    waiting = [(number, np.eye(4)) for number in reversed(roots)]
+    while waiting:
+        number, above = waiting.pop()
+        if number in seen:  # no tree
+            continue
+        seen.add(number)
+        node = nodes[number]
+        matrix = above @ _matrix(node)
+        if "mesh" in node:
+            found.append((node["mesh"], matrix[:3]))
+        waiting += [(child, matrix) for child in reversed(node.get("children", []))]
+    return found
 
 
-def _why_unreadable(index, primitive: dict, tree: dict) -> str:
-    """What an accessor is that trimesh reads as zeros; empty if it is none."""
-    if index is None:
-        return ""
-    accessor = tree["accessors"][index]
-    if "sparse" in accessor:
-        return "sparse"
-    if "bufferView" in accessor:
-        view = tree["bufferViews"][accessor["bufferView"]]
-        return "compressed by meshopt" if "EXT_meshopt_compression" in str(view) else ""
-    if "KHR_draco_mesh_compression" not in primitive.get("extensions", {}):
-        return "without data"
-    has_decoder = importlib.util.find_spec("DracoPy")
-    return "" if has_decoder else "compressed by Draco, which needs `pip install DracoPy`"
+def _matrix(node: dict) -> np.ndarray:
+    """(4, 4), parent from node."""
+    if "matrix" in node:
+        return np.array(node["matrix"], float).reshape(4, 4).T
+    x, y, z, w = np.array(node.get("rotation", (0, 0, 0, 1)), float)
+    length = x * x + y * y + z * z + w * w
+    s = 2.0 / length if length > 0 else 0.0
+    matrix = np.eye(4)
+    matrix[:3, :3] = [
+        [1 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)],
+        [s * (x * y + z * w), 1 - s * (x * x + z * z), s * (y * z - x * w)],
+        [s * (x * z - y * w), s * (y * z + x * w), 1 - s * (x * x + y * y)],
+    ]
+    matrix[:3, :3] *= np.array(node.get("scale", (1, 1, 1)), float)
+    matrix[:3, 3] = node.get("translation", (0, 0, 0))
+    return matrix
 
 
-def _choose_coordinates(primitive: dict, tree: dict) -> None:
-    """Makes the texture coordinates of the material's colour the first, which trimesh reads."""
-    if "material" not in primitive:
-        return
-    material = tree["materials"][primitive["material"]].get("pbrMetallicRoughness", {})
-    chosen = material.get("baseColorTexture", {}).get("texCoord", 0)
-    attributes = primitive["attributes"]
-    if chosen and f"TEXCOORD_{chosen}" in attributes:
-        attributes["TEXCOORD_0"] = attributes[f"TEXCOORD_{chosen}"]
+def _read_mesh(file: GltfFile, number: int, placements: list, problems: list) -> Contents:
+    """The triangles of a mesh."""
+    mesh = file.tree["meshes"][number]
+    name = mesh.get("name", f"mesh {number}")
+    primitives = []
+    for entry in mesh["primitives"]:
+        try:
+            primitives.append(_read_primitive(file, entry, name, placements, problems))
+        except NotRead as reason:
+            problems.append(f"a primitive of {name} is not read: it is {reason}")
+    contents = joined([primitive.part for primitive in primitives])
+    if primitives:
+        contents = _with_one_vertex_each(contents, primitives)
+    return contents if contents.uvs is None else _with_one_uv_each(contents, primitives)
 
 
-def _picture_name(tree: dict, texture: int) -> str:
-    """What the file calls the picture of a texture."""
-    entry = tree["textures"][texture]
-    extensions = entry.get("extensions", {}).values()  # pictures of other formats
-    source = next((e["source"] for e in (*extensions, entry) if "source" in e), None)
-    image = {} if source is None else tree["images"][source]
-    uri = image.get("uri", "data:")
-    return image.get("name", f"of image {source}") if uri.startswith("data:") else uri
+def _read_primitive(
+    file: GltfFile, entry: dict, name: str, placements: list, problems: list
+) -> Primitive:
+    """The triangles of a primitive."""
+    mode, attributes = entry.get("mode", TRIANGLES), entry["attributes"]
+    if mode in OTHER_MODES:
+        raise NotRead(OTHER_MODES[mode])
+    if "POSITION" not in attributes:
+        raise NotRead("without positions")
+    number = entry.get("material", -1)
+    placement = placements[number] if number >= 0 else Placement()
+    uv_name = f"TEXCOORD_{placement.uv_set}"
+    arrays = _read_arrays(file, entry, (uv_name, "COLOR_0", "NORMAL", VERTEX, UV), name, problems)
+    vertices = arrays["POSITION"].astype(float)
+    indices = arrays.get("indices", np.arange(len(vertices))[:, None])[:, 0].astype(np.int64)
+    if len(indices) and not 0 <= indices.min() <= indices.max() < len(vertices):
+        raise ValueError(
+            f"{name} has {len(vertices)} vertices, but indices {indices.min()} to {indices.max()}"
+        )
+    faces = _triangles(indices, TRIANGLES if _is_packed(file, entry) else mode)
+    colors, uvs = arrays.get("COLOR_0"), arrays.get(uv_name)
+    if uvs is not None:
+        problems += said_of_uvs(uvs)
+        uvs = placement.moved(uvs.astype(float)[:, :2])
+    part = Contents(
+        vertices,
+        faces,
+        None if colors is None else unit(colors)[:, :3],
+        uvs=uvs,
+        uv_faces=None if uvs is None else faces,
+        face_materials=np.full(len(faces), number),
+    )
+    vertex_source = (attributes["POSITION"], attributes.get("COLOR_0", -1))
+    return Primitive(part, arrays, vertex_source, (attributes.get(uv_name, -1), placement))
+
+
+def _is_packed(file: GltfFile, entry: dict) -> bool:
+    """Whether the data of a primitive is that of Draco alone, which has triangles in any mode."""
+    has_data = "bufferView" in file.tree["accessors"][entry["attributes"]["POSITION"]]
+    return DRACO in entry.get("extensions", {}) and not has_data
+
+
+def _read_arrays(file: GltfFile, entry: dict, names: tuple, mesh: str, problems: list) -> dict:
+    """POSITION, `indices` and attributes of these names, as far as they are there and readable."""
+    attributes = entry["attributes"]
+    arrays = read_draco(file, entry) if _is_packed(file, entry) else {}
+    if "POSITION" not in arrays:
+        arrays["POSITION"] = file.accessor(attributes["POSITION"])
+    if "indices" in entry and "indices" not in arrays:
+        arrays["indices"] = file.accessor(entry["indices"])
+    for name in names:
+        if name not in attributes or name in arrays:
+            continue
+        try:
+            arrays[name] = file.accessor(attributes[name])
+        except NotRead as reason:
+            problems.append(f"{name} of {mesh} is not read: it is {reason}")
+            continue
+        if len(arrays[name]) != len(arrays["POSITION"]):
+            del arrays[name]
+            problems.append(f"{name} of {mesh} is not read: it is of another length")
+    return arrays
+
+
+def _triangles(indices: np.ndarray, mode: int) -> np.ndarray:
+    """(F, 3) of a list, a strip or a fan."""
+    if mode == TRIANGLES:
+        return indices[: len(indices) // 3 * 3].reshape(-1, 3)
+    if mode not in (STRIP, FAN):
+        raise ValueError(f"a primitive of mode {mode}")
+    nth = np.arange(max(len(indices) - 2, 0))
+    odd = nth % 2
+    if mode == FAN:
+        corners = [np.zeros_like(nth), nth + 1, nth + 2]
+    else:
+        corners = [nth, nth + 1 + odd, nth + 2 - odd]
+    faces = indices[np.stack(corners, axis=1)]
+    repeated = (faces == np.roll(faces, 1, axis=1)).any(axis=1)  # where a strip begins anew
+    return faces[~repeated]
+
+
+def _with_one_vertex_each(contents: Contents, primitives: list) -> Contents:
+    """Joins vertices that glTF has several times because their UVs differ.
+
+    Our own files number the vertices. Otherwise it is one of one place, normal and colour, if
+    there are normals, which say where a surface is smooth; without them, one of the same accessors.
+    """
+    colors = contents.vertex_colors
+    rows = _by_number(VERTEX, primitives, contents.vertices)
+    if rows is None and all("NORMAL" in primitive.attributes for primitive in primitives):
+        keys = [_all_rows("POSITION", primitives), _all_rows("NORMAL", primitives)]
+        rows = _by_value(np.concatenate(keys if colors is None else [*keys, colors], axis=1))
+    elif rows is None:
+        lengths = [len(primitive.part.vertices) for primitive in primitives]
+        rows = _by_source([primitive.vertex_source for primitive in primitives], lengths)
+    first, number_of = rows
+    return contents._replace(
+        vertices=contents.vertices[first],
+        faces=number_of[contents.faces],
+        vertex_colors=None if colors is None else colors[first],
+    )
+
+
+def _with_one_uv_each(contents: Contents, primitives: list) -> Contents:
+    """Joins UVs that our own files number, or that are of the same accessors."""
+    rows = None
+    if all(primitive.part.uvs is not None for primitive in primitives):
+        rows = _by_number(UV, primitives, contents.uvs)
+    if rows is None:
+        lengths = [1 if p.part.uvs is None else len(p.part.uvs) for p in primitives]
+        rows = _by_source([primitive.uv_source for primitive in primitives], lengths)
+    first, number_of = rows
+    return contents._replace(uvs=contents.uvs[first], uv_faces=number_of[contents.uv_faces])
+
+
+def _all_rows(name: str, primitives: list) -> np.ndarray:
+    """(N, C) of all primitives."""
+    return np.concatenate([primitive.attributes[name] for primitive in primitives])
+
+
+def _by_number(name: str, primitives: list, values: np.ndarray) -> Optional[tuple]:
+    """The first row of each number, in their order, and which of these each row is.
+
+    None if there are no numbers, or if they are of another mesh: equal ones, and other values.
+    """
+    if not all(name in primitive.attributes for primitive in primitives):
+        return None
+    numbers = _all_rows(name, primitives)[:, 0]
+    _, first, number_of = np.unique(numbers, return_index=True, return_inverse=True)
+    return (first, number_of) if np.array_equal(values[first][number_of], values) else None
+
+
+def _by_value(rows: np.ndarray) -> tuple:
+    """The first of all equal rows, in the order of the file, and which of these each row is."""
+    rows = np.ascontiguousarray(rows, np.float32) + np.float32(0.0)  # -0 is 0
+    as_bytes = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))[:, 0]
+    _, first, number_of = np.unique(as_bytes, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return first[order], np.argsort(order)[number_of]
+
+
+def _by_source(sources: list, lengths: list) -> tuple:
+    """The rows of each source once, and which of these each row is."""
+    starts: dict = {}
+    first, number_of = [], []
+    kept, at = 0, 0
+    for source in zip(sources, lengths):
+        rows = np.arange(source[1])
+        if source not in starts:
+            starts[source] = kept
+            kept += len(rows)
+            first.append(rows + at)
+        number_of.append(rows + starts[source])
+        at += len(rows)
+    return np.concatenate(first), np.concatenate(number_of)

@@ -5,30 +5,20 @@ drops.
 """
 
 import contextlib
-import functools
-import io
 import itertools
 import operator
 import pathlib
 import re
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
-from taichi_softras.io.contents import Contents, MeshFileError, Picture
+from taichi_softras.io.contents import Contents, MeshFileError, said_of_uvs, said_once
 from taichi_softras.io.folder import Folder
+from taichi_softras.io.mtl import read_mtl
 from taichi_softras.io.text import decode
 
 NOT_READ = {"l": "lines", "p": "points", "curv": "curves", "curv2": "curves", "surf": "surfaces"}
-OPTIONS = re.compile(r"-[a-zA-Z]\w*(\s+(-?[\d.]+|on|off))*\s+")  # of `map_Kd`
-WHITE = (1.0, 1.0, 1.0)
-
-
-class Material(NamedTuple):
-    """What is used of a material: `Kd` and `map_Kd`."""
-
-    color: tuple = WHITE
-    picture: Optional[str] = None
 
 
 class Lines(NamedTuple):
@@ -45,8 +35,8 @@ class Lines(NamedTuple):
 def read_obj(path: pathlib.Path) -> Contents:
     """Reads an OBJ file and its materials.
 
-    Vertices and faces keep the order of the file; a polygon is a fan of triangles. Colours of
-    vertices take the place of those of materials.
+    Vertices, texture coordinates and faces keep the order of the file; a polygon is a fan of
+    triangles.
 
     Raises:
         MeshFileError: an index that no vertex has, or a line that is not of numbers.
@@ -54,7 +44,8 @@ def read_obj(path: pathlib.Path) -> Contents:
     lines = _sorted_lines(decode(path.read_bytes()))
     problems = [f"{count} {NOT_READ[key]} are not read" for key, count in lines.not_read.items()]
     vertices, vertex_colors = _vertices(_table(lines.vertices, "v"))
-    uvs = _table(lines.uvs, "vt")[:, :2]
+    uvs = _table(lines.uvs, "vt", missing=0.0)[:, :2]
+    problems += said_of_uvs(uvs)
     uvs = np.pad(uvs, ((0, 1), (0, 2 - uvs.shape[1])))  # v may be left out
     uvs[-1] = np.nan  # for corners without
 
@@ -63,21 +54,20 @@ def read_obj(path: pathlib.Path) -> Contents:
         problems.append(f"{(counts < 3).sum()} faces of less than three corners are not read")
     corners, face_lines = _fans(counts)
     indices = _indices(text, counts, lines.runs, len(vertices), len(uvs) - 1)[corners]
+    if not (indices[..., 1] == len(uvs) - 1).any():
+        uvs = uvs[:-1]
+    has_uvs = np.isfinite(uvs[indices[..., 1]]).any()
 
     folder = Folder(path)
-    used, material_of_line = _materials(lines, folder, problems)
-    material_of_face = material_of_line[face_lines]
-    names = list(dict.fromkeys(material.picture for material in used if material.picture))
-    picture_of_material = [names.index(m.picture) if m.picture else -1 for m in used]
-    colors = np.array([material.color for material in used]).reshape(-1, 3)
+    materials, material_of_line = _materials(lines, folder, problems)
     return Contents(
         vertices,
         indices[..., 0],
         vertex_colors,
-        colors[material_of_face] if vertex_colors is None else None,
-        uvs[indices[..., 1]] if names else None,
-        tuple(Picture(name, functools.partial(_open_picture, folder, name)) for name in names),
-        np.array(picture_of_material, int)[material_of_face],
+        uvs=uvs if has_uvs else None,
+        uv_faces=indices[..., 1] if has_uvs else None,
+        materials=materials,
+        face_materials=material_of_line[face_lines],
         problems=tuple(problems),
     )
 
@@ -136,14 +126,14 @@ def _numbers(text: str, count: int, dtype: type, key: str) -> np.ndarray:
     return np.array(numbers, dtype)
 
 
-def _table(rows: list, key: str) -> np.ndarray:
-    """(N, C) numbers of lines, NaN where a line has less than the longest."""
+def _table(rows: list, key: str, missing: float = np.nan) -> np.ndarray:
+    """(N, C) numbers of lines; `missing` where a line has less than the longest."""
     text, widths = _words(rows, key)
     numbers = _numbers(text, widths.sum(), float, key)
     columns = widths.max(initial=0)
     if (widths == columns).all():
         return numbers.reshape(len(rows), columns)
-    table = np.full((len(rows), columns), np.nan)
+    table = np.full((len(rows), columns), missing)
     table[np.arange(columns) < widths[:, None]] = numbers
     return table
 
@@ -209,52 +199,29 @@ def _written_indices(text: str, count: int) -> np.ndarray:
 
 
 def _materials(lines: Lines, folder: Folder, problems: list) -> tuple:
-    """The materials that faces use, and which one each face line uses."""
+    """The materials of the file's libraries, and the number of each face line's, -1 for none."""
     materials: dict = {}
     for library in lines.libraries:
         _read_library(library, folder, materials, problems)
     material_of_run = [run[3] for run in lines.runs]
+    numbers = {name: number for number, name in enumerate(materials)}
     names = list(dict.fromkeys(material_of_run))
     if not folder.missing:
         unknown = [name for name in names if name and name not in materials]
         problems += [f"the material {name} is in no material file" for name in unknown]
-    numbers = {name: number for number, name in enumerate(names)}
     lengths = np.diff([run[0] for run in lines.runs] + [len(lines.faces)]) if names else 0
-    of_line = np.repeat(np.array([numbers[name] for name in material_of_run], int), lengths)
-    return [materials.get(name, Material()) for name in names], of_line
+    of_run = np.array([numbers.get(name, -1) for name in material_of_run], int)
+    not_followed = (line for name in names if name in materials for line in materials[name][1])
+    problems += said_once(not_followed)
+    return tuple(material for material, _ in materials.values()), np.repeat(of_run, lengths)
 
 
 def _read_library(library: str, folder: Folder, materials: dict, problems: list) -> None:
     """Adds the materials of `mtllib`: one file whose name may have spaces, or several."""
     try:
-        materials.update(_parsed_materials(decode(folder.get(library))))
+        materials.update(read_mtl(decode(folder.get(library)), folder))
     except OSError as error:
         if " " not in library:
             problems.append(f"the material file {error}")
         for name in library.split() if " " in library else ():
             _read_library(name, folder, materials, problems)
-
-
-def _parsed_materials(text: str) -> dict:
-    """The materials of an MTL file by name."""
-    materials, name = {}, ""
-    for line in text.splitlines():
-        key, value = (line.split(None, 1) + ["", ""])[:2]
-        if key == "newmtl":
-            name = value.strip()
-            materials[name] = Material()
-        elif key.lower() == "map_kd" and name:
-            materials[name] = materials[name]._replace(picture=OPTIONS.sub("", value).strip())
-        elif key.lower() == "kd" and name:
-            with contextlib.suppress(ValueError):  # a spectrum
-                numbers = [float(word) for word in value.split()[:3]]
-                red, green, blue = numbers * 3 if len(numbers) == 1 else numbers
-                color = np.clip(np.nan_to_num([red, green, blue], nan=1.0), 0.0, 1.0)
-                materials[name] = materials[name]._replace(color=tuple(color))
-    return materials
-
-
-def _open_picture(folder: Folder, name: str):
-    import PIL.Image
-
-    return PIL.Image.open(io.BytesIO(folder.get(name)))

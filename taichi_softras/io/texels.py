@@ -3,6 +3,13 @@
 import numpy as np
 
 from taichi_softras.io.contents import Contents
+from taichi_softras.io.textures import Unreadable, read_pixels, white_of
+
+WRAPS = {  # what UVs outside of [0, 1] are
+    "repeat": lambda uv: uv % 1,
+    "mirror": lambda uv: 1 - np.abs(uv % 2 - 1),
+    "clamp": lambda uv: np.clip(uv, 0, 1),
+}
 
 
 def bake_texels(contents: Contents, texel_resolution: int) -> tuple:
@@ -19,25 +26,38 @@ def bake_texels(contents: Contents, texel_resolution: int) -> tuple:
         texels *= np.einsum("bak,fkc->fbac", barycentrics, colors)
     if contents.face_colors is not None:
         texels *= contents.face_colors[:, None, None]
-    problems = []
-    for index, picture in enumerate(contents.pictures):
-        faces = np.flatnonzero(contents.picture_of_face == index)
-        placed = faces[np.isfinite(contents.corner_uvs[faces]).all(axis=(1, 2))]
+    problems: list = []
+    for picture, faces in _faces_of_pictures(contents, texels).items():
+        placed = faces[contents.has_coordinates()[faces]]
         if len(placed) < len(faces):
-            number = len(faces) - len(placed)
-            problems.append(f"{number} faces have no coordinates in the texture {picture.name}")
+            problems.append(without_uvs(len(faces) - len(placed), picture.name))
         if not len(placed):
             continue
         try:
-            with picture.open() as image:
-                pixels = _pixels(image)
-        except Exception as error:  # whatever Pillow throws
-            problems.append(f"the texture {picture.name} could not be read: {error}")
+            pixels = read_pixels(picture, problems, contents.alpha_counts)
+        except Unreadable as error:
+            problems.append(str(error))
             continue
-        uvs = np.einsum("bak,fkc->fbac", barycentrics, contents.corner_uvs[placed])
-        samples = sample_image(pixels, uvs) / np.iinfo(pixels.dtype).max
-        texels[placed] = samples * texels[placed] if contents.tinted else samples
+        corner_uvs = contents.uvs[contents.uv_faces[placed]]
+        uvs = np.einsum("bak,fkc->fbac", barycentrics, corner_uvs)
+        texels[placed] *= sample_image(pixels, uvs, picture.wrap) / white_of(pixels)
     return texels, problems
+
+
+def without_uvs(number: int, name: str) -> str:
+    """The sentence for faces that a texture cannot reach."""
+    return f"{number} faces have no coordinates in the texture {name}"
+
+
+def _faces_of_pictures(contents: Contents, texels: np.ndarray) -> dict:
+    """The faces of each picture; the materials' own colours are multiplied into texels."""
+    faces_of: dict = {}
+    for index, material in enumerate(contents.materials):
+        faces = np.flatnonzero(contents.face_materials == index)
+        texels[faces] *= np.array(material.base_color)
+        if material.base_color_texture is not None and len(faces):
+            faces_of.setdefault(material.base_color_texture, []).append(faces)
+    return {picture: np.sort(np.concatenate(faces)) for picture, faces in faces_of.items()}
 
 
 def texel_barycentrics(texel_resolution: int) -> np.ndarray:
@@ -54,13 +74,13 @@ def texel_barycentrics(texel_resolution: int) -> np.ndarray:
     return np.stack([corner_0, corner_1, 1 - corner_0 - corner_1], axis=-1)
 
 
-def sample_image(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
+def sample_image(image: np.ndarray, uv: np.ndarray, wrap: str = "repeat") -> np.ndarray:
     """Bilinear samples (.., C) of an image (H, W, C) at uv (.., 2).
 
     (0, 0) is the centre of the bottom left pixel and (1, 1) that of the top right one; outside of
-    [0, 1] the image repeats.
+    [0, 1] the image repeats, is mirrored, or goes on as it ends.
     """
-    uv = np.where((uv < 0) | (uv > 1), uv % 1, uv)
+    uv = np.where((uv < 0) | (uv > 1), WRAPS[wrap](uv), uv)
     rows, columns = image.shape[:2]
     x, y = uv[..., 0] * (columns - 1), (1 - uv[..., 1]) * (rows - 1)
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
@@ -69,10 +89,3 @@ def sample_image(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
     upper = (1 - x) * image[top, left] + x * image[top, right]
     lower = (1 - x) * image[bottom, left] + x * image[bottom, right]
     return (1 - y) * upper + y * lower
-
-
-def _pixels(image) -> np.ndarray:
-    """A PIL image as (H, W, 3) integers of 8 or 16 bits."""
-    if image.mode.startswith("I;16"):  # which `convert` would clip
-        return np.repeat(np.asarray(image, np.uint16)[..., None], 3, axis=-1)
-    return np.asarray(image.convert("RGB"))

@@ -216,7 +216,7 @@ class Mesh:
         """Reads OBJ, PLY, OFF, STL, GLB, glTF and, with the extra `formats`, what trimesh reads.
 
         Vertices and faces keep the order of the file; a vertex with several UV coordinates
-        stays one vertex. A UserWarning names the file and what of it is missing or not drawn:
+        stays one vertex. A UserWarning names the file and what of it is missing or not followed;
         textures are drawn with a `texel_resolution`.
 
         Args:
@@ -227,7 +227,8 @@ class Mesh:
             MeshFileError: a ValueError of `taichi_softras.io`; no such file, no triangles in it,
                 or it cannot be read.
         """
-        return cls(*load_mesh(path, texel_resolution))
+        mesh = load_mesh(path, texel_resolution)
+        return cls(mesh.vertices, mesh.faces, mesh.vertex_colors, mesh.texels)
 
     def save(self, path: Union[str, os.PathLike], frame: int = 0) -> None:
         """Writes vertices, faces and vertex colours, no others; the suffix names the format."""

@@ -14,17 +14,27 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from taichi_softras.io.contents import TEXTURES
 from taichi_softras.io.images import load_image
-from taichi_softras.io.meshes import MeshFileError, load_mesh, save_mesh
+from taichi_softras.io.meshes import (
+    MaterialArrays,
+    MeshFileError,
+    TextureArrays,
+    load_mesh,
+    save_mesh,
+)
 from taichi_softras.scene import primitives
 
-KINDS = ("obj", "ply", "stl", "off", "glb", "png", "npy")
+KINDS = ("obj", "ply", "stl", "off", "glb", "gltf", "png", "npy")
 MOST_SECONDS = 30.0  # for a file of some kilobytes, on a busy machine
 NASTY_WORDS = b"-1 0 1e999 -1e308 nan inf 99999999999 2147483648 1e-320 x // 1/ \xff 3.5".split(
     b" "
 )
 NASTY_NUMBERS = (0, 1, 0x7F, 0xFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x7F800000, 0x7FC00000)
-MATERIALS = "newmtl red\nKd 1 0 0\nnewmtl picture\nmap_Kd picture.png\n"
+MATERIALS = (
+    "newmtl red\nKd 1 0 0\nKe 0.1 0.2 3\nPr 0.5\nnewmtl picture\nmap_Kd -clamp on picture.png\n"
+    "map_Pr picture.png\nnorm -bm 0.5 picture.png\n"
+)
 
 
 def run(seed: int) -> None:
@@ -76,6 +86,8 @@ def write(path: pathlib.Path, rng: np.random.Generator) -> None:
         path.write_text(ascii_ply(vertices, faces))
     elif kind == "stl" and rng.integers(2):
         path.write_text(ascii_stl(vertices, faces))
+    elif kind in ("glb", "gltf") and rng.integers(3):
+        save_textured(path, vertices, faces, pixels, rng)
     elif kind == "glb" and rng.integers(2):
         path.write_bytes(textured_glb(vertices, faces, pixels))
     else:
@@ -123,6 +135,23 @@ def textured_glb(vertices, faces, pixels) -> bytes:
     material = trimesh.visual.material.PBRMaterial(baseColorTexture=Image.fromarray(pixels))
     visual = trimesh.visual.TextureVisuals(uv=vertices[:, :2], material=material)
     return trimesh.Trimesh(vertices, faces, visual=visual, process=False).export(file_type="glb")
+
+
+def save_textured(path, vertices, faces, pixels, rng) -> None:
+    """With two materials, textures and a seam, as we write it."""
+    texture = TextureArrays("picture", pixels / np.float32(255), "trilinear", "mirror")
+    first = MaterialArrays("one", base_color_texture=texture, normal_texture=texture)
+    second = MaterialArrays("two", emissive=(3.0, 1.0, 0.0))
+    save_mesh(
+        path,
+        vertices,
+        faces,
+        rng.uniform(size=vertices.shape) if rng.integers(2) else None,
+        uvs=rng.uniform(size=(faces.size, 2)),
+        uv_faces=np.arange(faces.size).reshape(-1, 3),
+        materials=(first, second),
+        face_materials=np.arange(len(faces)) % 2,
+    )
 
 
 def damage(data: bytes, rng: np.random.Generator) -> bytes:
@@ -178,9 +207,32 @@ def read_mesh(path: pathlib.Path, rng: np.random.Generator) -> None:
     if mesh.vertex_colors is not None:
         assert mesh.vertex_colors.shape == mesh.vertices.shape
         assert ((0 <= mesh.vertex_colors) & (mesh.vertex_colors <= 1)).all()
+    check_materials(mesh)
     if resolution:
         assert mesh.texels.shape == (len(mesh.faces), resolution, resolution, 3)
         assert ((0 <= mesh.texels) & (mesh.texels <= 1 + 1e-12)).all()
+
+
+def check_materials(mesh) -> None:
+    """UVs, materials and textures can be drawn."""
+    assert (mesh.uvs is None) == (mesh.uv_faces is None)
+    if mesh.uvs is not None:
+        assert mesh.uv_faces.shape == mesh.faces.shape and np.isfinite(mesh.uvs).all()
+        assert mesh.uv_faces.min() >= 0 and mesh.uv_faces.max() < len(mesh.uvs)
+    assert (mesh.materials == ()) == (mesh.face_materials is None)
+    if mesh.materials:
+        assert mesh.face_materials.shape == (len(mesh.faces),)
+        assert mesh.face_materials.min() >= 0
+        assert mesh.face_materials.max() < len(mesh.materials)
+    for material in mesh.materials:
+        numbers = [*material.base_color, *material.emissive, *material.specular]
+        numbers += [material.metallic, material.roughness, material.shininess]
+        assert (
+            np.isfinite(numbers).all() and min(numbers) >= 0 and np.isfinite(material.normal_scale)
+        )
+        for texture in filter(None, (getattr(material, slot) for slot in TEXTURES)):
+            assert texture.image.ndim == 3 and texture.image.size and mesh.uvs is not None
+            assert ((0 <= texture.image) & (texture.image <= 1)).all()
 
 
 def read_image(path: pathlib.Path, rng: np.random.Generator) -> None:

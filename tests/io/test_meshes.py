@@ -1,11 +1,14 @@
 """Mesh files: order and seams, round trips, and baked texels against closed forms."""
 
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import taichi_softras as tsr
 from taichi_softras.io.meshes import (
+    MaterialArrays,
     MeshFileError,
     load_mesh,
     sample_image,
@@ -52,11 +55,13 @@ def write_square(folder, first="picture", second="picture"):
 
 
 def test_a_seam_does_not_split_vertices(tmp_path):
-    with pytest.warns(UserWarning, match=r"square.obj: the texture square.png is not drawn"):
-        mesh = load_mesh(write_square(tmp_path))
+    mesh = load_mesh(write_square(tmp_path))
     np.testing.assert_array_equal(mesh.vertices, [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
     np.testing.assert_array_equal(mesh.faces, [[0, 1, 2], [3, 0, 2]])
     assert mesh.vertex_colors is None and mesh.texels is None
+    uvs = [[0, 0], [1, 0], [1, 1], [0, 0], [0.5, 1], [0, 1]]
+    np.testing.assert_array_equal(mesh.uvs, uvs)
+    np.testing.assert_array_equal(mesh.uv_faces, [[0, 1, 2], [5, 3, 4]])
 
 
 def test_baked_texels_are_the_picture_at_their_centers(tmp_path):
@@ -100,6 +105,8 @@ def test_sample_image_reads_pixel_centers_and_repeats():
     image = np.arange(6.0).reshape(2, 3, 1)  # top row 0 1 2, bottom row 3 4 5
     uv = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [0.5, 0.5], [1.25, 0], [-0.75, 0]])
     np.testing.assert_allclose(sample_image(image, uv)[:, 0], [3, 5, 0, 2, 2.5, 3.5, 3.5])
+    np.testing.assert_allclose(sample_image(image, uv[-2:], "mirror")[:, 0], [4.5, 4.5])
+    np.testing.assert_allclose(sample_image(image, uv[-2:], "clamp")[:, 0], [5, 3])
 
 
 @pytest.mark.parametrize("suffix", ["obj", "ply", "off", "glb", "stl"])
@@ -158,22 +165,56 @@ def test_indices_and_numbers_that_are_wrong_are_named(tmp_path):
         load_mesh(path)
 
 
-def test_a_texture_is_not_opened_unless_it_is_baked(tmp_path, monkeypatch):
-    path = write_square(tmp_path)
-    monkeypatch.setattr(Image, "open", None)
-    with pytest.warns(UserWarning, match="give texel_resolution"):
-        load_mesh(path)
-
-
 def test_a_texture_that_is_no_picture_leaves_its_faces_in_their_color(tmp_path):
     path = write_square(tmp_path, second="red")
     (tmp_path / "square.png").write_bytes(b"no picture")
     with pytest.warns(UserWarning, match="square.obj: the texture square.png could not be read"):
         texels = load_mesh(path, 1).texels
     np.testing.assert_array_equal(texels[:, 0, 0], [[1, 1, 1], [1, 0, 0]])
+    with pytest.warns(UserWarning, match="square.obj: the texture square.png could not be read"):
+        materials = load_mesh(path).materials
+    assert materials == (MaterialArrays("picture"), MaterialArrays("red", (1.0, 0.0, 0.0)))
 
 
 def test_a_picture_of_16_bits(tmp_path):
     path = write_square(tmp_path)
     Image.fromarray(np.full((2, 2), 0x8000, np.uint16)).save(tmp_path / "square.png")
     np.testing.assert_array_equal(load_mesh(path, 1).texels, 0x8000 / 0xFFFF)
+    image = load_mesh(path).materials[0].base_color_texture.image
+    np.testing.assert_allclose(image, np.full((2, 2, 3), 0x8000 / 0xFFFF), rtol=1e-7)
+
+
+RED = (255, 0, 0)
+PICTURES = {  # of red, or grey, in every kind of pixel
+    "RGB": (Image.new("RGB", (3, 2), RED), [1, 0, 0]),
+    "1 x 1": (Image.new("RGB", (1, 1), RED), [1, 0, 0]),
+    "grey": (Image.new("L", (3, 2), 51), [0.2] * 3),
+    "bits": (Image.new("1", (3, 2), 1), [1] * 3),
+    "palette": (Image.new("RGB", (3, 2), RED).quantize(), [1, 0, 0]),
+    "opaque": (Image.new("RGBA", (3, 2), (*RED, 255)), [1, 0, 0]),
+    "alpha": (Image.new("RGBA", (3, 2), (*RED, 0)), [1, 0, 0]),
+    "grey with alpha": (Image.new("LA", (3, 2), (51, 9)), [0.2] * 3),
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_pictures_of_every_kind_are_red_green_and_blue(tmp_path, kind):
+    """Alpha is not drawn, and missed where some pixel is not opaque."""
+    path = write_square(tmp_path)
+    picture, color = PICTURES[kind]
+    picture.save(tmp_path / "square.png")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        texture = load_mesh(path).materials[0].base_color_texture
+    assert texture.name == "square.png" and texture.image.dtype == np.float32
+    assert texture.image.shape == (*picture.size[::-1], 3)
+    np.testing.assert_allclose(texture.image, np.broadcast_to(color, texture.image.shape))
+    messages = [str(warning.message).partition("square.obj: ")[2] for warning in caught]
+    alpha = "the alpha of the texture square.png is not drawn"
+    assert messages == ([alpha] if "alpha" in kind else [])
+
+
+def test_the_top_row_of_a_picture_is_at_v_1(tmp_path):
+    image = load_mesh(write_square(tmp_path)).materials[0].base_color_texture.image
+    np.testing.assert_allclose(image[0, :, 1], 0.8)  # green is v
+    np.testing.assert_allclose(image[:, 0, 0], 0.0)  # red is u

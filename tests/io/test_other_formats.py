@@ -72,7 +72,7 @@ def test_colors_of_faces_need_texels(tmp_path):
     trimesh.Trimesh(vertices, faces, face_colors=red, process=False).export(tmp_path / "mesh.ply")
     np.testing.assert_array_equal(load_mesh(tmp_path / "mesh.ply", 1).texels, [[[[1, 0, 0]]]])
     with pytest.warns(
-        UserWarning, match="mesh.ply: colours of its faces or materials are not drawn"
+        UserWarning, match="mesh.ply: colours of its faces are not drawn: give texel_resolution"
     ):
         load_mesh(tmp_path / "mesh.ply")
 
@@ -106,6 +106,12 @@ def test_the_texture_of_a_ply_file(tmp_path):
         np.testing.assert_array_equal(load_mesh(path, 1).texels, 1)
     Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / "red.png")
     np.testing.assert_array_equal(load_mesh(path, 1).texels, [[[[1, 0, 0]]]])
+    mesh = load_mesh(path)
+    np.testing.assert_array_equal(mesh.uvs[mesh.uv_faces], [[[0, 0], [1, 0], [0, 1]]])
+    np.testing.assert_array_equal(mesh.face_materials, [0])
+    texture = mesh.materials[0].base_color_texture
+    assert texture.name == "red.png"
+    np.testing.assert_array_equal(texture.image, np.tile([1, 0, 0], (4, 4, 1)))
 
 
 def test_colors_of_an_off_file_are_missed(tmp_path):
