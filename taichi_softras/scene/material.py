@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Optional
 
+import numpy as np
+
 from taichi_softras.fields import FieldTree, upload
+from taichi_softras.io.contents import MaterialArrays, TextureArrays
 from taichi_softras.scene.attributes import FieldAttribute
 from taichi_softras.scene.checks import check_field, check_kind, finite_array
 from taichi_softras.scene.texture import Texture
@@ -27,6 +30,7 @@ class Material:
         base_color_texture, metallic_roughness_texture, normal_texture, emissive_texture:
             `Texture`s or None. Normals are in [0, 1], (1/2, 1/2, 1) bends none; x is where u rises,
             y where v does.
+        double_sided: whether its back is lit as its front; for `Phong` and `PhysicallyBased`.
         name: for people.
 
     An array that is assigned to a field is written into it.
@@ -49,8 +53,9 @@ class Material:
         metallic_roughness_texture: Optional[Texture] = None,
         normal_texture: Optional[Texture] = None,
         emissive_texture: Optional[Texture] = None,
+        double_sided: bool = True,
         name: str = "",
-    ):
+    ):  # all that a material has
         """Places the fields.
 
         Raises:
@@ -75,7 +80,7 @@ class Material:
         for slot, texture in zip(SLOTS, textures):
             _check_texture(slot, texture)
             setattr(self, slot, texture)
-        self.name = name
+        self.double_sided, self.name = double_sided, name
         shapes = {key: (size,) if size > 1 else () for key, (_, size) in NUMBERS.items()}
         arrays = [finite_array(key, given[key], shapes[key]) for key in shapes]
         tree = FieldTree()
@@ -96,6 +101,51 @@ class Material:
         for slot, texture in zip(SLOTS, self.textures):
             if texture is not None:
                 check_field(f"{name}.{slot}.image", texture.image)
+
+
+def materials_from_arrays(given: Sequence[MaterialArrays]) -> list:
+    """`Material`s of what a file holds; a picture that several have is one `Texture`."""
+    textures: dict = {}
+
+    def texture(arrays):
+        if arrays is None:
+            return None
+        if id(arrays) not in textures:
+            textures[id(arrays)] = Texture(arrays.image, arrays.filter, arrays.wrap)
+        return textures[id(arrays)]
+
+    return [
+        Material(
+            **{key: getattr(one, key) for key in NUMBERS},
+            **{slot: texture(getattr(one, slot)) for slot in SLOTS},
+            double_sided=one.double_sided,
+            name=one.name,
+        )
+        for one in given
+    ]
+
+
+def materials_to_arrays(materials: Sequence[Material]) -> list:
+    """The inverse of `materials_from_arrays`."""
+    textures: dict = {}
+
+    def arrays(name, texture):
+        if texture is None:
+            return None
+        if texture not in textures:
+            image = np.asarray(texture.image.to_numpy(), np.float32)
+            textures[texture] = TextureArrays(name, image, texture.filter, texture.wrap)
+        return textures[texture]
+
+    return [
+        MaterialArrays(
+            one.name or f"material_{row}",
+            **{key: getattr(one, key).to_numpy().tolist() for key in NUMBERS},
+            **{slot: arrays(f"{one.name or row}_{slot}", getattr(one, slot)) for slot in SLOTS},
+            double_sided=one.double_sided,
+        )
+        for row, one in enumerate(materials)
+    ]
 
 
 def _check_texture(slot: str, texture: Optional[Texture]) -> None:

@@ -22,7 +22,7 @@ from taichi_softras.scene.checks import (
     finite_array,
     warn_of_bytes,
 )
-from taichi_softras.scene.material import Material
+from taichi_softras.scene.material import Material, materials_from_arrays, materials_to_arrays
 
 
 class Mesh:
@@ -216,25 +216,52 @@ class Mesh:
         """Reads OBJ, PLY, OFF, STL, GLB, glTF and, with the extra `formats`, what trimesh reads.
 
         Vertices and faces keep the order of the file; a vertex with several UV coordinates
-        stays one vertex. A UserWarning names the file and what of it is missing or not followed;
-        textures are drawn with a `texel_resolution`.
+        stays one vertex. Colours of vertices, UVs, materials and textures are those of the file. A
+        UserWarning names it and what of it is missing or not followed.
 
         Args:
             path: the file.
-            texel_resolution: with R > 0 the colours of the file are baked to R x R texels a face.
+            texel_resolution: with R > 0 the colours of the file are baked to R x R texels a face,
+                in place of UVs and materials.
 
         Raises:
             MeshFileError: a ValueError of `taichi_softras.io`; no such file, no triangles in it,
                 or it cannot be read.
         """
         mesh = load_mesh(path, texel_resolution)
-        return cls(mesh.vertices, mesh.faces, mesh.vertex_colors, mesh.texels)
+        return cls(
+            mesh.vertices,
+            mesh.faces,
+            mesh.vertex_colors,
+            mesh.texels,
+            uvs=mesh.uvs,
+            uv_faces=mesh.uv_faces,
+            materials=materials_from_arrays(mesh.materials),
+            face_materials=mesh.face_materials,
+        )
 
     def save(self, path: Union[str, os.PathLike], frame: int = 0) -> None:
-        """Writes vertices, faces and vertex colours, no others; the suffix names the format."""
+        """Writes the mesh; the suffix names the format, which may hold less, see `io.save_mesh`.
+
+        Args:
+            path: OBJ (with MTL and PNG files beside it), GLB, glTF, PLY, OFF or STL.
+            frame: of a mesh that moves.
+
+        Raises:
+            OSError: it cannot be written; what was there before stays.
+        """
         colors = None if self.vertex_colors is None else self.vertex_colors.to_numpy()
         vertices = self.vertices.to_numpy().reshape(self.num_frames, self.num_vertices, 3)
-        save_mesh(path, vertices[frame], self.faces_array, colors)
+        save_mesh(
+            path,
+            vertices[frame],
+            self.faces_array,
+            colors,
+            uvs=None if self.uvs is None else self.uvs.to_numpy(),
+            uv_faces=self.uv_faces_array,
+            materials=materials_to_arrays(self.materials),
+            face_materials=self.face_materials_array if self.materials else None,
+        )
 
     def check_colors(self) -> None:
         """Raises a ValueError if something that was written to the colours is not finite."""
