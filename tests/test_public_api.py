@@ -35,6 +35,7 @@ def test_names():
         "rasterize",
         "rotate",
         "scripts",
+        "visible_faces",
     ]
 
 

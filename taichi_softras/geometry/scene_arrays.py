@@ -48,6 +48,7 @@ class Stages:
         position_column: 3 columns, world.
         depth_column: 1 column.
         moves_cameras: whether cameras have a gradient.
+        barycentric_column: 3 columns: 1 at a corner itself, 0 at the two others.
     """
 
     lit: int = NOTHING
@@ -59,6 +60,7 @@ class Stages:
     position_column: int = -1
     depth_column: int = -1
     moves_cameras: bool = True
+    barycentric_column: int = -1
 
     @property
     def has_textures(self) -> bool:

@@ -287,7 +287,7 @@ def load_inputs(
     shader: ti.template(), part: ti.template(), varyings: ti.template(), samples: ti.template()
 ):
     """The varyings of a part, from all that were interpolated or looked up."""
-    inputs = ti.Vector([0.0 for _ in ti.static(range(len(part.inputs)))])
+    inputs = ti.Vector([0.0 for _ in ti.static(range(max(len(part.inputs), 1)))])
     for k, index in ti.static(tuple(enumerate(part.inputs))):
         if ti.static(index < shader.num_varyings):
             inputs[k] = varyings[index]

@@ -16,8 +16,9 @@ from taichi_softras.runtime import ti
 
 # What a face has at a point, by name; the mesh's colour has as many numbers as the mesh says
 COLOR = "color"
-VARYINGS = {COLOR: None, "normal_world": 3, "position_world": 3, "depth": 1}
+VARYINGS = {COLOR: None, "normal_world": 3, "position_world": 3, "depth": 1, "barycentric": 3}
 BY_FACE, BY_VERTEX = "face", "vertex"
+EYE, VIEW_ROTATION = "eye_world", "view_rotation"  # the uniforms that are the camera's
 
 
 class Shading:
@@ -26,14 +27,19 @@ class Shading:
     Attributes:
         varyings: by name, how many numbers a point of a face has: of "color" (the mesh's own, from
             vertices, texels or texture cubes; None for as many as there are), "normal_world" (3,
-            smooth, not of unit length between vertices), "position_world" (3), "depth" (1).
-        uniforms: by name, how many numbers; "eye_world" (3) is the camera's position, any other is
+            smooth, not of unit length between vertices), "position_world" (3), "depth" (1),
+            "barycentric" (3, the weights of the face's corners).
+        uniforms: by name, how many numbers; "eye_world" (3) is the camera's position,
+            "view_rotation" (9) the rows of the matrix that turns world to view space; any other is
             the attribute of that name of the value: a number, a tuple, or a field with gradient of
             so many numbers.
-        channels: of the result; None for as many as "color" has.
+        channels: of the result; None for as many as "color" has; 0 for none beside alpha.
         light: None; "face" or "vertex" if "color" comes lit by one light a face or a vertex.
         background: behind all faces: a number, "far", or None for the rasterizer's background.
         moves_edges: whether methods that approximate gradients let these channels pull at edges.
+        of_nearest_face: whether it shows, by any rasterizer, the nearest face that contains the
+            pixel's centre, with the exact gradient within it and none at edges. Such a shading
+            can be an output.
         fragment: ti.func (varyings, uniforms) -> colour; vectors, in the order of the names above.
         fragment_vjp: ti.func (varyings, uniforms, grad_color) -> ti.Struct(varyings=, uniforms=),
             the gradients; `uniforms` may be left out if there are none.
@@ -45,6 +51,7 @@ class Shading:
     light: ClassVar[Optional[str]] = None
     background: ClassVar[object] = None
     moves_edges: ClassVar[bool] = True
+    of_nearest_face: ClassVar[bool] = False
     fragment: ClassVar[Optional[Callable]] = None
     fragment_vjp: ClassVar[Optional[Callable]] = None
 
@@ -56,12 +63,37 @@ class Shading:
                 setattr(cls, name, staticmethod(function))
 
 
+@ti.func
+def no_color(varyings, uniforms):
+    """The fragment of a face's part in what is behind all faces."""
+    return ti.Vector([0.0])
+
+
+@ti.func
+def no_color_vjp(varyings, uniforms, grad_color):
+    """The adjoint of `no_color`."""
+    return ti.Struct(varyings=varyings * 0.0)
+
+
+class BackgroundShare(Shading):
+    """How much of a pixel the background has: what an image behind all faces is multiplied by."""
+
+    channels = 1
+    background = 1.0
+    fragment, fragment_vjp = no_color, no_color_vjp
+
+
 class Composition(NamedTuple):
-    """The shader of some shadings, and what must be laid before it.
+    """The shaders of some shadings, and what must be laid before them.
 
     Attributes:
         shader: what rasterizers compile in.
-        channels: of each shading, which of the shader's.
+        nearest: what is drawn of the nearest face at each pixel, on the same surface; None if that
+            face is not asked for.
+        channels: of each shading, which of its shader's.
+        share: the channel of the background's share, None if there is no image behind all faces.
+        lookup: how face textures are read; None if nothing reads any.
+        num_varyings: of the surface; the shader reads the first ones, `nearest` all of them.
         columns: by name of a varying that is interpolated, its first column of the varyings.
         uniforms: (shading, name, first index) of each uniform.
         light: None, "face" or "vertex": of the colours.
@@ -69,20 +101,28 @@ class Composition(NamedTuple):
     """
 
     shader: Shader
+    nearest: Optional[Shader]
     channels: list
+    share: Optional[int]
+    lookup: Optional[Lookup]
+    num_varyings: int
     columns: dict
     uniforms: list
     light: Optional[str]
     reads_color: bool
 
 
-def compose(shadings: list, num_color: int, lookup: Optional[Lookup]) -> Composition:
+def compose(
+    shadings: list, num_color: int, lookup: Optional[Lookup], is_over_image: bool = False
+) -> Composition:
     """All shadings of one pass; one without channels is the silhouette.
 
     Args:
         shadings: values, or classes, of `Shading`.
         num_color: how many numbers the mesh's colour has.
         lookup: how it is looked up in face textures; None if corners have it.
+        is_over_image: whether an image is laid behind the colours of the first shading, which are
+            0 where no face is, and times the background's share behind all of it.
 
     Raises:
         ValueError: for a shading without `fragment` or `fragment_vjp`, unknown varyings or of
@@ -91,59 +131,118 @@ def compose(shadings: list, num_color: int, lookup: Optional[Lookup]) -> Composi
     order = [k for k, shading in enumerate(shadings) if getattr(shading, "channels", None) != 0]
     for k in order:
         _check_shading(shadings[k], num_color)
-    order.sort(key=lambda k: not shadings[k].moves_edges)  # as rasterizers want their parts
-    drawn = [shadings[k] for k in order]
-    sizes = {**VARYINGS, COLOR: num_color}
-    places, num_varyings = _place_varyings(drawn, sizes, lookup)
-    reads_color = COLOR in places
-
-    parts, uniforms, channels = [], [], [range(0)] * len(shadings)
-    num_uniforms = num_channels = 0
-    for k, shading in zip(order, drawn):
-        own = []
-        for name, size in shading.uniforms.items():
-            uniforms.append((shading, name, num_uniforms))
-            own += range(num_uniforms, num_uniforms + size)
+    backgrounds = {k: shadings[k].background for k in order}
+    if is_over_image:
+        order.append(len(shadings))
+        shadings = [*shadings, BackgroundShare]
+        backgrounds.update({0: 0.0, order[-1]: BackgroundShare.background})
+    # as rasterizers want their parts
+    order.sort(key=lambda k: (shadings[k].of_nearest_face, not shadings[k].moves_edges))
+    layers, uniforms, num_uniforms = [], [], 0
+    for k in order:
+        layers.append(_Layer(k, shadings[k], backgrounds[k], num_uniforms))
+        for name, size in shadings[k].uniforms.items():
+            uniforms.append((shadings[k], name, num_uniforms))
             num_uniforms += size
-        inputs = [places[name] + i for name in shading.varyings for i in range(sizes[name])]
-        count = num_color if shading.channels is None else shading.channels
+
+    blended = [layer for layer in layers if not layer.shading.of_nearest_face]
+    sizes = {**VARYINGS, COLOR: num_color}
+    columns, num_varyings = _place_varyings(layers, sizes, lookup)
+    names = {name for layer in blended for name in layer.shading.varyings if name in columns}
+    num_blended = max((columns[name] + sizes[name] for name in names), default=0)
+    inputs = columns, sizes, lookup
+    shader = _make_shader(blended, *inputs, num_blended, num_uniforms)
+    nearest = None
+    if any(getattr(shading, "of_nearest_face", False) for shading in shadings):
+        nearest = _make_shader(layers[len(blended) :], *inputs, num_varyings, num_uniforms)
+    channels = [range(0)] * len(shadings)
+    parts = (*shader.parts, *(nearest.parts if nearest else ()))
+    for layer, part in zip(layers, parts):
+        channels[layer.place] = range(part.first_channel, part.first_channel + part.num_channels)
+    share = channels.pop()[0] if is_over_image else None
+    drawn = [layer.shading for layer in layers]
+    reads_color = any(COLOR in shading.varyings for shading in drawn)
+    return Composition(
+        shader,
+        nearest,
+        channels,
+        share,
+        lookup if reads_color else None,
+        num_varyings,
+        columns,
+        uniforms,
+        _light_of(drawn),
+        reads_color,
+    )
+
+
+class _Layer(NamedTuple):
+    """A shading that has channels.
+
+    Attributes:
+        place: among all shadings.
+        shading: of them.
+        background: of its part.
+        first_uniform: of its own.
+    """
+
+    place: int
+    shading: Shading
+    background: object
+    first_uniform: int
+
+
+def _make_shader(
+    layers: list,
+    columns: dict,
+    sizes: dict,
+    lookup: Optional[Lookup],
+    num_varyings: int,
+    num_uniforms: int,
+) -> Shader:
+    """The shader of some layers of a pass; `_place_varyings` has made the columns."""
+    parts, num_channels = [], 0
+    for layer in layers:
+        shading, first = layer.shading, layer.first_uniform
+        inputs = [
+            columns.get(name, num_varyings) + i  # samples are behind all that is interpolated
+            for name in shading.varyings
+            for i in range(sizes[name])
+        ]
+        count = sizes[COLOR] if shading.channels is None else shading.channels
         parts.append(
             Part(
                 shading.fragment,
                 shading.fragment_vjp,
                 tuple(inputs),
-                tuple(own),
+                tuple(range(first, first + sum(shading.uniforms.values()))),
                 num_channels,
                 count,
                 shading.moves_edges,
-                shading.background,
+                layer.background,
             )
         )
-        channels[k] = range(num_channels, num_channels + count)
         num_channels += count
-    shader = Shader(
+    has_samples = lookup is not None and any(COLOR in layer.shading.varyings for layer in layers)
+    return Shader(
         tuple(parts),
         num_varyings,
-        lookup if reads_color else None,
-        num_color if reads_color and lookup is not None else 0,
+        lookup if has_samples else None,
+        sizes[COLOR] if has_samples else 0,
         num_uniforms,
         num_channels,
     )
-    columns = {name: place for name, place in places.items() if place < num_varyings}
-    return Composition(shader, channels, columns, uniforms, _light_of(drawn), reads_color)
 
 
-def _place_varyings(drawn: list, sizes: dict, lookup: Optional[Lookup]) -> tuple:
-    """Where the numbers of each name begin, and how many are interpolated; samples follow them."""
-    names = dict.fromkeys(name for shading in drawn for name in shading.varyings)
-    places, num_varyings = {}, 0
+def _place_varyings(layers: list, sizes: dict, lookup: Optional[Lookup]) -> tuple:
+    """Where the numbers of each name begin that are interpolated, and how many there are."""
+    names = dict.fromkeys(name for layer in layers for name in layer.shading.varyings)
+    columns, num_varyings = {}, 0
     for name in sorted(names, key=lambda name: name != COLOR):  # colours have the first columns
         if name != COLOR or lookup is None:
-            places[name] = num_varyings
+            columns[name] = num_varyings
             num_varyings += sizes[name]
-    if COLOR in names:
-        places.setdefault(COLOR, num_varyings)
-    return places, num_varyings
+    return columns, num_varyings
 
 
 def _light_of(drawn: list) -> Optional[str]:
