@@ -6,6 +6,7 @@ import pytest
 import taichi_softras as tsr
 from taichi_softras.fields import FieldTree
 from taichi_softras.runtime import ti
+from taichi_softras.shading.base import VARYINGS
 from taichi_softras.shading.outputs import ViewNormal
 from tests import tolerances
 from tests.gradcheck import check_gradient, relative_error
@@ -135,6 +136,22 @@ def test_a_jacobian_with_the_rotation_of_the_view(backend):
     expected = eye.grad.to_numpy().ravel()
     error = relative_error(np.tensordot(cotangent, jacobian, axes=4), expected)
     assert error < tolerances.FINITE_DIFFERENCE_RELATIVE
+
+
+@pytest.mark.skipif("uv" not in VARYINGS, reason="meshes have no texture coordinates yet")
+def test_texture_coordinates_are_those_of_the_corners(backend):
+    """Of an index list of their own, between the corners of the face that is seen."""
+    vertices, faces = bumpy_torus(np.random.default_rng(3))
+    generator = np.random.default_rng(5)
+    uvs, uv_faces = generator.uniform(size=(30, 2)), generator.integers(30, size=faces.shape)
+    mesh = tsr.Mesh(vertices, faces, uvs=uvs, uv_faces=uv_faces)
+    names = ("uv", "face_id", "barycentric")
+    renderer = make_renderer(tsr.Silhouette(), names, tsr.ApproximateGradient(), mesh)
+    renderer.render()
+    uv, face_ids, weights = (renderer.outputs[name].to_numpy() for name in names)
+    expected = np.einsum("bhwk,bhwkc->bhwc", weights, uvs[uv_faces][face_ids])
+    assert (face_ids >= 0).any()
+    np.testing.assert_allclose(uv, expected, atol=tolerances.SAME_IMAGE_SINGLE)
 
 
 def test_texture_coordinates_need_a_mesh_that_has_them(backend):

@@ -53,7 +53,10 @@ def compute_view_rotations_vjp(
             for row in ti.static(range(3))
         ]
         poses = ti.static(Poses(uniforms, layout))
-        pull_back_view_rows(poses, start, grads[0], grads[1], grads[2], grad_uniforms)
+        x_view, y_view, z_view = view_rows(poses, start)
+        pull_back_view_rows(
+            poses, start, x_view, y_view, z_view, grads[0], grads[1], grads[2], grad_uniforms
+        )
 
 
 @kernel

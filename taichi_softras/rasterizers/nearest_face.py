@@ -1,7 +1,7 @@
 """The nearest face at each pixel's centre, whatever the method: which one it is, and what it shows.
 
-A z-buffer with the exact gradient within faces and none at edges. A rasterizer blends faces or
-moves their edges; beside its image this says what is where.
+A z-buffer of its own, with the exact gradient within faces and none at edges. A rasterizer blends
+faces, moves their edges or draws over them; beside its image this says what is where.
 """
 
 import dataclasses
