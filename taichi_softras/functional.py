@@ -351,7 +351,8 @@ def check_background(
     if array.shape not in ((1, height, width, channels), (*image_shape, channels)):
         raise ValueError(
             f"background must have shape ({height}, {width}, {channels}) or ({views} or 1, "
-            f"{height}, {width}, {channels}), got {np.shape(background)}"
+            f"{height}, {width}, {channels}), got {np.shape(background)}; one colour is the "
+            "rasterizer's background"
         )
     return array
 

@@ -47,6 +47,7 @@ from taichi_softras.runtime import (
     quick_compilation,
     ti,
 )
+from taichi_softras.scene.attributes import FieldAttribute
 from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.checks import check_kind
 from taichi_softras.scene.lights import Lights
@@ -88,6 +89,8 @@ class Renderer:
         views_per_pass: how many views are rasterized together; may be changed between renders.
         depth_range: (near, far) where the rasterizer leaves them out, see there.
     """
+
+    background = FieldAttribute()
 
     def __init__(
         self,

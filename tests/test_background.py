@@ -131,7 +131,7 @@ def test_a_renderer_draws_what_rasterize_draws(backend):
     """With an image that is written anew before each draw."""
     renderer = make_renderer(np.zeros((6, 9, 3)))
     background = np.random.default_rng(6).uniform(size=(1, 6, 9, 3)).astype(np.float32)
-    renderer.background.from_numpy(background)
+    renderer.background = background
     image = renderer.render().to_numpy()
     faces = renderer.mesh.faces_array
     corners = renderer.vertices_ndc.to_numpy()[:, faces]
@@ -161,6 +161,7 @@ def test_a_jacobian_in_front_of_an_image(backend):
         ({"background": np.zeros((9, 6, 3))}, r"must have shape \(6, 9, 3\) or \(2 or 1, 6, 9, 3"),
         ({"background": np.zeros((3, 6, 9, 3))}, r"got \(3, 6, 9, 3\)"),
         ({"background": np.zeros((6, 9, 4))}, r"got \(6, 9, 4\)"),
+        ({"background": (0.1, 0.2, 0.3)}, r"got \(3,\); one colour is the rasterizer's background"),
         ({"background": np.full((6, 9, 3), np.nan)}, "background has entries that are NaN"),
         ({"background": "beach.png"}, "background must be an array of numbers"),
         ({"shading": tsr.Silhouette()}, "behind colours, and Silhouette has none: leave it out"),

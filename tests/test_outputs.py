@@ -1,10 +1,13 @@
 """Further channels that are drawn in the same pass, with their gradients."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import taichi_softras as tsr
 from taichi_softras.fields import FieldTree
+from taichi_softras.rasterizers.fragments import pass_on, pass_on_vjp
 from taichi_softras.runtime import ti
 from taichi_softras.shading.base import VARYINGS
 from taichi_softras.shading.outputs import ViewNormal
@@ -82,6 +85,43 @@ def test_gradients_of_all_outputs(backend, shading):
 
     cameras = renderer.cameras
     fields = {"vertices": renderer.mesh.vertices, "eye": cameras.eye, "fov": cameras.fov_y_degrees}
+    check_gradient(run_forward, fields, everything)
+
+
+@dataclasses.dataclass(frozen=True)
+class Front(tsr.Shading):
+    """What the nearest face has, in another order than the image reads it."""
+
+    varyings = {"normal_world": 3, "color": 3}
+    channels = 6
+    background = 0.0
+    of_nearest_face = True
+    fragment, fragment_vjp = pass_on, pass_on_vjp
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("has_colors", [True, False], ids=["before an image", "silhouette"])
+def test_a_shading_of_the_nearest_face_beside_others(backend, has_colors):
+    """Texels that one pass reads twice, or of the nearest face alone; with a background image."""
+    vertices, faces = bumpy_torus(np.random.default_rng(3))
+    random = np.random.default_rng(6).uniform(size=(len(faces), 2, 2, 3))
+    mesh = tsr.Mesh(vertices, faces, texels=random)
+    renderer = make_renderer(
+        tsr.Unlit() if has_colors else tsr.Silhouette(),
+        {"front": Front()},
+        mesh=mesh,
+        background=np.resize(random, (*IMAGE_SIZE, 3)) if has_colors else None,
+    )
+    tree = FieldTree()
+    everything = tree.add(renderer.image.shape, (renderer.image.n + 6,))
+    tree.place()
+
+    def run_forward():
+        renderer.render()
+        copy(renderer.image, everything, 0)
+        copy(renderer.outputs["front"], everything, renderer.image.n)
+
+    fields = {"vertices": mesh.vertices, "texels": mesh.texels, "eye": renderer.cameras.eye}
     check_gradient(run_forward, fields, everything)
 
 
