@@ -4,6 +4,7 @@ from taichi_softras import losses as losses
 from taichi_softras import scripts as scripts
 from taichi_softras.functional import fragments as fragments
 from taichi_softras.functional import rasterize as rasterize
+from taichi_softras.functional import visible_faces as visible_faces
 from taichi_softras.gauss_newton import GaussNewton as GaussNewton
 from taichi_softras.geometry.rotation import rotate as rotate
 from taichi_softras.io import images as images
@@ -71,4 +72,5 @@ __all__ = [
     "rasterize",
     "rotate",
     "scripts",
+    "visible_faces",
 ]

@@ -4,7 +4,7 @@ All images that a composition looks up lie in one array of texels, each once, ho
 materials have it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ from taichi_softras.fields import (
 )
 from taichi_softras.pipeline import Looks, MaterialScene
 from taichi_softras.runtime import default_numpy_float, has_gradient, kernel, quick_compilation, ti
-from taichi_softras.shading.base import NORMALS, SLOTS
-from taichi_softras.shading.base import Looks as LooksOfMesh
+from taichi_softras.shading.composition import BASE_COLOR, NORMALS, SLOTS
+from taichi_softras.shading.composition import Looks as LooksOfMesh
 from taichi_softras.shading.materials import NUMBERS
 from taichi_softras.shading.pyramids import lay_out_images
 from taichi_softras.workspace import array
@@ -67,17 +67,17 @@ class Atlas:
         fields: all that the image depends on here.
     """
 
-    def __init__(self, mesh: Any, materials: Sequence, slots: tuple, num_channels: int):
+    def __init__(self, mesh: Any, slots: tuple):
         """Lays out the images.
 
         Args:
             mesh: a `Mesh`.
-            materials: its own, or one that stands in.
-            slots: of `shading.base.SLOTS`, those that are looked up.
-            num_channels: of the widest image.
+            slots: of `shading.composition.SLOTS`, those that are looked up.
         """
         self._uvs = () if mesh.uvs is None else (mesh.uvs,)
-        self._materials, self._num_channels = materials, num_channels
+        materials, looks = mesh.materials, looks_of(mesh)
+        is_feature = looks.is_feature and BASE_COLOR in slots
+        self._num_channels = looks.num_color if is_feature else 3
         chosen = [[one.textures[slot] for slot in slots] for one in materials]
         self._textures = list(dict.fromkeys(t for of_one in chosen for t in of_one if t))
         sizes = [texture.layout for texture in self._textures]
@@ -97,9 +97,9 @@ class Atlas:
             (mesh.num_faces, *mesh.face_materials_array.tolist(), *table),
             tuple(row for row in self._rows if row[3] > 1),
             1 if mesh.uvs is None else num_elements(mesh.uvs),
-            len(materials),
+            max(len(materials), 1),
             num_texels,
-            num_channels,
+            self._num_channels,
         )
         self._numbers = [
             (getattr(one, name), row, first)

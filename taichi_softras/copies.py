@@ -158,6 +158,66 @@ def store_pixels(
 
 
 @kernel
+def store_indices(
+    face_ids: array(int, 3),  # (views of the pass, H, W) or NO_FACE
+    start: int,  # the first view of the pass
+    fields: ti.template(),  # (field (B, H, W) of ints, whether it is of the mesh)
+):
+    """Which face, and which mesh, each pixel shows; there is one mesh, of index 0."""
+    for view, row, column in ti.ndrange(*face_ids.shape):
+        for field, of_mesh in ti.static(fields):
+            face_id = face_ids[view, row, column]
+            if ti.static(of_mesh):
+                face_id = ti.min(face_id, 0)
+            field[start + view, row, column] = face_id
+
+
+@kernel
+def lay_behind(
+    planes: array(float, 4),  # (views of the pass, channels, H, >= W)
+    share: int,  # the plane of the background's share
+    start: int,  # the first view of the pass
+    width: int,  # W
+    image: ti.template(),  # (B, H, W) of vectors, added to
+    background: ti.template(),  # (B or 1, H, W) of C-vectors
+):
+    """Adds the background, as much as is seen of it, to the first C numbers of a pixel."""
+    for view, row, column in ti.ndrange(planes.shape[0], planes.shape[2], width):
+        color = background[(start + view) % ti.static(background.shape[0]), row, column]
+        pixel = image[start + view, row, column]
+        for k in ti.static(range(background.n)):
+            pixel[k] += planes[view, share, row, column] * color[k]
+        image[start + view, row, column] = pixel
+
+
+@kernel
+def lay_behind_backward(
+    planes: array(float, 4),  # (views of the pass, channels, H, >= W)
+    share: int,  # the plane of the background's share
+    start: int,  # the first view of the pass
+    end: int,  # views from here on belong to a pass before: 0
+    width: int,  # W
+    grad_planes: array(float, 4),  # as `planes`: that of the share is written
+    image: ti.template(),  # (B, H, W) of vectors; its gradient is read
+    background: ti.template(),  # (B or 1, H, W) of C-vectors; its gradient is added to
+):
+    """The adjoint of `lay_behind`; a thread owns a pixel of all views."""
+    for row, column in ti.ndrange(planes.shape[2], width):
+        for view in range(planes.shape[0]):
+            total = 0.0
+            if start + view < end:
+                behind = (start + view) % ti.static(background.shape[0])
+                color = background[behind, row, column]
+                grad = image.grad[start + view, row, column]
+                grad_color = background.grad[behind, row, column]
+                for k in ti.static(range(background.n)):
+                    total += grad[k] * color[k]
+                    grad_color[k] += grad[k] * planes[view, share, row, column]
+                background.grad[behind, row, column] = grad_color
+            grad_planes[view, share, row, column] = total
+
+
+@kernel
 def load_grads(  # two loops that read fields, one launch
     start: int,  # the first view of the pass
     end: int,  # views from here on belong to a pass before: 0

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from typing import Optional, Union
+from typing import Callable, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -20,10 +20,13 @@ from taichi_softras.rasterizers.depth_range import (
 )
 from taichi_softras.rasterizers.fragments import SILHOUETTE, lay_face_textures, no_surface
 from taichi_softras.rasterizers.k_nearest import Fragments, KNearest
+from taichi_softras.rasterizers.nearest_face import NearestFace
 from taichi_softras.rasterizers.planes import pixels_from_planes, planes_from_pixels
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
 from taichi_softras.runtime import default_numpy_float, kernel, ti
-from taichi_softras.shading.base import Looks, Shading, compose
+from taichi_softras.shading.base import Shading
+from taichi_softras.shading.composition import Looks, compose
+from taichi_softras.shading.outputs import Barycentric
 from taichi_softras.shading.unlit import Unlit
 from taichi_softras.workspace import MAX_PAIRS, Workspace, array, describe_scene
 
@@ -35,6 +38,7 @@ def rasterize(
     image_size: tuple,
     rasterizer: Optional[Rasterizer] = None,
     max_pairs: int = MAX_PAIRS,
+    background: Optional[np.ndarray] = None,
 ) -> tuple:
     """Draws projected triangles and returns the image with its vector-Jacobian product.
 
@@ -55,11 +59,14 @@ def rasterize(
         rasterizer: the method; `SoftAggregation()` when left out. `near` and `far` that it leaves
             out are fitted to the corners of this call.
         max_pairs: how many (tile, face) pairs are in memory at a time, see `Renderer`.
+        background: (H, W, C) or (1 or B, H, W, C), an image behind all faces, in place of the
+            colour that the rasterizer has.
 
     Returns:
         image: (B, H, W, C + 1), alpha last, row 0 on top.
         vjp: grad_image (B, H, W, C + 1) -> (grad_corners, grad_colors) in the shapes of the
-            inputs (grad_colors is None without colours). May be called more than once.
+            inputs (grad_colors is None without colours); with a background (grad_corners,
+            grad_colors, grad_background). May be called more than once.
 
     Raises:
         ValueError: for wrong shapes, sizes or values that are not finite; for a scene with an
@@ -73,6 +80,10 @@ def rasterize(
     views, faces = corners.shape[:2]
 
     is_depth = isinstance(colors, Shading)
+    if background is not None:
+        is_colored = colors is not None and not is_depth
+        channels = np.asarray(colors).shape[-1] if is_colored else 0
+        background = check_background(background, (views, height, width), channels, colors)
     if isinstance(colors, Shading):
         shader, surface = _lay_depths(workspace, colors, corners_array)
         colors = None
@@ -80,18 +91,22 @@ def rasterize(
         if colors is not None:
             colors = _checked("colors", colors, dtype)
             _check_colors(colors.shape, views, faces)
-        shader, surface = lay_colors(workspace, colors)
+        shader, surface = lay_colors(workspace, colors, background is not None)
     rasterizer = _fitted(rasterizer, corners, (height, width))
     rasterization = rasterizer.forward(workspace, corners_array, shader, surface, (height, width))
-    image = np.empty((views, height, width, shader.num_channels + 1), dtype)
-    pixels_from_planes(rasterization.image, image)
+    drawn = np.empty((views, height, width, shader.num_channels + 1), dtype)
+    pixels_from_planes(rasterization.image, drawn)
+    image = drawn if background is None else _lay_behind(drawn, background)
     _warn_once_of_cut(rasterizer, corners, (height, width), shader.num_channels > 0)
 
     def vjp(grad_image: np.ndarray) -> tuple:
         grad_image = _checked("grad_image", grad_image, dtype)
         if grad_image.shape != image.shape:
             raise ValueError(f"grad_image must have shape {image.shape}, got {grad_image.shape}")
-        planes_from_pixels(grad_image, rasterization.grad_image)
+        grad_drawn, grad_background = grad_image, ()
+        if background is not None:
+            grad_drawn, *grad_background = _lay_behind_vjp(drawn, background, grad_image)
+        planes_from_pixels(grad_drawn, rasterization.grad_image)
         rasterization.backward()
         grad_surface = rasterization.grad_surface
         if is_depth and shader.num_varyings:
@@ -101,9 +116,90 @@ def rasterize(
         if colors is not None:
             grad_table = grad_surface.textures if shader.has_textures else grad_surface.varyings
             grad_colors = grad_table.to_numpy()[:, :faces].reshape(colors.shape)
-        return grad_corners, grad_colors
+        return grad_corners, grad_colors, *grad_background
 
     return image, vjp
+
+
+def _lay_behind(drawn: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """(B, H, W, C + 1) the image.
+
+    Args:
+        drawn: (B, H, W, C + 2): colours, the background's share, alpha.
+        background: (1 or B, H, W, C).
+    """
+    colors = drawn[..., :-2] + drawn[..., -2:-1] * background
+    return np.concatenate([colors, drawn[..., -1:]], axis=-1)
+
+
+def _lay_behind_vjp(drawn: np.ndarray, background: np.ndarray, grad_image: np.ndarray) -> tuple:
+    """The gradients with respect to `drawn` and `background`: the adjoint of `_lay_behind`."""
+    grad_colors = grad_image[..., :-1]
+    grad_share = (grad_colors * background).sum(axis=-1, keepdims=True)
+    grad_drawn = np.concatenate([grad_colors, grad_share, grad_image[..., -1:]], axis=-1)
+    grad_background = drawn[..., -2:-1] * grad_colors
+    if len(background) == 1:
+        grad_background = grad_background.sum(axis=0, keepdims=True)
+    return grad_drawn, grad_background
+
+
+class VisibleFaces(NamedTuple):
+    """The nearest face that contains each pixel's centre.
+
+    Attributes:
+        face_ids: (B, H, W) int32, NO_FACE = -1 where none is.
+        barycentrics: (B, H, W, 3) weights of its corners, right in perspective; 0 where none is.
+        vjp: grad_barycentrics (B, H, W, 3) -> grad_corners, in the shape of the corners.
+    """
+
+    face_ids: np.ndarray
+    barycentrics: np.ndarray
+    vjp: Callable
+
+
+def visible_faces(
+    corners: np.ndarray,
+    *,
+    image_size: tuple,
+    rasterizer: Optional[Rasterizer] = None,
+    max_pairs: int = MAX_PAIRS,
+) -> VisibleFaces:
+    """Which face each pixel shows, and where on it; of equal depths the face of lower index.
+
+    Args:
+        corners: (B, F, 3, 3) or (B, F, 3, 4) as for `rasterize`.
+        image_size: (H, W) in pixels.
+        rasterizer: which depths, and which sides of faces, have a colour; all when left out.
+        max_pairs: how many (tile, face) pairs are in memory at a time, see `Renderer`.
+
+    Raises:
+        ValueError: for wrong shapes, sizes or values that are not finite.
+    """
+    image_size = check_image_size(image_size)
+    workspace, corners, corners_array = _lay_corners(corners, image_size, max_pairs)
+    method = NearestFace()
+    if rasterizer is not None:
+        check_rasterizer(rasterizer)
+        method = NearestFace.as_seen_by(_fitted(rasterizer, corners, image_size))
+    dtype, (views, faces) = default_numpy_float(), corners.shape[:2]
+    weights = np.broadcast_to(np.eye(3, dtype=dtype), (1, max(faces, 1), 3, 3))
+    surface = lay_colors(workspace, None)[1]
+    surface = surface._replace(varyings=_upload(workspace, "varyings", weights, weights.shape))
+    shader = compose([Barycentric()], 0, None).nearest
+    drawn = method.forward(workspace, corners_array, shader, surface, image_size)
+    image = np.empty((views, *image_size, 4), dtype)
+    pixels_from_planes(drawn.image, image)
+
+    def vjp(grad_barycentrics: np.ndarray) -> np.ndarray:
+        grad = _checked("grad_barycentrics", grad_barycentrics, dtype)
+        if grad.shape != (*image.shape[:3], 3):
+            shape = (*image.shape[:3], 3)
+            raise ValueError(f"grad_barycentrics must have shape {shape}, got {grad.shape}")
+        planes_from_pixels(np.concatenate([grad, grad[..., :1] * 0], axis=-1), drawn.grad_image)
+        drawn.backward()
+        return drawn.grad_corners.to_numpy()[:, :faces]
+
+    return VisibleFaces(drawn.face_ids.to_numpy(), image[..., :3], vjp)
 
 
 def fragments(
@@ -161,12 +257,15 @@ def _warn_once_of_cut(
             warn_of_cut(depths, drawn, is_fitted=False)
 
 
-def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:
+def lay_colors(
+    workspace: Workspace, colors: Optional[np.ndarray], is_over_image: bool = False
+) -> tuple:
     """The shader that draws colours as they are, and a surface that has them.
 
     Args:
         workspace: keeps what is empty.
         colors: as for `rasterize`, checked; None for the silhouette.
+        is_over_image: see `compose`.
     """
     surface = no_surface(workspace)
     if colors is None:
@@ -178,7 +277,8 @@ def lay_colors(workspace: Workspace, colors: Optional[np.ndarray]) -> tuple:
     table = _upload(workspace, name, colors, shape)
     images = lay_face_textures(workspace, lookup, entries)
     surface = surface._replace(images=images, **{name: table})
-    return compose([Unlit()], Looks(channels, lookup)).shader, surface
+    composition = compose([Unlit()], Looks(channels, lookup), is_over_image=is_over_image)
+    return composition.shader, surface
 
 
 def _lay_depths(workspace: Workspace, shading: Shading, corners: ti.Ndarray) -> tuple:
@@ -229,6 +329,34 @@ def check_image_size(image_size: tuple) -> tuple:
     if height < 1 or width < 1:
         raise ValueError(f"image_size must be at least (1, 1), got {image_size!r}")
     return height, width
+
+
+def check_background(
+    background: np.ndarray, image_shape: tuple, channels: int, drawn: object
+) -> np.ndarray:
+    """An image behind all faces as (1 or B, H, W, C), or a ValueError.
+
+    Args:
+        background: as users give it.
+        image_shape: (B, H, W).
+        channels: C, 0 where there are no colours.
+        drawn: the shading or the colours, for the sentence.
+    """
+    array = _checked("background", background, default_numpy_float())
+    if getattr(drawn, "background", None) is not None or channels < 1:
+        what = "the silhouette" if drawn is None else type(drawn).__name__
+        raise ValueError(
+            f"background= is an image behind colours, and {what} has none: leave it out"
+        )
+    array = array[None] if array.ndim == 3 else array
+    views, height, width = image_shape
+    if array.shape not in ((1, height, width, channels), (*image_shape, channels)):
+        raise ValueError(
+            f"background must have shape ({height}, {width}, {channels}) or ({views} or 1, "
+            f"{height}, {width}, {channels}), got {np.shape(background)}; one colour is the "
+            "rasterizer's background"
+        )
+    return array
 
 
 def _lay_corners(corners: np.ndarray, image_size: tuple, max_pairs: int) -> tuple:

@@ -27,6 +27,12 @@ from taichi_softras.geometry.scene_arrays import (
     Tables,
     Views,
 )
+from taichi_softras.geometry.view_rotations import (
+    Poses,
+    compute_view_rotations,
+    compute_view_rotations_jvp,
+    compute_view_rotations_vjp,
+)
 from taichi_softras.placement import (
     allocate_grad_tables,
     allocate_placement,
@@ -36,8 +42,10 @@ from taichi_softras.placement import (
 )
 from taichi_softras.rasterizers.base import Rasterization, Rasterizer
 from taichi_softras.rasterizers.fragments import Surface, SurfaceNumbers, lay_face_textures
+from taichi_softras.rasterizers.nearest_face import NearestFace, NearestFaceRasterization
 from taichi_softras.runtime import kernel, lean_compilation, ti
-from taichi_softras.shading.base import BY_FACE, BY_VERTEX, Composition
+from taichi_softras.shading.base import BY_FACE, BY_VERTEX, VIEW_ROTATION
+from taichi_softras.shading.composition import Composition
 from taichi_softras.shading.materials import (
     MATERIAL_SIZE,
     Corners,
@@ -103,6 +111,8 @@ class Pipeline:
         fragment_uniforms, grad_fragment_uniforms: (1 or B, N) those of shadings.
         num_views: B.
         rasterization: what was drawn last.
+        nearest: what was drawn with it of the nearest face at each pixel; None if the composition
+            does not ask for it.
     """
 
     def __init__(
@@ -137,7 +147,7 @@ class Pipeline:
             materials: what the composition reads of them; None for nothing.
         """
         self.workspace, self.composition = workspace, composition
-        self._of_rasterizer = workspace.another()
+        self._of_rasterizer, self._of_nearest = workspace.another(), workspace.another()
         self.image_size, self.num_views = image_size, num_views
         self.num_cameras = num_cameras
         num_vertices = topology.corner_starts.shape[0] - 1
@@ -153,7 +163,10 @@ class Pipeline:
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
         self.fragment_uniforms = workspace.get("fragment_uniforms", shape)
         self._lay_out_looks(materials, albedo_shape[1])
+        rotations = (c for _, name, c in composition.uniforms if name == VIEW_ROTATION)
+        self._rotation_columns = tuple(rotations)  # of `fragment_uniforms`
         self.rasterization: Optional[Rasterization] = None
+        self.nearest: Optional[NearestFaceRasterization] = None
         self._tables: Optional[Tables] = None  # of the pass that was placed last
         # of `rasterization`: the rasterizer, first view, number of views
         self._drawn: Optional[tuple] = None
@@ -180,7 +193,7 @@ class Pipeline:
             self._images = lay_face_textures(self.workspace, lookup, num_entries)
 
     def _make_layout(self, kinds: Kinds, num_entries: int) -> Layout:
-        lookup = self.composition.shader.lookup
+        lookup = self.composition.lookup
         resolution = round(num_entries ** (1 / lookup.num_axes)) if lookup else 1
         return Layout(kinds.pose, kinds.projection, kinds.num_lights, resolution)
 
@@ -190,14 +203,15 @@ class Pipeline:
             LIT[composition.light],
             light if composition.light else DIRECTIONAL,
             channels if composition.reads_color else 0,
-            composition.shader.lookup,
-            composition.shader.num_varyings,
+            composition.lookup,
+            composition.num_varyings,
             composition.num_placed,
             columns.get("normal_world", -1),
             columns.get("position_world", -1),
             columns.get("depth", -1),
             moves_cameras,
             composition.material_columns.footprint >= 0,
+            columns.get("barycentric", -1),
         )
 
     def draw(self, rasterizer: Rasterizer, first: int, num_views: int) -> None:
@@ -206,14 +220,20 @@ class Pipeline:
             if self._drawn[0] is rasterizer:
                 return
         placed = self.place(first, num_views)
+        for column in self._rotation_columns:
+            compute_view_rotations(*self._poses, column, self.fragment_uniforms)
         uniforms = self._uniforms_of_pass("uniforms_of_pass", num_views)
         if uniforms is not self.fragment_uniforms:
             copy_rows(self.fragment_uniforms, first, uniforms)
-        textures = self.looks.texels if self.composition.shader.images else placed.textures
-        surface = Surface(placed.varyings, textures, uniforms, self._images)
+        textures = self.looks.texels if self.composition.slots else placed.textures
+        inputs = Surface(placed.varyings, textures, uniforms, self._images), self.image_size
         self.rasterization = rasterizer.forward(
-            self._of_rasterizer, placed.corners, self.composition.shader, surface, self.image_size
+            self._of_rasterizer, placed.corners, self.composition.shader, *inputs
         )
+        if self.composition.nearest is not None:
+            self.nearest = NearestFace.as_seen_by(rasterizer).forward(
+                self._of_nearest, placed.corners, self.composition.nearest, *inputs
+            )
         self._drawn = rasterizer, first, num_views
 
     def place(self, first: int, num_views: int) -> Placed:
@@ -232,7 +252,7 @@ class Pipeline:
 
     @property
     def _lays_materials(self) -> bool:
-        return self.composition.num_placed < self.composition.shader.num_varyings
+        return self.composition.num_placed < self.composition.num_varyings
 
     def _material_inputs(self, first: int, corners: ti.Ndarray) -> tuple:
         """What the kernels of materials read."""
@@ -296,18 +316,17 @@ class Pipeline:
         self._drawn = None
 
     def backward(self, is_first: bool) -> None:
-        """From `rasterization.grad_image` to `grad_scene` and `grad_fragment_uniforms`.
+        """From `grad_image` of what was drawn to `grad_scene` and `grad_fragment_uniforms`.
 
         Args:
             is_first: whether gradients are written; otherwise they are added to.
         """
         _, first, num_views = self._drawn
-        self.rasterization.backward()
-        grad_surface = self.rasterization.grad_surface
+        grad_corners, grad_surface = self._pull_back_drawn()
         tables, placed = self._allocate(num_views)
-        self._backward_looks(first, is_first, placed.corners)
+        self._backward_looks(first, is_first, placed.corners, grad_corners, grad_surface)
         grad_textures = grad_surface.textures
-        if self.composition.shader.images:
+        if self.composition.slots:
             grad_textures = self._get_like("grad_no_textures", placed.textures)
         with lean_compilation():
             place_scene_backward(
@@ -315,16 +334,51 @@ class Pipeline:
                 *self._views(first),
                 is_first,
                 *tables,
-                *Placed(self.rasterization.grad_corners, grad_surface.varyings, grad_textures),
+                *Placed(grad_corners, grad_surface.varyings, grad_textures),
                 *allocate_grad_tables(self.workspace, self.scene, tables, placed),
                 *self.grad_scene,
             )
         if self.composition.shader.num_uniforms:
             add_rows(grad_surface.uniforms, first, is_first, self.grad_fragment_uniforms)
+        if self.scene.stages.moves_cameras:
+            for column in self._rotation_columns:
+                compute_view_rotations_vjp(
+                    *self._poses,
+                    column,
+                    first,
+                    self.num_cameras,
+                    grad_surface.uniforms,
+                    self.grad_scene.uniforms,
+                )
 
-    def _backward_looks(self, first: int, is_first: bool, corners: ti.Ndarray) -> None:
+    def _pull_back_drawn(self) -> tuple:
+        """The gradients at the corners and the surface, of all that was drawn."""
+        self.rasterization.backward()
+        grads = self.rasterization.grad_corners, self.rasterization.grad_surface
+        if self.nearest is None or not self.nearest.shader.num_channels:
+            return grads
+        self.nearest.backward()
+        others = self.nearest.grad_corners, self.nearest.grad_surface
+        both = self._get_like("grad_of_both", grads[0]), grads[1].like(self.workspace, "both")
+        add_gradients(
+            *(
+                array
+                for corners, surface in (grads, others, both)
+                for array in (corners, surface.varyings, surface.textures, surface.uniforms)
+            )
+        )
+        return both
+
+    def _backward_looks(
+        self,
+        first: int,
+        is_first: bool,
+        corners: ti.Ndarray,
+        grad_corners: ti.Ndarray,
+        grad_surface: SurfaceNumbers,
+    ) -> None:
         """To `grad_looks`, and to the corners and positions that varyings of materials are of."""
-        grad_surface, grad_looks = self.rasterization.grad_surface, self.grad_looks
+        grad_looks = self.grad_looks
         if self._lays_materials:
             columns, num_faces = self.composition.material_columns, self.scene.faces.shape[0]
             shares = num_shares(num_faces), math.prod(self.looks.numbers.shape)
@@ -332,14 +386,14 @@ class Pipeline:
                 lay_materials_backward(
                     *self._material_inputs(first, corners),
                     is_first,
-                    self.rasterization.grad_corners,
+                    grad_corners,
                     grad_surface.varyings,
                     self.workspace.get("material_shares", shares),
                     grad_looks.uvs,
                     grad_looks.numbers,
                     columns,
                 )
-        if self.composition.shader.images:
+        if self.composition.slots:
             if self._rows:
                 build_levels_vjp(self.workspace, grad_surface.textures, self._rows)
             add_texels(grad_surface.textures, is_first, grad_looks.texels)
@@ -356,6 +410,13 @@ class Pipeline:
         tangent_tables = self._like("tangent", tables)
         stacked, of_uniforms = placed, self.fragment_uniforms
         for index, count in tangents:
+            for column in self._rotation_columns:
+                compute_view_rotations_jvp(
+                    *self._poses,
+                    self.tangent_scene.uniforms,
+                    column,
+                    self.tangent_fragment_uniforms,
+                )
             stacked = self._like("tangent", placed, count)
             of_uniforms = self._get_like("tangent_uniforms_of", self.fragment_uniforms, count)
             with lean_compilation():
@@ -391,7 +452,7 @@ class Pipeline:
                     stacked.varyings,
                     self.composition.material_columns,
                 )
-        if not self.composition.shader.images:
+        if not self.composition.slots:
             return stacked.textures
         if self._rows:
             build_levels(self.workspace, tangent.texels, self._rows)
@@ -405,6 +466,10 @@ class Pipeline:
         if rows == 1 or num_views == rows:
             return self.fragment_uniforms
         return self.workspace.get(name, (num_views, columns))
+
+    @property
+    def _poses(self) -> Poses:
+        return Poses(self.scene.uniforms, self.scene.layout)
 
     @property
     def grad_scene(self) -> SceneNumbers:
@@ -506,6 +571,32 @@ def stack_texels(
     """stacked[index] = texels."""
     for entry, channel in ti.ndrange(texels.shape[2], texels.shape[3]):
         stacked[index, 0, 0, entry, channel] = texels[0, 0, entry, channel]
+
+
+@kernel
+def add_gradients(
+    corners: array(float, 4),
+    varyings: array(float, 4),
+    textures: array(float, 4),
+    uniforms: array(float, 2),
+    other_corners: array(float, 4),
+    other_varyings: array(float, 4),
+    other_textures: array(float, 4),
+    other_uniforms: array(float, 2),
+    sum_corners: array(float, 4),
+    sum_varyings: array(float, 4),
+    sum_textures: array(float, 4),
+    sum_uniforms: array(float, 2),
+):
+    """The sums of the gradients that two rasterizations give."""
+    for i, j, k, m in ti.ndrange(*sum_corners.shape):
+        sum_corners[i, j, k, m] = corners[i, j, k, m] + other_corners[i, j, k, m]
+    for i, j, k, m in ti.ndrange(*sum_varyings.shape):
+        sum_varyings[i, j, k, m] = varyings[i, j, k, m] + other_varyings[i, j, k, m]
+    for i, j, k, m in ti.ndrange(*sum_textures.shape):
+        sum_textures[i, j, k, m] = textures[i, j, k, m] + other_textures[i, j, k, m]
+    for i, j in ti.ndrange(*sum_uniforms.shape):
+        sum_uniforms[i, j] = uniforms[i, j] + other_uniforms[i, j]
 
 
 @kernel

@@ -15,13 +15,16 @@ import numpy as np
 from taichi_softras.atlas import Atlas, looks_of
 from taichi_softras.copies import (
     gather,
+    lay_behind,
+    lay_behind_backward,
     load_grads,
     scatter,
     store_images,
+    store_indices,
 )
-from taichi_softras.fields import FieldTree, body, num_components, num_elements, place_dual
+from taichi_softras.fields import FieldTree, body, num_components, num_elements, place_dual, upload
 from taichi_softras.forward_mode import check_parameters, count_numbers, differentiate
-from taichi_softras.functional import check_image_size
+from taichi_softras.functional import check_background, check_image_size
 from taichi_softras.geometry.scene_arrays import CAMERA_SIZE
 from taichi_softras.io.images import over_background, save_video
 from taichi_softras.pipeline import Kinds, Pipeline, Topology
@@ -45,20 +48,25 @@ from taichi_softras.runtime import (
     quick_compilation,
     ti,
 )
+from taichi_softras.scene.attributes import FieldAttribute
 from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.checks import check_kind
 from taichi_softras.scene.lights import Lights
-from taichi_softras.scene.material import Material
 from taichi_softras.scene.mesh import Mesh
 from taichi_softras.scene.spherical_harmonics import SphericalHarmonics
-from taichi_softras.shading.base import Composition, Shading, compose, uniform_values
+from taichi_softras.shading.base import (
+    EYE,
+    VIEW_ROTATION,
+    Shading,
+    uniform_values,
+)
+from taichi_softras.shading.composition import Composition, compose
 from taichi_softras.shading.flat import Flat
-from taichi_softras.shading.outputs import choose_outputs
+from taichi_softras.shading.outputs import Index, choose_outputs
 from taichi_softras.tape import TapeMemory
 from taichi_softras.workspace import MAX_PAIRS, Workspace, check_entries, describe_scene
 
 PIXELS_PER_PASS = 3 * 2**14  # of a mesh that moves: two cores are busy, 40 MB hold them
-EYE = "eye_world"  # the uniform that is the camera's
 
 
 class Renderer:
@@ -73,11 +81,16 @@ class Renderer:
         image: (B, H, W) field of (C + 1)-vectors: the channels of the shading (r, g, b), alpha
             last; alpha alone with `Silhouette`, depth and alpha with `Depth`. Row 0 on top. A view
             is a camera, or a frame of a mesh that moves.
-        outputs: further channels by name, (B, H, W) fields of scalars or vectors with gradient.
+        outputs: further channels by name, (B, H, W) fields of scalars or vectors with gradient;
+            of whole numbers, without one, for "face_id" and "mesh_id".
+        background: (1 or B, H, W) field of C-vectors with gradient: the image behind all faces;
+            None unless one was given.
         rasterizer: the method; may be replaced between renders. New numbers compile nothing.
         views_per_pass: how many views are rasterized together; may be changed between renders.
         depth_range: (near, far) where the rasterizer leaves them out, see there.
     """
+
+    background = FieldAttribute()
 
     def __init__(
         self,
@@ -91,6 +104,7 @@ class Renderer:
         views_per_pass: Optional[int] = None,
         outputs: Union[Sequence[str], dict] = (),
         max_pairs: int = MAX_PAIRS,
+        background: Optional[np.ndarray] = None,
     ):
         """Places the fields of the image.
 
@@ -108,16 +122,21 @@ class Renderer:
                 a time; the gradient of a view that left this memory draws it once more. Left
                 out: all views of a still mesh; of one that moves, as many as have 3 * 2^14 pixels.
             outputs: names of further channels that are drawn in the same pass, "depth",
-                "normal_world", "position_world"; or shadings by names of your own.
+                "normal_view", "normal_world", "position_world", "uv"; of the nearest face that
+                contains a pixel's centre "face_id", "mesh_id" and "barycentric"; or shadings by
+                names of your own.
             max_pairs: how many pairs of a tile (8 x 8 pixels) and a face that reaches it are in
                 memory at a time, for 4 bytes each, on a GPU 8. A pass that has more is drawn in
                 bands of tiles: the same image. See `count_pairs`.
+            background: (H, W, C) or (1 or B, H, W, C), an image behind all faces, in place of the
+                colour that the rasterizer has.
 
         Raises:
             ValueError: for an image size below (1, 1), or a scene with an array of more than
                 2^31 - 1 entries; for frames that the mesh does not have, another
                 number of cameras than of frames, or views_per_pass below 1; for a shading or an
-                output that lacks what it needs; for colours that light cannot tint.
+                output that lacks what it needs; for colours that light cannot tint; for a
+                background of another shape, or behind a shading without colours.
         """
         _check_scene(mesh, cameras, lights)
         self.mesh = mesh
@@ -136,7 +155,14 @@ class Renderer:
         self._frames.from_numpy(frames)
         self._colors = mesh.vertex_colors if mesh.face_colors is None else mesh.face_colors
         shadings = choose_outputs(outputs)
-        composition = compose([self.shading, *shadings.values()], looks_of(mesh))
+        if getattr(self.shading, "of_nearest_face", False):
+            name = type(self.shading).__name__
+            raise ValueError(f"{name} is no picture of its own: outputs={{'name': {name}()}}")
+        composition = compose(
+            [self.shading, *shadings.values()],
+            looks_of(mesh),
+            is_over_image=background is not None,
+        )
         if composition.light is not None and self._colors.n != 3:
             raise ValueError(
                 f"{type(self.shading).__name__} lights colours of 3 channels, the mesh has "
@@ -154,13 +180,15 @@ class Renderer:
         self._num_copied = max(mesh.num_vertices, self.num_views, *lengths)
         self._copied = {}  # what `_find_copied` found
 
-        self._place_images(composition, shadings)
+        self._place_images(composition, shadings, background)
         self._rasterizers = {}  # by (first, end) of the views that were drawn in one call
         self._kept_range = KeptRange()
         self._on_tape = TapeMemory()
 
-    def _place_images(self, composition: Composition, shadings: dict) -> None:
-        """The fields of `image` and `outputs`, by the names of their shadings."""
+    def _place_images(
+        self, composition: Composition, shadings: dict, background: Optional[np.ndarray]
+    ) -> None:
+        """The fields of `image` and `background`; of `outputs`, by the names of their shadings."""
         tree = FieldTree()
         own, *of_outputs = composition.channels
         alpha = composition.shader.num_channels
@@ -170,13 +198,28 @@ class Renderer:
         )
         self.image = tree.add(image_shape, (len(own) + 1,))
         self.outputs = {
-            name: tree.add(image_shape, (len(channels),) if len(channels) > 1 else ())
-            for name, channels in zip(shadings, of_outputs)
+            name: tree.add(image_shape, dtype=int, needs_grad=False)
+            if isinstance(shading, Index)
+            else tree.add(image_shape, (len(channels),) if len(channels) > 1 else ())
+            for (name, shading), channels in zip(shadings.items(), of_outputs)
         }
+        self.background = None
+        if background is not None:
+            background = check_background(background, image_shape, len(own), self.shading)
+            self.background = tree.add(background.shape[:3], (len(own),))
         tree.place()
-        images = (self.image, *self.outputs.values())
-        planes = ((*own, alpha), *map(tuple, of_outputs))
-        self._images = tuple(zip(map(body, images), planes))
+        if background is not None:
+            upload([self.background], [background])
+        images, of_nearest, indices = [(body(self.image), (*own, alpha))], [], []
+        for (name, shading), channels in zip(shadings.items(), of_outputs):
+            field = body(self.outputs[name])
+            if isinstance(shading, Index):
+                indices.append((field, shading.of_mesh))
+            else:
+                chosen = of_nearest if shading.of_nearest_face else images
+                chosen.append((field, tuple(channels)))
+        self._images, self._images_of_nearest = tuple(images), tuple(of_nearest)
+        self._indices = tuple(indices)
 
     def render(self, view: Optional[int] = None):
         """Draws `image` and `outputs`, returns the image; inside a `ti.ad.Tape` it is recorded.
@@ -244,7 +287,8 @@ class Renderer:
         """Draws `image` and returns its derivative by a few numbers, for Gauss-Newton.
 
         The work grows with P, not with the number of pixels as that of P backward passes would.
-        Your kernels are differentiated by Taichi's forward mode, the core by its own tangents.
+        Your kernels are differentiated by Taichi's forward mode, the core by its own tangents. An
+        image behind all faces is constant.
 
         Args:
             parameters: fields of P numbers in all, of any shapes: of cameras, lights or the mesh,
@@ -292,6 +336,10 @@ class Renderer:
         _, of_image = self._images[0]
         jacobian = np.empty((*self.image.shape, self.image.n, count), default_numpy_float())
         jacobian_from_planes(planes, jacobian, of_image)
+        if self.background is not None:
+            of_share = np.empty((*self.image.shape, 1, count), default_numpy_float())
+            jacobian_from_planes(planes, of_share, (pipeline.composition.share,))
+            jacobian[..., :-1, :] += of_share * self.background.to_numpy()[..., None]
         return jacobian
 
     def fragments(self, faces_per_pixel: Optional[int] = None) -> Fragments:
@@ -410,13 +458,26 @@ class Renderer:
         for start, num_views in passes:
             with self._explained(start):
                 pipeline.draw(rasterizer, start, num_views)
-            planes = pipeline.rasterization.image
-            store_images(planes, start, self.image_size[1], is_cpu(), self._images)
+            self._store_images(start)
         self._rasterizers[first, end] = rasterizer
         drawn = rasterizer.drawn_depths(pipeline.composition.shader.num_channels > 0)
         self._kept_range.watch(
             self.rasterizer, drawn, self.image_size, lambda: self._look(first, end)
         )
+
+    def _store_images(self, start: int) -> None:
+        """What the pass from view `start` on has drawn, to the fields."""
+        pipeline, width = self._pipeline, self.image_size[1]
+        planes = pipeline.rasterization.image
+        store_images(planes, start, width, is_cpu(), self._images)
+        if self.background is not None:
+            share = pipeline.composition.share
+            lay_behind(planes, share, start, width, body(self.image), body(self.background))
+        if self._images_of_nearest:
+            planes = pipeline.nearest.image
+            store_images(planes, start, width, is_cpu(), self._images_of_nearest)
+        if self._indices:
+            store_indices(pipeline.nearest.face_ids, start, self._indices)
 
     @ti.ad.grad_for(_draw_recorded)
     def _draw_recorded_backward(self, first: int, end: int) -> None:
@@ -426,29 +487,9 @@ class Renderer:
     def _pull_back(self, first: int, end: int) -> None:
         """From the gradients of the images to those of the scene's fields."""
         pipeline, todo = self._pipeline, end
-        is_changed = self._workspace.get("are_vertices_changed", (1,), int)
         for start, num_views in reversed(self._passes(first, end)):
             pipeline.draw(self._rasterizers[first, end], start, num_views)
-            load_grads(
-                start,
-                todo,
-                self.image_size[1],
-                pipeline.rasterization.grad_image,
-                self.mesh.num_vertices if todo == end else 0,
-                self._frames,
-                *self._vertices_range(first, end),
-                pipeline.scene.vertices,
-                is_changed,
-                is_cpu(),
-                self._images,
-                body(self.mesh.vertices),
-            )
-            if todo == end and is_changed[0]:
-                raise ValueError(
-                    "mesh.vertices were overwritten after render() and before its gradient: the "
-                    "gradient would be wrong. Write each frame to vertices of its own, with a "
-                    "mesh whose vertices have shape (T, V), and change them outside of the tape"
-                )
+            self._load_grads(start, todo, first, end)
             pipeline.backward(is_first=todo == end)
             todo = start
         self._run_copy(
@@ -461,6 +502,45 @@ class Renderer:
         )
         if self._atlas is not None:
             self._atlas.scatter(pipeline.grad_looks)
+
+    def _load_grads(self, start: int, todo: int, first: int, end: int) -> None:
+        """The images' gradients of the views from `start` to `todo`, of those that were drawn.
+
+        Raises:
+            ValueError: if the vertices are others than were drawn; the first pass asks.
+        """
+        pipeline, width = self._pipeline, self.image_size[1]
+        is_changed = self._workspace.get("are_vertices_changed", (1,), int)
+
+        def load(grad_image: ti.Ndarray, num_compared: int, images: tuple) -> None:
+            load_grads(
+                start,
+                todo,
+                width,
+                grad_image,
+                num_compared,
+                self._frames,
+                *self._vertices_range(first, end),
+                pipeline.scene.vertices,
+                is_changed,
+                is_cpu(),
+                images,
+                body(self.mesh.vertices),
+            )
+
+        drawn = pipeline.rasterization
+        load(drawn.grad_image, self.mesh.num_vertices if todo == end else 0, self._images)
+        if todo == end and is_changed[0]:
+            raise ValueError(
+                "mesh.vertices were overwritten after render() and before its gradient: the "
+                "gradient would be wrong. Write each frame to vertices of its own, with a "
+                "mesh whose vertices have shape (T, V), and change them outside of the tape"
+            )
+        if self.background is not None:
+            fields, share = (body(self.image), body(self.background)), pipeline.composition.share
+            lay_behind_backward(drawn.image, share, start, todo, width, drawn.grad_image, *fields)
+        if self._images_of_nearest:
+            load(pipeline.nearest.grad_image, 0, self._images_of_nearest)
 
     def _gather(self, first: int, end: int) -> None:
         """The fields of the scene, into the arrays of the core."""
@@ -524,11 +604,9 @@ class Renderer:
 
     def _make_atlas(self, composition: Composition) -> Optional[Atlas]:
         """UVs, materials and textures, if anything reads them."""
-        if composition.num_placed == composition.shader.num_varyings:
+        if composition.num_placed == composition.num_varyings:
             return None
-        materials = self.mesh.materials or (Material(),)
-        channels = max([image.num_channels for image in composition.shader.images], default=1)
-        return Atlas(self.mesh, materials, composition.slots, channels)
+        return Atlas(self.mesh, composition.slots)
 
     def _make_pipeline(self, composition: Composition) -> Pipeline:
         mesh, lights = self.mesh, self.lights
@@ -563,6 +641,8 @@ class Renderer:
         own = []
         for shading, name, column in composition.uniforms:
             size = shading.uniforms[name]
+            if name == VIEW_ROTATION:  # the core computes it
+                continue
             if name == EYE:
                 if self.cameras.eye is None:
                     raise ValueError(

@@ -36,6 +36,7 @@ def test_names():
         "rasterize",
         "rotate",
         "scripts",
+        "visible_faces",
     ]
 
 

@@ -109,6 +109,24 @@ def compute_matrix_vjp(
     grad_x_view = to_x.x * grad_x + to_y.x * grad_y + to_w.x * grad_w
     grad_y_view = to_x.y * grad_x + to_y.y * grad_y + to_w.y * grad_w
     grad_z_view = to_x.z * grad_x + to_y.z * grad_y + to_w.z * grad_w - grad_depth
+    pull_back_view_rows(
+        scene, start, x_view, y_view, z_view, grad_x_view, grad_y_view, grad_z_view, grad_uniforms
+    )
+
+
+@ti.func
+def pull_back_view_rows(
+    scene: ti.template(),
+    start: int,
+    x_view: vec4,
+    y_view: vec4,
+    z_view: vec4,
+    grad_x_view: vec4,
+    grad_y_view: vec4,
+    grad_z_view: vec4,
+    grad_uniforms: ti.template(),
+):
+    """The adjoint of `view_rows`, whose results come first; adds to the numbers of a pose."""
     if scene.layout[POSE] == LOOK_AT:
         eye = load_vec3(scene.uniforms, start)
         moved = grad_x_view.w * x_view + grad_y_view.w * y_view + grad_z_view.w * z_view

@@ -50,6 +50,7 @@ class Stages:
         depth_column: 1 column.
         moves_cameras: whether cameras have a gradient.
         varies_by_view: whether varyings of materials differ from view to view.
+        barycentric_column: 3 columns: 1 at a corner itself, 0 at the two others.
     """
 
     lit: int = NOTHING
@@ -63,6 +64,7 @@ class Stages:
     depth_column: int = -1
     moves_cameras: bool = True
     varies_by_view: bool = False
+    barycentric_column: int = -1
 
     @property
     def has_textures(self) -> bool:

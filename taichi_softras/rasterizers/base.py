@@ -100,6 +100,11 @@ class Rasterizer(abc.ABC):
         """
         return getattr(self, "near", -math.inf), self.far
 
+    @property
+    def draws_both_sides(self) -> bool:
+        """Whether faces that are clockwise on the image have a colour."""
+        return getattr(self, "double_sided", True)
+
     @abc.abstractmethod
     def forward(
         self,
@@ -221,9 +226,14 @@ def check_held(positive: dict, others: dict) -> None:
                 )
 
 
-def check_color(name: str, value: object) -> None:
+def check_color(name: str, value: Any) -> None:
     """Raises a ValueError unless value is a finite number or a sequence of such."""
     values = value if isinstance(value, (tuple, list, np.ndarray)) else (value,)
     is_finite = all(isinstance(entry, numbers.Real) and math.isfinite(entry) for entry in values)
     if len(values) == 0 or not is_finite:
+        if np.ndim(value) > 1:
+            raise ValueError(
+                f"{name} must be a number, or one for each channel, got an array of shape "
+                f"{np.shape(value)}: an image is Renderer(background=) or rasterize(background=)"
+            )
         raise ValueError(f"{name} must be a number, or one for each channel, got {value!r}")

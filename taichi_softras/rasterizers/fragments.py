@@ -33,7 +33,8 @@ class Part:
         fragment: ti.func (varyings, uniforms) -> colour, vectors.
         fragment_vjp: ti.func (varyings, uniforms, grad_color) -> struct of the gradients
             `varyings` and, if there are uniforms, `uniforms`.
-        inputs: which of all varyings, samples and derived values, in this order, are its varyings.
+        inputs: which of all varyings, samples, derived values and uniforms, in this order, are its
+            varyings: what is the same at every point is a uniform.
         uniforms: which of all uniforms are its own.
         first_channel, num_channels: which of all channels are its colour.
         moves_edges: whether methods that approximate a gradient let its channels pull at edges;
@@ -507,7 +508,8 @@ def shade(shader: ti.template(), varyings: ti.template(), samples: ti.template()
     values = derive(shader, varyings, samples)
     color = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_channels, 1)))])
     for part in ti.static(shader.parts):
-        of_part = part.fragment(load_inputs(part, values), load_own_uniforms(part, uniforms))
+        inputs = load_inputs(shader, part, values, uniforms)
+        of_part = part.fragment(inputs, load_own_uniforms(part, uniforms))
         for channel in ti.static(range(part.num_channels)):
             color[part.first_channel + channel] = of_part[channel]
     return color
@@ -529,10 +531,13 @@ def shade_vjp(
         grad = ti.Vector(
             [grad_color[part.first_channel + c] for c in ti.static(range(part.num_channels))]
         )
-        own = load_own_uniforms(part, uniforms)
-        grads = part.fragment_vjp(load_inputs(part, values), own, grad)
+        inputs = load_inputs(shader, part, values, uniforms)
+        grads = part.fragment_vjp(inputs, load_own_uniforms(part, uniforms), grad)
         for k, index in ti.static(tuple(enumerate(part.inputs))):
-            grad_values[index] += grads.varyings[k]
+            if ti.static(index < shader.num_values):
+                grad_values[index] += grads.varyings[k]
+            else:
+                grad_uniforms[index - shader.num_values] += grads.varyings[k]
         for k, index in ti.static(tuple(enumerate(part.uniforms))):
             grad_uniforms[index] += grads.uniforms[k]
     derive_vjp(shader, values, grad_values)
@@ -554,7 +559,7 @@ def derive(shader: ti.template(), varyings: ti.template(), samples: ti.template(
     for k in ti.static(range(shader.num_samples)):
         values[shader.num_varyings + k] = samples[k]
     for derived, first in ti.static(places_of_derived(shader)):
-        made = derived.fragment(load_inputs(derived, values), 0.0)
+        made = derived.fragment(load_inputs(shader, derived, values, values), 0.0)
         for k in ti.static(range(derived.num_values)):
             values[first + k] = made[k]
     return values
@@ -565,7 +570,7 @@ def derive_vjp(shader: ti.template(), values: ti.template(), grad_values: ti.tem
     """The adjoint of `derive`: from gradients at derived values to those at what they are of."""
     for derived, first in ti.static(places_of_derived(shader)[::-1]):
         grad = ti.Vector([grad_values[first + k] for k in ti.static(range(derived.num_values))])
-        grads = derived.fragment_vjp(load_inputs(derived, values), 0.0, grad)
+        grads = derived.fragment_vjp(load_inputs(shader, derived, values, values), 0.0, grad)
         for k, index in ti.static(tuple(enumerate(derived.inputs))):
             grad_values[index] += grads.varyings[k]
 
@@ -580,11 +585,14 @@ def places_of_derived(shader: Shader) -> list:
 
 
 @ti.func
-def load_inputs(part: ti.template(), values: ti.template()):
-    """The values that a part, or a derived value, reads."""
-    inputs = ti.Vector([0.0 for _ in ti.static(range(len(part.inputs)))])
+def load_inputs(shader: ti.template(), part: ti.template(), values: ti.template(), uniforms):
+    """The values that a part, or a derived value, reads; beyond them are uniforms."""
+    inputs = ti.Vector([0.0 for _ in ti.static(range(max(len(part.inputs), 1)))])
     for k, index in ti.static(tuple(enumerate(part.inputs))):
-        inputs[k] = values[index]
+        if ti.static(index < shader.num_values):
+            inputs[k] = values[index]
+        else:
+            inputs[k] = uniforms[index - shader.num_values]
     return inputs
 
 

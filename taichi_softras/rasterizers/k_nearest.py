@@ -146,6 +146,11 @@ class KNearest(SoftRasterizer):
         is_soft = has_color and BLENDS[self.blend][1].is_soft
         return -math.inf, self.far if is_soft else math.inf
 
+    @property
+    def draws_both_sides(self) -> bool:
+        """See `Rasterizer.draws_both_sides`."""
+        return not self.cull_backfaces
+
     @classmethod
     def ravi2020(cls, **changes: Any) -> "KNearest":
         """The numbers of PyTorch3D and its tutorials, whatever the defaults are.

@@ -10,17 +10,16 @@ from taichi_softras.rasterizers.base import (
     check_held,
     check_range,
 )
-from taichi_softras.rasterizers.binning import TILE, Bins, FaceArrays
+from taichi_softras.rasterizers.binning import TILE, Bins
 from taichi_softras.rasterizers.edge_filter import filter_edges, find_hulls, pull_pieces
 from taichi_softras.rasterizers.edge_pieces import cut_edges
 from taichi_softras.rasterizers.edge_scatter import scatter_pieces
 from taichi_softras.rasterizers.edge_tangents import push_edges, push_faces, push_pieces
-from taichi_softras.rasterizers.faces import write_corner_grad
 from taichi_softras.rasterizers.fragments import Shader, Surface, SurfaceNumbers
-from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, pull_within
-from taichi_softras.rasterizers.z_buffer import Seen, bin_visible_faces
-from taichi_softras.runtime import is_cpu, kernel, ti, vec2, vec3
-from taichi_softras.workspace import Workspace, array
+from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, pull_faces
+from taichi_softras.rasterizers.z_buffer import bin_visible_faces
+from taichi_softras.runtime import is_cpu, ti
+from taichi_softras.workspace import Workspace
 
 RADIUS_PER_SIGMA = 2.35  # the disc's variance is that of the soft rasterizer's ramp
 LEAST_SIGMA_PIXELS = 0.3  # outlines slip between discs that do not overlap
@@ -233,42 +232,3 @@ class PrefilteredRasterization(ZBufferRasterization):
                 channels,
             )
         return tangent_image
-
-
-@kernel
-def pull_faces(  # groups of arrays make more than 12 parameters: faces, what is seen, surface
-    records: array(float, 2),  # (B * F, RECORD_SIZE)
-    boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
-    faces: array(int, 3),  # (B, H, W)
-    weights: array(float, 4),  # (B, 3, H, W)
-    depths: array(float, 3),  # (B, H, W)
-    varyings: array(float, 4),  # (B or 1, F, 3, K)
-    textures: array(float, 4),  # (B or 1, F, entries, samples)
-    uniforms: array(float, 2),  # (B or 1, N)
-    images: array(int, 1),  # see `Surface`
-    grad_image: array(float, 4),  # (B, C + 1, H, W)
-    grad_corners: array(float, 4),  # (B, F, 3, 3 or 4), written
-    shader: ti.template(),
-):
-    """What the pixels that show a face do to its corners."""
-    for i in range(records.shape[0]):
-        num_faces = grad_corners.shape[1]
-        view = i // num_faces
-        face = i - view * num_faces
-        shorter = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float)
-        grads = ti.Struct(position=ti.Matrix.zero(float, 3, 2), inverse_w=vec3(0.0))
-        if ti.static(shader.num_channels > 0):
-            grads = pull_within(
-                shader,
-                ti.static(FaceArrays(records, boxes)),
-                ti.static(Seen(faces, weights, depths)),
-                ti.static(Surface(varyings, textures, uniforms, images)),
-                grad_image,
-                view,
-                face,
-            )
-        for corner in ti.static(range(3)):
-            position = vec2(grads.position[corner, 0], grads.position[corner, 1])
-            write_corner_grad(
-                records, shorter, i, corner, position, grads.inverse_w[corner], grad_corners
-            )

@@ -9,7 +9,12 @@ from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.triangle import barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE, Rasterization, check_held
 from taichi_softras.rasterizers.binning import FaceArrays
-from taichi_softras.rasterizers.faces import SOURCE_FACE, load_planes, load_triangle
+from taichi_softras.rasterizers.faces import (
+    SOURCE_FACE,
+    load_planes,
+    load_triangle,
+    write_corner_grad,
+)
 from taichi_softras.rasterizers.fragments import (
     Shader,
     Surface,
@@ -23,7 +28,7 @@ from taichi_softras.rasterizers.fragments import (
     shade_point_vjp,
 )
 from taichi_softras.rasterizers.z_buffer import PADDING_PIXELS, Seen, ZBuffer, load_weights
-from taichi_softras.runtime import kernel, ti, vec3
+from taichi_softras.runtime import kernel, ti, vec2, vec3
 from taichi_softras.workspace import Workspace, array, check_entries
 
 SUM_CHUNK = 256  # faces whose gradients at uniforms one thread adds up
@@ -202,6 +207,45 @@ def pull_within(
                     by_position[corner, axis] -= on_screen[corner] * slope[axis]
                 by_inverse_w += grads.inverse_w
     return ti.Struct(position=by_position, inverse_w=by_inverse_w)
+
+
+@kernel
+def pull_faces(  # groups of arrays make more than 12 parameters: faces, what is seen, surface
+    records: array(float, 2),  # (B * F, RECORD_SIZE)
+    boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
+    faces: array(int, 3),  # (B, H, W)
+    weights: array(float, 4),  # (B, 3, H, W)
+    depths: array(float, 3),  # (B, H, W)
+    varyings: array(float, 4),  # (B or 1, F, 3, K)
+    textures: array(float, 4),  # (B or 1, F, entries, samples)
+    uniforms: array(float, 2),  # (B or 1, N)
+    images: array(int, 1),  # see `Surface`
+    grad_image: array(float, 4),  # (B, C + 1, H, W)
+    grad_corners: array(float, 4),  # (B, F, 3, 3 or 4), written
+    shader: ti.template(),
+):
+    """What the pixels that show a face do to its corners."""
+    for i in range(records.shape[0]):
+        num_faces = grad_corners.shape[1]
+        view = i // num_faces
+        face = i - view * num_faces
+        shorter = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float)
+        grads = ti.Struct(position=ti.Matrix.zero(float, 3, 2), inverse_w=vec3(0.0))
+        if ti.static(shader.num_channels > 0):
+            grads = pull_within(
+                shader,
+                ti.static(FaceArrays(records, boxes)),
+                ti.static(Seen(faces, weights, depths)),
+                ti.static(Surface(varyings, textures, uniforms, images)),
+                grad_image,
+                view,
+                face,
+            )
+        for corner in ti.static(range(3)):
+            position = vec2(grads.position[corner, 0], grads.position[corner, 1])
+            write_corner_grad(
+                records, shorter, i, corner, position, grads.inverse_w[corner], grad_corners
+            )
 
 
 @kernel

@@ -10,7 +10,7 @@ from taichi_softras.io.contents import MaterialArrays, TextureArrays
 from taichi_softras.scene.attributes import FieldAttribute
 from taichi_softras.scene.checks import check_field, check_kind, finite_array
 from taichi_softras.scene.texture import Texture
-from taichi_softras.shading.base import SLOTS
+from taichi_softras.shading.composition import SLOTS
 from taichi_softras.shading.materials import DEFAULTS, NUMBERS
 
 

@@ -52,6 +52,10 @@ def compute_varyings(
         if ti.static(scene.stages.depth_column >= 0):
             depth = placed.corners[view, face, corner, 2]
             placed.varyings[view, face, corner, scene.stages.depth_column] = depth
+        if ti.static(scene.stages.barycentric_column >= 0):
+            for k in ti.static(range(3)):
+                weight = ti.cast(corner == k, float)
+                placed.varyings[view, face, corner, scene.stages.barycentric_column + k] = weight
         for k in ti.static(range(scene.stages.num_placed)):
             total += ti.abs(placed.varyings[view, face, corner, k])
     return total
@@ -95,6 +99,9 @@ def compute_varyings_jvp(
         if ti.static(scene.stages.depth_column >= 0):
             moved = tangent_placed.corners[slot, view, face, corner, 2]
             varyings[slot, view, face, corner, scene.stages.depth_column] = moved
+        if ti.static(scene.stages.barycentric_column >= 0):
+            for k in ti.static(range(3)):
+                varyings[slot, view, face, corner, scene.stages.barycentric_column + k] = 0.0
 
 
 @ti.func

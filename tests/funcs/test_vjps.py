@@ -32,7 +32,7 @@ from taichi_softras.rasterizers.faces import (
 )
 from taichi_softras.rasterizers.fragments import shade, shade_vjp
 from taichi_softras.runtime import ti
-from taichi_softras.shading.base import Looks, compose
+from taichi_softras.shading.composition import Looks, compose
 from taichi_softras.shading.unlit import Unlit
 from tests.funcs.derivatives import check_derivatives
 from tests.rasterizers.test_visible_colors import Glow, Tint

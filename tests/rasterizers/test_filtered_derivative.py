@@ -7,7 +7,7 @@ import taichi_softras as tsr
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.fragments import SILHOUETTE, SurfaceNumbers
 from taichi_softras.rasterizers.outlines import connect_faces
-from taichi_softras.shading.base import Looks, compose
+from taichi_softras.shading.composition import Looks, compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.gradcheck import relative_error

@@ -8,7 +8,7 @@ import pytest
 import taichi_softras as tsr
 from taichi_softras.funcs.lookups import CUBES
 from taichi_softras.rasterizers.fragments import SurfaceNumbers
-from taichi_softras.shading.base import Looks, compose
+from taichi_softras.shading.composition import Looks, compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.rasterizers.scenes import lay_surface, nearest, soft, upload

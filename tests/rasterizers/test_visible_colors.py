@@ -9,7 +9,8 @@ import taichi_softras as tsr
 from taichi_softras.funcs.lookups import CUBES
 from taichi_softras.rasterizers.fragments import SurfaceNumbers
 from taichi_softras.runtime import ti
-from taichi_softras.shading.base import Looks, Shading, compose
+from taichi_softras.shading.base import Shading
+from taichi_softras.shading.composition import Looks, compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.rasterizers.scenes import DEPTHS, lay_surface, upload
