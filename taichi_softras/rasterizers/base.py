@@ -50,7 +50,7 @@ class Rasterization(abc.ABC):
     @property
     def grad_surface(self) -> SurfaceNumbers:
         """The shapes of the surface's arrays: written by `backward`."""
-        return self.surface.like(self.workspace, "grad")
+        return self.surface.numbers.like(self.workspace, "grad")
 
     @abc.abstractmethod
     def backward(self) -> None:

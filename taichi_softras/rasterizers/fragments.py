@@ -165,6 +165,12 @@ class SurfaceNumbers(NamedTuple):
     textures: ti.Ndarray
     uniforms: ti.Ndarray
 
+    def like(self, workspace: Workspace, name: str, *before: int) -> "SurfaceNumbers":
+        """Arrays of the same shapes, with axes `before` them: for gradients and tangents."""
+        shapes = ((*before, *array.shape) for array in self)
+        names = (f"{name}_{field}" for field in self._fields)
+        return SurfaceNumbers(*(workspace.get(*pair) for pair in zip(names, shapes)))
+
 
 class Surface(NamedTuple):
     """What faces look like: arrays that a shader reads."""
@@ -181,12 +187,6 @@ class Surface(NamedTuple):
     def numbers(self) -> SurfaceNumbers:
         """Without `images`, which have no gradient."""
         return SurfaceNumbers(self.varyings, self.textures, self.uniforms)
-
-    def like(self, workspace: Workspace, name: str, *before: int) -> SurfaceNumbers:
-        """Arrays of the same shapes, with axes `before` them: for gradients and tangents."""
-        shapes = ((*before, *array.shape) for array in self.numbers)
-        names = (f"{name}_{field}" for field in SurfaceNumbers._fields)
-        return SurfaceNumbers(*(workspace.get(*pair) for pair in zip(names, shapes)))
 
 
 def no_surface(workspace: Workspace) -> Surface:
