@@ -215,7 +215,9 @@ def set_up_and_count(  # one launch for three stages
         count_by_view(boxes, corners.shape[0], tile_rows, tile_columns, starts)
     else:
         count_by_face(boxes, corners.shape[0], tile_rows, tile_columns, starts)
-    scan(num_tiles, starts, chunks, cursors, status)
+    scan(num_tiles, starts, chunks, status)
+    for tile in range(num_tiles):
+        cursors[tile] = starts[tile]
 
 
 @ti.func
@@ -268,7 +270,6 @@ def scan(
     num_tiles: int,  # an argument: a bound that comes from a shape does not compile on Vulkan
     starts: ti.template(),  # (T + 1,) counts, from [1] on, become running sums
     chunks: ti.template(),  # (chunks + 1,) scratch
-    cursors: ti.template(),  # (T,) a copy of the starts
     status: ti.template(),  # (2,)
 ):
     """Prefix sum in three passes: within chunks, over chunks, add. Sums end at MOST_ENTRIES."""
@@ -285,11 +286,6 @@ def scan(
             starts[0] = 0
             chunks[0] = 0
         chunks[chunk + 1] = add_up(chunks[chunk + 1], chunks[chunk])
-    for tile in range(num_tiles):
-        before = starts[tile]  # of its own chunk but for the first tile of one
-        if tile % SCAN_CHUNK == 0:
-            before = 0
-        cursors[tile] = add_up(chunks[tile // SCAN_CHUNK], before)
     for tile in range(num_tiles):
         starts[tile + 1] = add_up(starts[tile + 1], chunks[tile // SCAN_CHUNK])
         if tile == num_tiles - 1:

@@ -36,11 +36,15 @@ def find_hulls(
         block = block_of(tile, 0, image.shape[2], image.shape[3], TILE)
         for channel in range(hulls_of_tiles.shape[1]):
             first = image[block.view, channel, block.row, block.column]
-            low, high = first, first
-            for row in range(block.row, ti.min(block.row + TILE, image.shape[2])):
-                for column in range(block.column, ti.min(block.column + TILE, image.shape[3])):
-                    low = ti.min(low, image[block.view, channel, row, column])
-                    high = ti.max(high, image[block.view, channel, row, column])
+            lows = ti.Vector([first] * TILE)  # of columns
+            highs = ti.Vector([first] * TILE)
+            for k in range(TILE):
+                row = ti.min(block.row + k, image.shape[2] - 1)
+                for j in ti.static(range(TILE)):
+                    column = ti.min(block.column + j, image.shape[3] - 1)
+                    lows[j] = ti.min(lows[j], image[block.view, channel, row, column])
+                    highs[j] = ti.max(highs[j], image[block.view, channel, row, column])
+            low, high = lows.min(), highs.max()
             hulls_of_tiles[tile, channel, 0] = low
             hulls_of_tiles[tile, channel, 1] = high
     for view, channel in ti.ndrange(hulls.shape[0], hulls.shape[1]):

@@ -13,6 +13,7 @@ from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import SCAN_CHUNK, TILE, FaceArrays, TileArrays, scan
 from taichi_softras.rasterizers.faces import (
     INVERSE_AREA,
+    is_in_box,
     load_corner,
     load_planes,
     load_triangle,
@@ -83,7 +84,6 @@ def cut_edges(
         num_edges,
         starts,
         get("piece_chunks", (-(-num_edges // SCAN_CHUNK) + 1,), int),
-        get("piece_cursors", (num_edges,), int),
         status,
     )
     count = status[0]
@@ -262,7 +262,6 @@ def count_pieces(  # more than 12 parameters: a count, its prefix sum and their 
     num_edges: int,  # 3 B F, an argument: see `scan`
     starts: array(int, 1),  # (3 B F + 1,)
     chunks: array(int, 1),  # (chunks + 1,) scratch
-    cursors: array(int, 1),  # (3 B F,) scratch
     status: array(int, 1),  # (2,) their number
 ):
     """How many pieces each edge has, and where its begin."""
@@ -274,7 +273,7 @@ def count_pieces(  # more than 12 parameters: a count, its prefix sum and their 
             line = load_edge(records, i, k)
             count = cut_evenly(line.a, line.b, height, width, radius).count
         starts[edge + 1] = count
-    scan(num_edges, starts, chunks, cursors, status)
+    scan(num_edges, starts, chunks, status)
 
 
 @kernel
@@ -322,13 +321,13 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
         first = ti.cast(index, float) / ti.cast(cuts.number, float)
         last = ti.cast(index + 1, float) / ti.cast(cuts.number, float)
         middle = line.a + (line.b - line.a) * (0.5 * (first + last))
-        tile = tile_of(middle, view, height, width)
-        if (tile >= band[0]) & (tile < band[1]):
+        here = place_on_image(middle, view, height, width)
+        if (here.tile >= band[0]) & (here.tile < band[1]):
             num_cuts = find_cuts(
-                of_faces, of_tiles, pieces, piece, tile, view, num_faces, first, last
+                of_faces, of_tiles, pieces, piece, here, view, num_faces, first, last
             )
             keep_visible(
-                of_faces, of_tiles, neighbours, limits, pieces, piece, tile, num_cuts, first, last
+                of_faces, of_tiles, neighbours, limits, pieces, piece, here, num_cuts, first, last
             )
             if ti.static(shader.num_channels > 0):
                 for k in range(num_parts[piece]):
@@ -368,15 +367,20 @@ def color_ends(
 
 
 @ti.func
-def tile_of(point: vec2, view: int, height: int, width: int) -> int:
-    """The tile that holds a point of the image, or is nearest to it."""
+def place_on_image(point: vec2, view: int, height: int, width: int):
+    """The pixel that holds a point of the image, or is nearest to it.
+
+    Returns:
+        A struct: `row` and `column`; the `tile` that holds it, of all views' tiles.
+    """
     x = 0.5 * (point.x + ti.cast(width, float))
     y = 0.5 * (ti.cast(height, float) - point.y)
     column = ti.cast(ti.min(ti.max(x, 0.0), ti.cast(width - 1, float)), ti.i32)
     row = ti.cast(ti.min(ti.max(y, 0.0), ti.cast(height - 1, float)), ti.i32)
     tile_rows = (height + TILE - 1) // TILE
     tile_columns = (width + TILE - 1) // TILE
-    return (view * tile_rows + row // TILE) * tile_columns + column // TILE
+    tile = (view * tile_rows + row // TILE) * tile_columns + column // TILE
+    return ti.Struct(row=row, column=column, tile=tile)
 
 
 @ti.func
@@ -385,7 +389,7 @@ def find_cuts(
     of_tiles: ti.template(),
     pieces: ti.template(),
     piece: int,
-    tile: int,
+    here: ti.template(),  # of `place_on_image`
     view: int,
     num_faces: int,
     first: float,
@@ -396,27 +400,34 @@ def find_cuts(
     edge = pieces.edges[piece]
     line = load_edge(records, edge // 3, edge % 3)
     count = 0
-    for slot in range(of_tiles.starts[tile], of_tiles.starts[tile + 1]):
+    for slot in range(of_tiles.starts[here.tile], of_tiles.starts[here.tile + 1]):
         j = view * num_faces + of_tiles.faces[slot]
-        for k in range(ti.select(pieces.starts[3 * j] < pieces.starts[3 * j + 3], 3, 0)):
+        has_pieces = pieces.starts[3 * j] < pieces.starts[3 * j + 3]
+        has_pieces &= is_in_box(of_faces.boxes, j, here.row, here.column)
+        for k in range(ti.select(has_pieces, 3, 0)):
             other = 3 * j + k
-            is_cut = (pieces.starts[other] < pieces.starts[other + 1]) & (other != edge)
             crossing = cross_edges(line, load_edge(records, j, k))
-            if is_cut & crossing.is_met & (crossing.place > first) & (crossing.place < last):
-                slot_of = count
-                if count == MOST_PARTS - 1:  # the first ones are kept, whatever the order of faces
-                    slot_of = ti.select(
-                        crossing.place < pieces.places[piece, count - 1, 1], count - 1, -1
-                    )
-                if slot_of >= 0:
-                    count = ti.max(count, slot_of + 1)
-                    while slot_of > 0 and pieces.places[piece, slot_of - 1, 1] > crossing.place:
-                        pieces.places[piece, slot_of, 1] = pieces.places[piece, slot_of - 1, 1]
-                        pieces.links[piece, slot_of, 2] = pieces.links[piece, slot_of - 1, 2]
-                        slot_of -= 1
-                    pieces.places[piece, slot_of, 1] = crossing.place
-                    pieces.links[piece, slot_of, 2] = other
+            is_cut = crossing.is_met & (crossing.place > first) & (crossing.place < last)
+            is_cut &= (pieces.starts[other] < pieces.starts[other + 1]) & (other != edge)
+            if is_cut:
+                count = keep_cut(pieces, piece, count, crossing.place, other)
     return count
+
+
+@ti.func
+def keep_cut(pieces: ti.template(), piece: int, count: int, place: float, other: int) -> int:
+    """Puts a cut by another edge in order among so many; of too many the first ones are kept."""
+    slot = count
+    if count == MOST_PARTS - 1:
+        slot = ti.select(place < pieces.places[piece, count - 1, 1], count - 1, -1)
+    while slot > 0 and pieces.places[piece, slot - 1, 1] > place:
+        pieces.places[piece, slot, 1] = pieces.places[piece, slot - 1, 1]
+        pieces.links[piece, slot, 2] = pieces.links[piece, slot - 1, 2]
+        slot -= 1
+    if slot >= 0:
+        pieces.places[piece, slot, 1] = place
+        pieces.links[piece, slot, 2] = other
+    return ti.min(count + 1, MOST_PARTS - 1)
 
 
 @ti.func
@@ -446,6 +457,16 @@ def cross_edges(line: ti.template(), other: ti.template()):
 
 
 @ti.func
+def may_hold(records: ti.template(), i: int, point: vec2, step: vec2) -> int:
+    """Whether the box around face i meets that from point - step to point + step."""
+    a, b, c = load_corner(records, i, 0), load_corner(records, i, 1), load_corner(records, i, 2)
+    margin = 2.0 * ti.abs(step)  # once would do, but for rounding
+    low, high = ti.min(a, b, c) - margin, ti.max(a, b, c) + margin
+    is_in_columns = (point.x >= low.x) & (point.x <= high.x)
+    return is_in_columns & (point.y >= low.y) & (point.y <= high.y)
+
+
+@ti.func
 def is_same(a: vec2, b: vec2) -> int:
     """Whether two corners are at one place."""
     return (a.x == b.x) & (a.y == b.y)
@@ -459,7 +480,7 @@ def keep_visible(
     limits: ti.template(),
     pieces: ti.template(),
     piece: int,
-    tile: int,
+    here: ti.template(),  # of `place_on_image`
     num_cuts: int,
     first: float,
     last: float,
@@ -473,7 +494,7 @@ def keep_visible(
             end, next_cut_by = pieces.places[piece, k, 1], pieces.links[piece, k, 2]
         middle = 0.5 * (start + end)
         seen = look_behind(
-            of_faces, of_tiles, neighbours, limits, pieces.edges[piece], tile, middle
+            of_faces, of_tiles, neighbours, limits, pieces.edges[piece], here, middle
         )
         if (not seen.is_hidden) & (end > start):
             pieces.places[piece, count, 0] = start
@@ -493,7 +514,7 @@ def look_behind(
     neighbours: ti.template(),
     limits: ti.template(),
     edge: int,
-    tile: int,
+    here: ti.template(),
     place: float,
 ):
     """What is at a point of an edge, apart from its own faces, a few roundings beside it.
@@ -526,10 +547,10 @@ def look_behind(
         )
     is_hidden = (depth <= limits[0]) | (depth >= limits[1])
     behind, nearest = NO_FACE, 0.0
-    for slot in range(of_tiles.starts[tile], of_tiles.starts[tile + 1]):
+    for slot in range(of_tiles.starts[here.tile], of_tiles.starts[here.tile + 1]):
         face = of_tiles.faces[slot]
         j = first_face + face
-        if (j != i) & (face != across):
+        if (j != i) & (face != across) & may_hold(records, j, point, step):
             triangle = load_triangle(records, j)
             for beyond in ti.static(range(2)):
                 beside = point + ti.static(2.0 * beyond - 1.0) * step
@@ -546,6 +567,8 @@ def look_behind(
                         is_nearer |= (there == nearest) & (j < behind)
                         if ti.static(beyond == 1) & is_nearer:
                             behind, nearest = j, there
+            if is_hidden:
+                break
     if is_inner:
         behind = first_face + across
     return ti.Struct(is_hidden=is_hidden, behind=behind)
