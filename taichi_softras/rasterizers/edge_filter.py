@@ -12,6 +12,7 @@ from taichi_softras.rasterizers.edge_pieces import (
     clip_to_box,
     cut_evenly,
     load_edge,
+    point_at,
 )
 from taichi_softras.rasterizers.faces import pixel_centre
 from taichi_softras.rasterizers.z_buffer import block_of
@@ -210,10 +211,8 @@ def measure(line: ti.template(), start: vec2, end: vec2, centre: vec2, radius: f
 @ti.func
 def place_ends(pieces: ti.template(), line: ti.template(), piece: int, part: int):
     """Start and end of a part in half pixels."""
-    offset = line.b - line.a
-    start = line.a + offset * pieces.places[piece, part, 0]
-    end = line.a + offset * pieces.places[piece, part, 1]
-    return start, end
+    start = point_at(line, pieces.places[piece, part, 0])
+    return start, point_at(line, pieces.places[piece, part, 1])
 
 
 @ti.func

@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 from taichi_softras.funcs.interpolation import PERSPECTIVE, clip_below
 from taichi_softras.funcs.triangle import barycentric, cross
 from taichi_softras.rasterizers.base import NO_FACE
-from taichi_softras.rasterizers.binning import SCAN_CHUNK, TILE, FaceArrays, TileArrays, scan
+from taichi_softras.rasterizers.binning import (
+    SCAN_CHUNK,
+    TILE,
+    Bins,
+    FaceArrays,
+    TileArrays,
+    scan,
+)
 from taichi_softras.rasterizers.faces import (
     INVERSE_AREA,
     is_in_box,
@@ -23,7 +30,7 @@ from taichi_softras.rasterizers.outlines import connect_faces
 from taichi_softras.rasterizers.visible_colors import color_at
 from taichi_softras.rasterizers.z_buffer import ZBuffer, contains
 from taichi_softras.runtime import is_double, kernel, ti, vec2, vec3
-from taichi_softras.workspace import Workspace, array
+from taichi_softras.workspace import MOST_ENTRIES, Workspace, array
 
 # how far beside an edge is, of the image's shorter side and the edge's place
 BESIDE = {False: 1e-6, True: 1e-13}
@@ -43,9 +50,58 @@ class EdgePieces(NamedTuple):
     colors: ti.Ndarray  # (P, MOST_PARTS, 2, 2, C): at start and end, in front and behind
 
 
-def cut_edges(
+class EdgeCounts(NamedTuple):
+    """How many pieces edges will be cut to; see `EdgePieces`."""
+
+    neighbours: ti.Ndarray  # (F, 3) of `connect_faces`
+    starts: ti.Ndarray  # (3 B F + 1,) int
+    total: int  # P
+
+
+def count_edges(
     workspace: Workspace,
     corners: ti.Ndarray,
+    bins: Bins,
+    image_size: tuple,
+    method: Any,
+    radius: float,
+) -> EdgeCounts:
+    """Finds the edges that end a surface on the image.
+
+    Called before the bins are filled: the host waits for the device here, and need not again to
+    read the bins' number of pairs.
+
+    Args:
+        workspace: keeps the arrays.
+        corners: as for `Rasterizer.forward`.
+        bins: of these, not yet asked for their pairs.
+        image_size: (H, W) in pixels.
+        method: has `double_sided`, and `inner_edges`: whether edges between faces that face the
+            same way are cut, too.
+        radius: half pixels: pieces that are farther from the image are left out.
+    """
+    num_edges = 3 * bins.of_faces.records.shape[0]
+    neighbours = connect_faces(workspace, corners)
+    starts = workspace.get("piece_starts", (num_edges + 1,), int)
+    status = workspace.get("piece_status", (2,), int)  # [1] stays 0
+    count_pieces(
+        *bins.of_faces,
+        neighbours,
+        *image_size,
+        radius,
+        int(method.double_sided),
+        int(method.inner_edges),
+        num_edges,
+        starts,
+        workspace.get("piece_chunks", (-(-num_edges // SCAN_CHUNK) + 1,), int),
+        status,
+    )
+    return EdgeCounts(neighbours, starts, status[0])
+
+
+def cut_edges(
+    workspace: Workspace,
+    counts: EdgeCounts,
     z_buffer: ZBuffer,
     surface: Surface,
     resolution: int,
@@ -58,65 +114,47 @@ def cut_edges(
 
     Args:
         workspace: keeps the arrays.
-        corners: as for `Rasterizer.forward`.
-        z_buffer: of these; its faces reach `radius` + 1/2 pixels beyond their edges.
+        counts: of `count_edges`.
+        z_buffer: its faces reach `radius` + 1/2 pixels beyond their edges.
         surface: how faces look.
         resolution: of textures.
         background: (C,) colour behind all faces.
-        method: has `near`, `far`, `double_sided`, and `inner_edges`: whether edges between faces
-            that face the same way are cut, too.
-        radius: half pixels: pieces that are farther from the image are left out.
+        method: has `near`, `far` and `double_sided`.
+        radius: as for `count_edges`.
         shader: what is drawn.
     """
-    get, bins = workspace.get, z_buffer.bins
+    bins = z_buffer.bins
     size = tuple(z_buffer.seen.faces.shape[1:])
-    num_edges = 3 * bins.of_faces.records.shape[0]
-    neighbours = connect_faces(workspace, corners)
-    starts = get("piece_starts", (num_edges + 1,), int)
-    status = get("piece_status", (2,), int)  # [1] stays 0
-    count_pieces(
-        *bins.of_faces,
-        neighbours,
-        *size,
-        radius,
-        int(method.double_sided),
-        int(method.inner_edges),
-        num_edges,
-        starts,
-        get("piece_chunks", (-(-num_edges // SCAN_CHUNK) + 1,), int),
-        status,
-    )
-    count = status[0]
-    pieces = allocate_pieces(workspace, starts, count, max(shader.num_channels, 1))
+    pieces = allocate_pieces(workspace, counts, max(shader.num_channels, 1))
     beside = BESIDE[is_double()]
     limits = (method.near, method.far, float(method.double_sided), beside * min(size), beside)
     for of_tiles in bins.bands():
         cut_pieces(
             *bins.of_faces,
             *of_tiles,
-            neighbours,
+            counts.neighbours,
             workspace.constants("piece_limits", limits),
             *size,
             radius,
             *surface,
             resolution,
             background,
-            count,
+            counts.total,
             *pieces,
             shader,
         )
     return pieces
 
 
-def allocate_pieces(
-    workspace: Workspace, starts: ti.Ndarray, count: int, channels: int
-) -> EdgePieces:
-    """Arrays for so many pieces."""
-    rows = (max(count, 1), MOST_PARTS)
+def allocate_pieces(workspace: Workspace, counts: EdgeCounts, channels: int) -> EdgePieces:
+    """Arrays for so many pieces, and some more: the number changes from draw to draw."""
+    per_piece = MOST_PARTS * 2 * 2 * channels
+    edges = workspace.get_list("piece_edges", counts.total, MOST_ENTRIES // per_piece)
+    rows = (edges.shape[0], MOST_PARTS)
     return EdgePieces(
-        starts,
-        workspace.get_list("piece_edges", count, count),
-        workspace.get_list("piece_num_parts", count, count),
+        counts.starts,
+        edges,
+        workspace.get("piece_num_parts", rows[:1], int),
         workspace.get("piece_places", (*rows, 2)),
         workspace.get("piece_links", (*rows, 3), int),
         workspace.get("piece_colors", (*rows, 2, 2, channels)),
@@ -141,6 +179,18 @@ def load_edge(records: ti.template(), i: int, k: int):
         of_a=vec3(first == 0, first == 1, first == 2),
         of_b=vec3(second == 0, second == 1, second == 2),
     )
+
+
+@ti.func
+def point_at(line: ti.template(), place: float) -> vec2:
+    """Of an edge, in half pixels, at a place in [0, 1]."""
+    return line.a + (line.b - line.a) * place
+
+
+@ti.func
+def weights_at(line: ti.template(), place: float) -> vec3:
+    """Of the face's corners on the screen, at a place in [0, 1] of its edge."""
+    return line.of_a * (1.0 - place) + line.of_b * place
 
 
 @ti.func
@@ -320,7 +370,7 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
         index = cuts.first + piece - starts[edge]
         first = ti.cast(index, float) / ti.cast(cuts.number, float)
         last = ti.cast(index + 1, float) / ti.cast(cuts.number, float)
-        middle = line.a + (line.b - line.a) * (0.5 * (first + last))
+        middle = point_at(line, 0.5 * (first + last))
         here = place_on_image(middle, view, height, width)
         if (here.tile >= band[0]) & (here.tile < band[1]):
             num_cuts = find_cuts(
@@ -354,11 +404,11 @@ def color_ends(
     line = load_edge(of_faces.records, edge // 3, edge % 3)
     for end in ti.static(range(2)):
         place = pieces.places[piece, k, end]
-        on_front = line.of_a * (1.0 - place) + line.of_b * place
+        on_front = weights_at(line, place)
         front = color_at(shader, of_faces, surface, resolution, view, edge // 3, on_front)
         color = ti.Vector([background[c] for c in ti.static(range(shader.num_channels))])
         if behind != NO_FACE:
-            at = line.a + (line.b - line.a) * place
+            at = point_at(line, place)
             on_behind = clip_below(barycentric(at, load_triangle(of_faces.records, behind)))
             color = color_at(shader, of_faces, surface, resolution, view, behind, on_behind)
         for c in ti.static(range(shader.num_channels)):
@@ -533,8 +583,8 @@ def look_behind(
     i = edge // 3
     first_face = i - i % num_faces
     line = load_edge(records, i, edge % 3)
-    point = line.a + (line.b - line.a) * place
-    weights = line.of_a * (1.0 - place) + line.of_b * place
+    point = point_at(line, place)
+    weights = weights_at(line, place)
     depth = PERSPECTIVE.depth(weights, load_planes(records, i))
     direction = (line.b - line.a).normalized()
     step = vec2(direction.y, -direction.x) * (limits[3] + limits[4] * ti.abs(point).sum())

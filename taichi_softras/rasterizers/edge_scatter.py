@@ -4,7 +4,13 @@ from taichi_softras.funcs.interpolation import clip_below, clip_below_vjp
 from taichi_softras.funcs.triangle import barycentric, barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import FaceArrays
-from taichi_softras.rasterizers.edge_pieces import EdgePieces, cross_edges, load_edge
+from taichi_softras.rasterizers.edge_pieces import (
+    EdgePieces,
+    cross_edges,
+    load_edge,
+    point_at,
+    weights_at,
+)
 from taichi_softras.rasterizers.faces import SOURCE_FACE, clip_corner_vjp, load_triangle
 from taichi_softras.rasterizers.fragments import Surface, look_up_vjp
 from taichi_softras.rasterizers.visible_colors import color_at_vjp
@@ -88,7 +94,7 @@ def scatter_part(
         by_point = vec2(grad_places[piece, part, end, 0], grad_places[piece, part, end, 1])
         by_place = 0.0
         if ti.static(shader.num_channels > 0):
-            on_front = line.of_a * (1.0 - place) + line.of_b * place
+            on_front = weights_at(line, place)
             channels = ti.static(range(shader.num_channels))
             grad = ti.Vector([grad_jumps[piece, part, end, c] for c in channels])
             front = color_at_vjp(shader, of_faces, surface, resolution, view, i, on_front, grad)
@@ -96,7 +102,7 @@ def scatter_part(
             by_inverse_w += front.inverse_w
             by_place += front.weights.dot(line.of_b - line.of_a)
             if behind != NO_FACE:
-                at = line.a + (line.b - line.a) * place
+                at = point_at(line, place)
                 by_point += scatter_behind(
                     shader,
                     of_faces,
