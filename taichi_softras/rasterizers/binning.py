@@ -108,7 +108,9 @@ class Bins:
             is_cpu(),
         )
         self._tiles: Optional[TileArrays] = None  # the lists, where one band has all
-        self._before: Optional[np.ndarray] = None  # where there are more, the number of pairs before each tile
+        self._before: Optional[np.ndarray] = (
+            None  # where there are more, the number of pairs before each tile
+        )
 
     @functools.cached_property
     def num_pairs(self) -> int:

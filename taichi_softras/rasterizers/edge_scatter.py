@@ -14,7 +14,7 @@ from taichi_softras.rasterizers.edge_pieces import (
 from taichi_softras.rasterizers.faces import SOURCE_FACE, clip_corner_vjp, load_triangle
 from taichi_softras.rasterizers.fragments import Surface, look_up_vjp
 from taichi_softras.rasterizers.visible_colors import color_at_vjp
-from taichi_softras.runtime import kernel, ti, vec2, vec3
+from taichi_softras.runtime import CPU_BLOCK, kernel, ti, vec2, vec3
 from taichi_softras.workspace import array
 
 
@@ -44,13 +44,14 @@ def scatter_pieces(  # groups of arrays make more than 12 parameters: faces, sur
 ):
     """From pieces to faces: on a CPU a thread owns views and adds in order, on a GPU a piece."""
     count = starts[starts.shape[0] - 1]
-    for task in range(ti.select(owners > 0, owners, count)):
+    for thread in range(ti.select(owners > 0, owners * CPU_BLOCK, count)):
         pieces = ti.static(EdgePieces(starts, edges, num_parts, places, links, colors))
         grads = ti.static((grad_places, grad_jumps, grad_corners))
-        first, end = task, task + 1
+        first, end = thread, thread + 1
         if owners > 0:
-            per_task = (starts.shape[0] - 1) // owners
-            first, end = starts[task * per_task], starts[(task + 1) * per_task]
+            task, per_task = thread // CPU_BLOCK, (starts.shape[0] - 1) // owners
+            first = starts[task * per_task]
+            end = ti.select(thread % CPU_BLOCK == 0, starts[(task + 1) * per_task], first)
         for piece in range(first, end):
             for part in range(num_parts[piece]):
                 scatter_part(
