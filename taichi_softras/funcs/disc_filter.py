@@ -46,7 +46,7 @@ def moments(start: vec2, end: vec2, centre: vec2, radius: float, is_left: int):
     span = high - low
     # seen from the centre; from a centre on the piece's line, from a little beside it
     beside = ti.max(distance, SMALLEST_DISTANCE * radius)
-    angle = ti.atan2(high, beside) - ti.atan2(low, beside)
+    angle = ti.atan2(beside * span, beside * beside + low * high)
     inverse = 1.0 / (radius * radius)
     least = SMALLEST_SQUARE * radius * radius
     before = ti.max(distance * distance + low * low, least)

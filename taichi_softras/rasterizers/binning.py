@@ -4,6 +4,7 @@ Exact: count, prefix sum, fill. No face is dropped. The lists have the size that
 that are too long for the memory come band by band.
 """
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple, Optional
@@ -60,7 +61,7 @@ class Bins:
         of_faces: records and boxes of all faces.
         tiles: (>= pairs of the band,) the tile of each entry of `TileArrays.faces`; only filled
             off the CPU.
-        num_pairs: number of (tile, face) pairs.
+        num_pairs: number of (tile, face) pairs. Who asks first waits for the device.
         rows, columns: of tiles.
     """
 
@@ -76,7 +77,6 @@ class Bins:
             reach: NDC: how far a face covers pixels beyond its edges.
 
         Raises:
-            CornerError: for a corner that is NaN, infinite or too large.
             ValueError: for more faces, pixels or views than kernels can count.
         """
         views, num_faces = corners.shape[:2]
@@ -91,7 +91,8 @@ class Bins:
         self.of_faces = FaceArrays(records, boxes)
         self._starts = workspace.get("bin_starts", (num_tiles + 1,), int)
         self._cursors = workspace.get("bin_cursors", (num_tiles,), int)
-        status = workspace.get("bin_status", (2,), int)
+        self._corners = corners
+        self._status = workspace.get("bin_status", (2,), int)
         set_up_and_count(
             corners,
             *image_size,
@@ -103,30 +104,41 @@ class Bins:
             self._starts,
             workspace.get("bin_chunks", (-(-num_tiles // SCAN_CHUNK) + 1,), int),
             self._cursors,
-            status,
+            self._status,
             is_cpu(),
         )
-        self.num_pairs = status[0]  # the only thing that the host reads of a draw
-        if self.num_pairs < 0:
-            view, face = divmod(-1 - self.num_pairs, num_faces)
-            is_finite = np.isfinite(corners.to_numpy()[view, face]).all()
-            raise CornerError(view, face, is_finite)
         self._tiles: Optional[TileArrays] = None  # the lists, where one band has all
-        self._before = None  # where there are more, the number of pairs before each tile
-        if self.num_pairs > workspace.max_pairs:
-            counts = count_in_boxes(boxes.to_numpy(), *self._grid)
+        self._before: Optional[np.ndarray] = (
+            None  # where there are more, the number of pairs before each tile
+        )
+
+    @functools.cached_property
+    def num_pairs(self) -> int:
+        """See `Bins`; a CornerError for a corner that is NaN, infinite or too large."""
+        num_pairs = self._status[0]  # the only thing that the host reads of a draw
+        if num_pairs < 0:
+            view, face = divmod(-1 - num_pairs, self._corners.shape[1])
+            is_finite = np.isfinite(self._corners.to_numpy()[view, face]).all()
+            raise CornerError(view, face, is_finite)
+        if num_pairs > self._workspace.max_pairs:
+            counts = count_in_boxes(self.of_faces.boxes.to_numpy(), *self._grid)
             self._before = np.concatenate([[0], np.cumsum(counts)])
-            self.num_pairs = int(self._before[-1])
+            num_pairs = int(self._before[-1])
+        return num_pairs
 
     def bands(self) -> Iterator[TileArrays]:
         """The lists of all tiles; if these have more than `max_pairs`, of one band after the other.
 
         A band is as many tiles as have no more pairs than that, at least one. Its lists are there
         until the next band.
+
+        Raises:
+            CornerError: for a corner that is NaN, infinite or too large.
         """
+        num_pairs = self.num_pairs
         if self._before is None:
             if self._tiles is None:
-                self._tiles = self._fill(0, self._num_tiles, self.num_pairs)
+                self._tiles = self._fill(0, self._num_tiles, num_pairs)
             yield self._tiles
             return
         before, first = self._before, 0
@@ -215,7 +227,9 @@ def set_up_and_count(  # one launch for three stages
         count_by_view(boxes, corners.shape[0], tile_rows, tile_columns, starts)
     else:
         count_by_face(boxes, corners.shape[0], tile_rows, tile_columns, starts)
-    scan(num_tiles, starts, chunks, cursors, status)
+    scan(num_tiles, starts, chunks, status)
+    for tile in range(num_tiles):
+        cursors[tile] = starts[tile]
 
 
 @ti.func
@@ -268,7 +282,6 @@ def scan(
     num_tiles: int,  # an argument: a bound that comes from a shape does not compile on Vulkan
     starts: ti.template(),  # (T + 1,) counts, from [1] on, become running sums
     chunks: ti.template(),  # (chunks + 1,) scratch
-    cursors: ti.template(),  # (T,) a copy of the starts
     status: ti.template(),  # (2,)
 ):
     """Prefix sum in three passes: within chunks, over chunks, add. Sums end at MOST_ENTRIES."""
@@ -285,11 +298,6 @@ def scan(
             starts[0] = 0
             chunks[0] = 0
         chunks[chunk + 1] = add_up(chunks[chunk + 1], chunks[chunk])
-    for tile in range(num_tiles):
-        before = starts[tile]  # of its own chunk but for the first tile of one
-        if tile % SCAN_CHUNK == 0:
-            before = 0
-        cursors[tile] = add_up(chunks[tile // SCAN_CHUNK], before)
     for tile in range(num_tiles):
         starts[tile + 1] = add_up(starts[tile + 1], chunks[tile // SCAN_CHUNK])
         if tile == num_tiles - 1:

@@ -12,6 +12,7 @@ from taichi_softras.rasterizers.edge_pieces import (
     clip_to_box,
     cut_evenly,
     load_edge,
+    point_at,
 )
 from taichi_softras.rasterizers.faces import pixel_centre
 from taichi_softras.rasterizers.z_buffer import block_of
@@ -36,11 +37,15 @@ def find_hulls(
         block = block_of(tile, 0, image.shape[2], image.shape[3], TILE)
         for channel in range(hulls_of_tiles.shape[1]):
             first = image[block.view, channel, block.row, block.column]
-            low, high = first, first
-            for row in range(block.row, ti.min(block.row + TILE, image.shape[2])):
-                for column in range(block.column, ti.min(block.column + TILE, image.shape[3])):
-                    low = ti.min(low, image[block.view, channel, row, column])
-                    high = ti.max(high, image[block.view, channel, row, column])
+            lows = ti.Vector([first] * TILE)  # of columns
+            highs = ti.Vector([first] * TILE)
+            for k in range(TILE):
+                row = ti.min(block.row + k, image.shape[2] - 1)
+                for j in ti.static(range(TILE)):
+                    column = ti.min(block.column + j, image.shape[3] - 1)
+                    lows[j] = ti.min(lows[j], image[block.view, channel, row, column])
+                    highs[j] = ti.max(highs[j], image[block.view, channel, row, column])
+            low, high = lows.min(), highs.max()
             hulls_of_tiles[tile, channel, 0] = low
             hulls_of_tiles[tile, channel, 1] = high
     for view, channel in ti.ndrange(hulls.shape[0], hulls.shape[1]):
@@ -206,10 +211,8 @@ def measure(line: ti.template(), start: vec2, end: vec2, centre: vec2, radius: f
 @ti.func
 def place_ends(pieces: ti.template(), line: ti.template(), piece: int, part: int):
     """Start and end of a part in half pixels."""
-    offset = line.b - line.a
-    start = line.a + offset * pieces.places[piece, part, 0]
-    end = line.a + offset * pieces.places[piece, part, 1]
-    return start, end
+    start = point_at(line, pieces.places[piece, part, 0])
+    return start, point_at(line, pieces.places[piece, part, 1])
 
 
 @ti.func

@@ -10,9 +10,17 @@ from typing import Any, NamedTuple
 from taichi_softras.funcs.interpolation import PERSPECTIVE, clip_below
 from taichi_softras.funcs.triangle import barycentric, cross
 from taichi_softras.rasterizers.base import NO_FACE
-from taichi_softras.rasterizers.binning import SCAN_CHUNK, TILE, FaceArrays, TileArrays, scan
+from taichi_softras.rasterizers.binning import (
+    SCAN_CHUNK,
+    TILE,
+    Bins,
+    FaceArrays,
+    TileArrays,
+    scan,
+)
 from taichi_softras.rasterizers.faces import (
     INVERSE_AREA,
+    is_in_box,
     load_corner,
     load_planes,
     load_triangle,
@@ -22,7 +30,7 @@ from taichi_softras.rasterizers.outlines import connect_faces
 from taichi_softras.rasterizers.visible_colors import color_at
 from taichi_softras.rasterizers.z_buffer import ZBuffer, contains
 from taichi_softras.runtime import is_double, kernel, ti, vec2, vec3
-from taichi_softras.workspace import Workspace, array
+from taichi_softras.workspace import MOST_ENTRIES, Workspace, array
 
 # how far beside an edge is, of the image's shorter side and the edge's place
 BESIDE = {False: 1e-6, True: 1e-13}
@@ -42,9 +50,58 @@ class EdgePieces(NamedTuple):
     colors: ti.Ndarray  # (P, MOST_PARTS, 2, 2, C): at start and end, in front and behind
 
 
-def cut_edges(
+class EdgeCounts(NamedTuple):
+    """How many pieces edges will be cut to; see `EdgePieces`."""
+
+    neighbours: ti.Ndarray  # (F, 3) of `connect_faces`
+    starts: ti.Ndarray  # (3 B F + 1,) int
+    total: int  # P
+
+
+def count_edges(
     workspace: Workspace,
     corners: ti.Ndarray,
+    bins: Bins,
+    image_size: tuple,
+    method: Any,
+    radius: float,
+) -> EdgeCounts:
+    """Finds the edges that end a surface on the image.
+
+    Called before the bins are filled: the host waits for the device here, and need not again to
+    read the bins' number of pairs.
+
+    Args:
+        workspace: keeps the arrays.
+        corners: as for `Rasterizer.forward`.
+        bins: of these, not yet asked for their pairs.
+        image_size: (H, W) in pixels.
+        method: has `double_sided`, and `inner_edges`: whether edges between faces that face the
+            same way are cut, too.
+        radius: half pixels: pieces that are farther from the image are left out.
+    """
+    num_edges = 3 * bins.of_faces.records.shape[0]
+    neighbours = connect_faces(workspace, corners)
+    starts = workspace.get("piece_starts", (num_edges + 1,), int)
+    status = workspace.get("piece_status", (2,), int)  # [1] stays 0
+    count_pieces(
+        *bins.of_faces,
+        neighbours,
+        *image_size,
+        radius,
+        int(method.double_sided),
+        int(method.inner_edges),
+        num_edges,
+        starts,
+        workspace.get("piece_chunks", (-(-num_edges // SCAN_CHUNK) + 1,), int),
+        status,
+    )
+    return EdgeCounts(neighbours, starts, status[0])
+
+
+def cut_edges(
+    workspace: Workspace,
+    counts: EdgeCounts,
     z_buffer: ZBuffer,
     surface: Surface,
     background: ti.Ndarray,
@@ -56,64 +113,45 @@ def cut_edges(
 
     Args:
         workspace: keeps the arrays.
-        corners: as for `Rasterizer.forward`.
-        z_buffer: of these; its faces reach `radius` + 1/2 pixels beyond their edges.
+        counts: of `count_edges`.
+        z_buffer: its faces reach `radius` + 1/2 pixels beyond their edges.
         surface: how faces look.
         background: (C,) colour behind all faces.
-        method: has `near`, `far`, `double_sided`, and `inner_edges`: whether edges between faces
-            that face the same way are cut, too.
-        radius: half pixels: pieces that are farther from the image are left out.
+        method: has `near`, `far` and `double_sided`.
+        radius: as for `count_edges`.
         shader: what is drawn.
     """
-    get, bins = workspace.get, z_buffer.bins
+    bins = z_buffer.bins
     size = tuple(z_buffer.seen.faces.shape[1:])
-    num_edges = 3 * bins.of_faces.records.shape[0]
-    neighbours = connect_faces(workspace, corners)
-    starts = get("piece_starts", (num_edges + 1,), int)
-    status = get("piece_status", (2,), int)  # [1] stays 0
-    count_pieces(
-        *bins.of_faces,
-        neighbours,
-        *size,
-        radius,
-        int(method.double_sided),
-        int(method.inner_edges),
-        num_edges,
-        starts,
-        get("piece_chunks", (-(-num_edges // SCAN_CHUNK) + 1,), int),
-        get("piece_cursors", (num_edges,), int),
-        status,
-    )
-    count = status[0]
-    pieces = allocate_pieces(workspace, starts, count, max(shader.num_channels, 1))
+    pieces = allocate_pieces(workspace, counts, max(shader.num_channels, 1))
     beside = BESIDE[is_double()]
     limits = (method.near, method.far, float(method.double_sided), beside * min(size), beside)
     for of_tiles in bins.bands():
         cut_pieces(
             *bins.of_faces,
             *of_tiles,
-            neighbours,
+            counts.neighbours,
             workspace.constants("piece_limits", limits),
             *size,
             radius,
             *surface,
             background,
-            count,
+            counts.total,
             *pieces,
             shader,
         )
     return pieces
 
 
-def allocate_pieces(
-    workspace: Workspace, starts: ti.Ndarray, count: int, channels: int
-) -> EdgePieces:
-    """Arrays for so many pieces."""
-    rows = (max(count, 1), MOST_PARTS)
+def allocate_pieces(workspace: Workspace, counts: EdgeCounts, channels: int) -> EdgePieces:
+    """Arrays for so many pieces, and some more: the number changes from draw to draw."""
+    per_piece = MOST_PARTS * 2 * 2 * channels
+    edges = workspace.get_list("piece_edges", counts.total, MOST_ENTRIES // per_piece)
+    rows = (edges.shape[0], MOST_PARTS)
     return EdgePieces(
-        starts,
-        workspace.get_list("piece_edges", count, count),
-        workspace.get_list("piece_num_parts", count, count),
+        counts.starts,
+        edges,
+        workspace.get("piece_num_parts", rows[:1], int),
         workspace.get("piece_places", (*rows, 2)),
         workspace.get("piece_links", (*rows, 3), int),
         workspace.get("piece_colors", (*rows, 2, 2, channels)),
@@ -138,6 +176,18 @@ def load_edge(records: ti.template(), i: int, k: int):
         of_a=vec3(first == 0, first == 1, first == 2),
         of_b=vec3(second == 0, second == 1, second == 2),
     )
+
+
+@ti.func
+def point_at(line: ti.template(), place: float) -> vec2:
+    """Of an edge, in half pixels, at a place in [0, 1]."""
+    return line.a + (line.b - line.a) * place
+
+
+@ti.func
+def weights_at(line: ti.template(), place: float) -> vec3:
+    """Of the face's corners on the screen, at a place in [0, 1] of its edge."""
+    return line.of_a * (1.0 - place) + line.of_b * place
 
 
 @ti.func
@@ -259,7 +309,6 @@ def count_pieces(  # more than 12 parameters: a count, its prefix sum and their 
     num_edges: int,  # 3 B F, an argument: see `scan`
     starts: array(int, 1),  # (3 B F + 1,)
     chunks: array(int, 1),  # (chunks + 1,) scratch
-    cursors: array(int, 1),  # (3 B F,) scratch
     status: array(int, 1),  # (2,) their number
 ):
     """How many pieces each edge has, and where its begin."""
@@ -271,7 +320,7 @@ def count_pieces(  # more than 12 parameters: a count, its prefix sum and their 
             line = load_edge(records, i, k)
             count = cut_evenly(line.a, line.b, height, width, radius).count
         starts[edge + 1] = count
-    scan(num_edges, starts, chunks, cursors, status)
+    scan(num_edges, starts, chunks, status)
 
 
 @kernel
@@ -318,14 +367,14 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
         index = cuts.first + piece - starts[edge]
         first = ti.cast(index, float) / ti.cast(cuts.number, float)
         last = ti.cast(index + 1, float) / ti.cast(cuts.number, float)
-        middle = line.a + (line.b - line.a) * (0.5 * (first + last))
-        tile = tile_of(middle, view, height, width)
-        if (tile >= band[0]) & (tile < band[1]):
+        middle = point_at(line, 0.5 * (first + last))
+        here = place_on_image(middle, view, height, width)
+        if (here.tile >= band[0]) & (here.tile < band[1]):
             num_cuts = find_cuts(
-                of_faces, of_tiles, pieces, piece, tile, view, num_faces, first, last
+                of_faces, of_tiles, pieces, piece, here, view, num_faces, first, last
             )
             keep_visible(
-                of_faces, of_tiles, neighbours, limits, pieces, piece, tile, num_cuts, first, last
+                of_faces, of_tiles, neighbours, limits, pieces, piece, here, num_cuts, first, last
             )
             if ti.static(shader.num_channels > 0):
                 for k in range(num_parts[piece]):
@@ -349,11 +398,11 @@ def color_ends(
     line = load_edge(of_faces.records, edge // 3, edge % 3)
     for end in ti.static(range(2)):
         place = pieces.places[piece, k, end]
-        on_front = line.of_a * (1.0 - place) + line.of_b * place
+        on_front = weights_at(line, place)
         front = color_at(shader, of_faces, surface, view, edge // 3, on_front)
         color = ti.Vector([background[c] for c in ti.static(range(shader.num_channels))])
         if behind != NO_FACE:
-            at = line.a + (line.b - line.a) * place
+            at = point_at(line, place)
             on_behind = clip_below(barycentric(at, load_triangle(of_faces.records, behind)))
             color = color_at(shader, of_faces, surface, view, behind, on_behind)
         for c in ti.static(range(shader.num_channels)):
@@ -362,15 +411,20 @@ def color_ends(
 
 
 @ti.func
-def tile_of(point: vec2, view: int, height: int, width: int) -> int:
-    """The tile that holds a point of the image, or is nearest to it."""
+def place_on_image(point: vec2, view: int, height: int, width: int):
+    """The pixel that holds a point of the image, or is nearest to it.
+
+    Returns:
+        A struct: `row` and `column`; the `tile` that holds it, of all views' tiles.
+    """
     x = 0.5 * (point.x + ti.cast(width, float))
     y = 0.5 * (ti.cast(height, float) - point.y)
     column = ti.cast(ti.min(ti.max(x, 0.0), ti.cast(width - 1, float)), ti.i32)
     row = ti.cast(ti.min(ti.max(y, 0.0), ti.cast(height - 1, float)), ti.i32)
     tile_rows = (height + TILE - 1) // TILE
     tile_columns = (width + TILE - 1) // TILE
-    return (view * tile_rows + row // TILE) * tile_columns + column // TILE
+    tile = (view * tile_rows + row // TILE) * tile_columns + column // TILE
+    return ti.Struct(row=row, column=column, tile=tile)
 
 
 @ti.func
@@ -379,7 +433,7 @@ def find_cuts(
     of_tiles: ti.template(),
     pieces: ti.template(),
     piece: int,
-    tile: int,
+    here: ti.template(),  # of `place_on_image`
     view: int,
     num_faces: int,
     first: float,
@@ -390,27 +444,34 @@ def find_cuts(
     edge = pieces.edges[piece]
     line = load_edge(records, edge // 3, edge % 3)
     count = 0
-    for slot in range(of_tiles.starts[tile], of_tiles.starts[tile + 1]):
+    for slot in range(of_tiles.starts[here.tile], of_tiles.starts[here.tile + 1]):
         j = view * num_faces + of_tiles.faces[slot]
-        for k in range(ti.select(pieces.starts[3 * j] < pieces.starts[3 * j + 3], 3, 0)):
+        has_pieces = pieces.starts[3 * j] < pieces.starts[3 * j + 3]
+        has_pieces &= is_in_box(of_faces.boxes, j, here.row, here.column)
+        for k in range(ti.select(has_pieces, 3, 0)):
             other = 3 * j + k
-            is_cut = (pieces.starts[other] < pieces.starts[other + 1]) & (other != edge)
             crossing = cross_edges(line, load_edge(records, j, k))
-            if is_cut & crossing.is_met & (crossing.place > first) & (crossing.place < last):
-                slot_of = count
-                if count == MOST_PARTS - 1:  # the first ones are kept, whatever the order of faces
-                    slot_of = ti.select(
-                        crossing.place < pieces.places[piece, count - 1, 1], count - 1, -1
-                    )
-                if slot_of >= 0:
-                    count = ti.max(count, slot_of + 1)
-                    while slot_of > 0 and pieces.places[piece, slot_of - 1, 1] > crossing.place:
-                        pieces.places[piece, slot_of, 1] = pieces.places[piece, slot_of - 1, 1]
-                        pieces.links[piece, slot_of, 2] = pieces.links[piece, slot_of - 1, 2]
-                        slot_of -= 1
-                    pieces.places[piece, slot_of, 1] = crossing.place
-                    pieces.links[piece, slot_of, 2] = other
+            is_cut = crossing.is_met & (crossing.place > first) & (crossing.place < last)
+            is_cut &= (pieces.starts[other] < pieces.starts[other + 1]) & (other != edge)
+            if is_cut:
+                count = keep_cut(pieces, piece, count, crossing.place, other)
     return count
+
+
+@ti.func
+def keep_cut(pieces: ti.template(), piece: int, count: int, place: float, other: int) -> int:
+    """Puts a cut by another edge in order among so many; of too many the first ones are kept."""
+    slot = count
+    if count == MOST_PARTS - 1:
+        slot = ti.select(place < pieces.places[piece, count - 1, 1], count - 1, -1)
+    while slot > 0 and pieces.places[piece, slot - 1, 1] > place:
+        pieces.places[piece, slot, 1] = pieces.places[piece, slot - 1, 1]
+        pieces.links[piece, slot, 2] = pieces.links[piece, slot - 1, 2]
+        slot -= 1
+    if slot >= 0:
+        pieces.places[piece, slot, 1] = place
+        pieces.links[piece, slot, 2] = other
+    return ti.min(count + 1, MOST_PARTS - 1)
 
 
 @ti.func
@@ -440,6 +501,16 @@ def cross_edges(line: ti.template(), other: ti.template()):
 
 
 @ti.func
+def may_hold(records: ti.template(), i: int, point: vec2, step: vec2) -> int:
+    """Whether the box around face i meets that from point - step to point + step."""
+    a, b, c = load_corner(records, i, 0), load_corner(records, i, 1), load_corner(records, i, 2)
+    margin = 2.0 * ti.abs(step)  # once would do, but for rounding
+    low, high = ti.min(a, b, c) - margin, ti.max(a, b, c) + margin
+    is_in_columns = (point.x >= low.x) & (point.x <= high.x)
+    return is_in_columns & (point.y >= low.y) & (point.y <= high.y)
+
+
+@ti.func
 def is_same(a: vec2, b: vec2) -> int:
     """Whether two corners are at one place."""
     return (a.x == b.x) & (a.y == b.y)
@@ -453,7 +524,7 @@ def keep_visible(
     limits: ti.template(),
     pieces: ti.template(),
     piece: int,
-    tile: int,
+    here: ti.template(),  # of `place_on_image`
     num_cuts: int,
     first: float,
     last: float,
@@ -467,7 +538,7 @@ def keep_visible(
             end, next_cut_by = pieces.places[piece, k, 1], pieces.links[piece, k, 2]
         middle = 0.5 * (start + end)
         seen = look_behind(
-            of_faces, of_tiles, neighbours, limits, pieces.edges[piece], tile, middle
+            of_faces, of_tiles, neighbours, limits, pieces.edges[piece], here, middle
         )
         if (not seen.is_hidden) & (end > start):
             pieces.places[piece, count, 0] = start
@@ -487,7 +558,7 @@ def look_behind(
     neighbours: ti.template(),
     limits: ti.template(),
     edge: int,
-    tile: int,
+    here: ti.template(),
     place: float,
 ):
     """What is at a point of an edge, apart from its own faces, a few roundings beside it.
@@ -506,8 +577,8 @@ def look_behind(
     i = edge // 3
     first_face = i - i % num_faces
     line = load_edge(records, i, edge % 3)
-    point = line.a + (line.b - line.a) * place
-    weights = line.of_a * (1.0 - place) + line.of_b * place
+    point = point_at(line, place)
+    weights = weights_at(line, place)
     depth = PERSPECTIVE.depth(weights, load_planes(records, i))
     direction = (line.b - line.a).normalized()
     step = vec2(direction.y, -direction.x) * (limits[3] + limits[4] * ti.abs(point).sum())
@@ -520,10 +591,10 @@ def look_behind(
         )
     is_hidden = (depth <= limits[0]) | (depth >= limits[1])
     behind, nearest = NO_FACE, 0.0
-    for slot in range(of_tiles.starts[tile], of_tiles.starts[tile + 1]):
+    for slot in range(of_tiles.starts[here.tile], of_tiles.starts[here.tile + 1]):
         face = of_tiles.faces[slot]
         j = first_face + face
-        if (j != i) & (face != across):
+        if (j != i) & (face != across) & may_hold(records, j, point, step):
             triangle = load_triangle(records, j)
             for beyond in ti.static(range(2)):
                 beside = point + ti.static(2.0 * beyond - 1.0) * step
@@ -540,6 +611,8 @@ def look_behind(
                         is_nearer |= (there == nearest) & (j < behind)
                         if ti.static(beyond == 1) & is_nearer:
                             behind, nearest = j, there
+            if is_hidden:
+                break
     if is_inner:
         behind = first_face + across
     return ti.Struct(is_hidden=is_hidden, behind=behind)

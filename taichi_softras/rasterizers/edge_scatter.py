@@ -4,11 +4,17 @@ from taichi_softras.funcs.interpolation import clip_below, clip_below_vjp
 from taichi_softras.funcs.triangle import barycentric, barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import FaceArrays
-from taichi_softras.rasterizers.edge_pieces import EdgePieces, cross_edges, load_edge
+from taichi_softras.rasterizers.edge_pieces import (
+    EdgePieces,
+    cross_edges,
+    load_edge,
+    point_at,
+    weights_at,
+)
 from taichi_softras.rasterizers.faces import SOURCE_FACE, clip_corner_vjp, load_triangle
 from taichi_softras.rasterizers.fragments import Surface, SurfaceNumbers, look_up_vjp
 from taichi_softras.rasterizers.visible_colors import color_at_vjp
-from taichi_softras.runtime import kernel, ti, vec2, vec3
+from taichi_softras.runtime import CPU_BLOCK, kernel, ti, vec2, vec3
 from taichi_softras.workspace import array
 
 
@@ -38,13 +44,14 @@ def scatter_pieces(  # groups of arrays make more than 12 parameters: faces, sur
 ):
     """From pieces to faces: on a CPU a thread owns views and adds in order, on a GPU a piece."""
     count = starts[starts.shape[0] - 1]
-    for task in range(ti.select(owners > 0, owners, count)):
+    for thread in range(ti.select(owners > 0, owners * CPU_BLOCK, count)):
         pieces = ti.static(EdgePieces(starts, edges, num_parts, places, links, colors))
         grads = ti.static((grad_places, grad_jumps, grad_corners))
-        first, end = task, task + 1
+        first, end = thread, thread + 1
         if owners > 0:
-            per_task = (starts.shape[0] - 1) // owners
-            first, end = starts[task * per_task], starts[(task + 1) * per_task]
+            task, per_task = thread // CPU_BLOCK, (starts.shape[0] - 1) // owners
+            first = starts[task * per_task]
+            end = ti.select(thread % CPU_BLOCK == 0, starts[(task + 1) * per_task], first)
         for piece in range(first, end):
             for part in range(num_parts[piece]):
                 scatter_part(
@@ -86,7 +93,7 @@ def scatter_part(
         by_point = vec2(grad_places[piece, part, end, 0], grad_places[piece, part, end, 1])
         by_place = 0.0
         if ti.static(shader.num_channels > 0):
-            on_front = line.of_a * (1.0 - place) + line.of_b * place
+            on_front = weights_at(line, place)
             channels = ti.static(range(shader.num_channels))
             grad = ti.Vector([grad_jumps[piece, part, end, c] for c in channels])
             front = color_at_vjp(shader, of_faces, surface, view, i, on_front, grad)
@@ -94,7 +101,7 @@ def scatter_part(
             by_inverse_w += front.inverse_w
             by_place += front.weights.dot(line.of_b - line.of_a)
             if behind != NO_FACE:
-                at = line.a + (line.b - line.a) * place
+                at = point_at(line, place)
                 by_point += scatter_behind(
                     shader,
                     of_faces,

@@ -6,7 +6,13 @@ from taichi_softras.funcs.triangle import barycentric, barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE, FaceArrays
 from taichi_softras.rasterizers.edge_filter import find_near_pieces, measure, place_ends
-from taichi_softras.rasterizers.edge_pieces import EdgePieces, cross_edges, load_edge
+from taichi_softras.rasterizers.edge_pieces import (
+    EdgePieces,
+    cross_edges,
+    load_edge,
+    point_at,
+    weights_at,
+)
 from taichi_softras.rasterizers.faces import (
     SOURCE_FACE,
     clip_corner_vjp,
@@ -15,7 +21,7 @@ from taichi_softras.rasterizers.faces import (
 )
 from taichi_softras.rasterizers.fragments import Surface, SurfaceNumbers
 from taichi_softras.rasterizers.visible_colors import color_at_vjp, move_fragment, unit
-from taichi_softras.rasterizers.z_buffer import Seen, load_weights
+from taichi_softras.rasterizers.z_buffer import Seen, block_of, load_weights
 from taichi_softras.runtime import kernel, ti, vec2, vec3
 from taichi_softras.workspace import array
 
@@ -227,7 +233,7 @@ def push_end(
     for axis in ti.static(range(2)):
         tangent_ends[parameter, piece, part, end, axis] = of_point[axis]
     behind = pieces.links[piece, part, 0]
-    on_front = line.of_a * (1.0 - place) + line.of_b * place
+    on_front = weights_at(line, place)
     for channel in range(shader.num_channels):
         chosen = unit(shader.num_channels, channel)
         front = color_at_vjp(shader, of_faces, surface, view, i, on_front, chosen)
@@ -238,7 +244,7 @@ def push_end(
         source = ti.Vector([parameter, view, of_faces.boxes[i, SOURCE_FACE]])
         change += move_fragment(shader, surface, of_surface, source, front.used, front)
         if behind != NO_FACE:
-            at = line.a + (line.b - line.a) * place
+            at = point_at(line, place)
             change -= push_behind(
                 shader,
                 of_faces,
@@ -325,40 +331,39 @@ def push_edges(  # groups of arrays make more than 12 parameters: faces, tiles, 
     tangent_image: array(float, 5),  # (P, B, C + 1, H, W), added to
     channels: ti.template(),
 ):
-    """The tangent of `filter_edges`: a thread owns a pixel and walks the pieces near it."""
-    for view, row, column in ti.ndrange(
-        is_clamped.shape[0], is_clamped.shape[1], is_clamped.shape[2]
-    ):
+    """The tangent of `filter_edges`: a thread owns a pixel of the band and walks pieces near it."""
+    for index in range((band[1] - band[0]) * TILE * TILE):
         pieces = ti.static(EdgePieces(starts, edges, num_parts, places, links, colors))
         height, width = is_clamped.shape[1], is_clamped.shape[2]
-        num_faces = records.shape[0] // is_clamped.shape[0]
-        tile_rows, tile_columns = (height + TILE - 1) // TILE, (width + TILE - 1) // TILE
-        tile = (view * tile_rows + row // TILE) * tile_columns + column // TILE
-        for slot in range(tile_starts[tile], tile_starts[tile + 1]):  # none beyond the band
-            i = view * num_faces + tile_faces[slot]
-            for k in range(ti.select(starts[3 * i] < starts[3 * i + 3], 3, 0)):
-                line = load_edge(records, i, k)
-                near = find_near_pieces(
-                    pieces, line, 3 * i + k, row, column, height, width, radius, 1
-                )
-                for piece in range(near[0], near[1] + 1):
-                    for part in range(num_parts[piece]):
-                        push_part(
-                            pieces,
-                            line,
-                            piece,
-                            part,
-                            ti.Vector([view, row, column]),
-                            radius,
-                            tangent_ends,
-                            tangent_jumps,
-                            tangent_image,
-                            channels,
-                        )
-        for channel in range(channels + 1):
-            if (is_clamped[view, row, column] >> ti.min(channel, 30)) & 1 != 0:
-                for parameter in range(tangent_image.shape[0]):
-                    tangent_image[parameter, view, channel, row, column] = 0.0
+        pixel = block_of(band[0], index, height, width, 1)
+        view, row, column = pixel.view, pixel.row, pixel.column
+        if (row < height) & (column < width):
+            num_faces = records.shape[0] // is_clamped.shape[0]
+            for slot in range(tile_starts[pixel.tile], tile_starts[pixel.tile + 1]):
+                i = view * num_faces + tile_faces[slot]
+                for k in range(ti.select(starts[3 * i] < starts[3 * i + 3], 3, 0)):
+                    line = load_edge(records, i, k)
+                    near = find_near_pieces(
+                        pieces, line, 3 * i + k, row, column, height, width, radius, 1
+                    )
+                    for piece in range(near[0], near[1] + 1):
+                        for part in range(num_parts[piece]):
+                            push_part(
+                                pieces,
+                                line,
+                                piece,
+                                part,
+                                ti.Vector([view, row, column]),
+                                radius,
+                                tangent_ends,
+                                tangent_jumps,
+                                tangent_image,
+                                channels,
+                            )
+            for channel in range(channels + 1):
+                if (is_clamped[view, row, column] >> ti.min(channel, 30)) & 1 != 0:
+                    for parameter in range(tangent_image.shape[0]):
+                        tangent_image[parameter, view, channel, row, column] = 0.0
 
 
 @ti.func

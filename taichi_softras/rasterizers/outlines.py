@@ -66,14 +66,15 @@ def connect_faces(workspace: Workspace, corners: ti.Ndarray) -> ti.Ndarray:
     that do, an edge has the next; the last has the one before.
     """
     num_edges = 3 * corners.shape[1]
+    num_slots = 1 << (num_edges - 1).bit_length()
     neighbours = workspace.get("face_neighbours", (corners.shape[1], 3), int)
     find_neighbours(
         corners,
-        num_edges,
-        workspace.get("edge_codes", (num_edges,), int),
-        workspace.get("edge_starts", (num_edges + 1,), int),
-        workspace.get("edge_cursors", (num_edges,), int),
-        workspace.get("edge_chunks", (-(-num_edges // SCAN_CHUNK) + 1,), int),
+        num_slots,
+        workspace.get("corner_codes", (num_edges,), int),
+        workspace.get("edge_ranks", (num_edges,), int),
+        workspace.get("edge_starts", (num_slots + 1,), int),
+        workspace.get("edge_chunks", (-(-num_slots // SCAN_CHUNK) + 1,), int),
         workspace.get("edge_status", (2,), int),
         workspace.get("sorted_edges", (num_edges,), int),
         neighbours,
@@ -84,56 +85,58 @@ def connect_faces(workspace: Workspace, corners: ti.Ndarray) -> ti.Ndarray:
 @kernel
 def find_neighbours(
     corners: array(float, 4),  # (B, F, 3, 3 or 4)
-    num_edges: int,  # 3 F, an argument: see `scan`
-    codes: array(int, 1),  # (3 F,) scratch, and the next five
-    starts: array(int, 1),  # (3 F + 1,)
-    cursors: array(int, 1),  # (3 F,)
+    num_slots: int,  # a power of 2, an argument: see `scan`
+    codes: array(int, 1),  # (3 F,) of corners; scratch, and the next five
+    ranks: array(int, 1),  # (3 F,) of an edge among those of its slot
+    starts: array(int, 1),  # (slots + 1,)
     chunks: array(int, 1),  # (chunks + 1,)
     status: array(int, 1),  # (2,)
-    edges: array(int, 1),  # (3 F,) sorted by their code
+    edges: array(int, 1),  # (3 F,) sorted by their slot
     neighbours: array(int, 2),  # (F, 3)
 ):
     """Edges are counted, scanned and sorted by a code of their ends; those of one code compared."""
-    for slot in range(num_edges + 1):
+    for slot in range(num_slots + 1):
         starts[slot] = 0
+    for corner in range(codes.shape[0]):
+        codes[corner] = point_code(corners, corner // 3, corner % 3)
+        neighbours[corner // 3, corner % 3] = NO_FACE
     ti.loop_config(block_dim=ATOMIC_BLOCK_DIM)
-    for edge in range(num_edges):
-        code = edge_code(corners, edge)
-        codes[edge] = code
-        ti.atomic_add(starts[code + 1], 1)
-    scan(num_edges, starts, chunks, cursors, status)
-    ti.loop_config(block_dim=ATOMIC_BLOCK_DIM)
-    for edge in range(num_edges):
-        edges[ti.atomic_add(cursors[codes[edge]], 1)] = edge
-    for edge in range(num_edges):
-        code = codes[edge]
-        before, after = -1, num_edges  # the nearest by index, whatever the order of the sorted
-        for slot in range(starts[code], starts[code + 1]):
-            other = edges[slot]
-            if (other != edge) & have_same_ends(corners, edge, other):
-                if other < edge:
-                    before = ti.max(before, other)
-                else:
-                    after = ti.min(after, other)
-        nearest = ti.select(after < num_edges, after, before)
-        neighbours[edge // 3, edge % 3] = ti.select(nearest < 0, NO_FACE, nearest // 3)
+    for edge in range(ranks.shape[0]):
+        slot = edge_code(codes, edge) & (num_slots - 1)
+        ranks[edge] = ti.atomic_add(starts[slot + 1], 1)
+    scan(num_slots, starts, chunks, status)
+    for edge in range(ranks.shape[0]):
+        slot = edge_code(codes, edge) & (num_slots - 1)
+        edges[starts[slot] + ranks[edge]] = edge
+    for edge in range(ranks.shape[0]):
+        code = edge_code(codes, edge)
+        slot = code & (num_slots - 1)
+        following, last = ranks.shape[0], -1  # by index, whatever the order of the sorted
+        for place in range(starts[slot], starts[slot + 1]):
+            other = edges[place]
+            if (other > edge) & (edge_code(codes, other) == code):
+                if have_same_ends(corners, edge, other):
+                    following = ti.min(following, other)
+                    last = ti.max(last, other)
+        if last >= 0:
+            neighbours[edge // 3, edge % 3] = following // 3
+            if following == last:
+                neighbours[last // 3, last % 3] = edge // 3
 
 
 @ti.func
-def edge_code(corners: ti.template(), edge: int) -> int:
-    """The same for edges with the same ends, in either order: below 3 F."""
-    face = edge // 3
-    start = edge - 3 * face
-    code = point_code(corners, face, start) + point_code(corners, face, (start + 1) % 3)
-    return (code & 0x7FFFFFFF) % (3 * corners.shape[1])
+def edge_code(codes: ti.template(), edge: int) -> int:
+    """The same for edges with the same ends, in either order."""
+    return codes[edge] + codes[edge + ti.select(edge % 3 == 2, -2, 1)]
 
 
 @ti.func
 def point_code(corners: ti.template(), face: int, corner: int) -> int:
     """Of a corner in the first view: its bits, well mixed."""
+    position = first_position(corners, face, corner)
     code = 0
-    for k in range(corners.shape[3]):
-        bits = ti.bit_cast(ti.cast(corners[0, face, corner, k], ti.f32), ti.i32)
+    for k in ti.static(range(4)):
+        bits = ti.bit_cast(ti.cast(position[k], ti.f32), ti.i32)
         code ^= bits & 0x7FFFFFFF  # 0 and -0 are one place
         code = (code ^ (code >> 16)) * 0x45D9F3B
         code ^= code >> 16
@@ -143,17 +146,25 @@ def point_code(corners: ti.template(), face: int, corner: int) -> int:
 @ti.func
 def have_same_ends(corners: ti.template(), edge: int, other: int) -> int:
     """Whether two edges join the same places, in either direction, in the first view."""
-    face, start = edge // 3, edge % 3
-    other_face, other_start = other // 3, other % 3
-    end, other_end = (start + 1) % 3, (other_start + 1) % 3
-    is_along, is_against = True, True
-    for k in range(corners.shape[3]):
-        first, second = corners[0, face, start, k], corners[0, face, end, k]
-        other_first = corners[0, other_face, other_start, k]
-        other_second = corners[0, other_face, other_end, k]
-        is_along &= (first == other_first) & (second == other_second)
-        is_against &= (first == other_second) & (second == other_first)
-    return is_along | is_against
+    a, b = first_position(corners, edge // 3, edge % 3), end_position(corners, edge)
+    c, d = first_position(corners, other // 3, other % 3), end_position(corners, other)
+    result = (a == d).all() & (b == c).all()
+    if not result:
+        result = (a == c).all() & (b == d).all()
+    return result
+
+
+@ti.func
+def end_position(corners: ti.template(), edge: int):
+    """Of an edge, see `first_position`."""
+    return first_position(corners, edge // 3, (edge % 3 + 1) % 3)
+
+
+@ti.func
+def first_position(corners: ti.template(), face: int, corner: int):
+    """(4,) of a corner in the first view; of three components the last one twice."""
+    last = corners.shape[3] - 1
+    return ti.Vector([corners[0, face, corner, ti.min(k, last)] for k in ti.static(range(4))])
 
 
 @kernel

@@ -12,7 +12,7 @@ from taichi_softras.rasterizers.base import (
 )
 from taichi_softras.rasterizers.binning import TILE, Bins
 from taichi_softras.rasterizers.edge_filter import filter_edges, find_hulls, pull_pieces
-from taichi_softras.rasterizers.edge_pieces import cut_edges
+from taichi_softras.rasterizers.edge_pieces import count_edges, cut_edges
 from taichi_softras.rasterizers.edge_scatter import scatter_pieces
 from taichi_softras.rasterizers.edge_tangents import push_edges, push_faces, push_pieces
 from taichi_softras.rasterizers.fragments import Shader, Surface, SurfaceNumbers
@@ -110,14 +110,14 @@ class PrefilteredRasterization(ZBufferRasterization):
         """Draws; see `Rasterizer.forward`."""
         check_held({"sigma_pixels": method.sigma_pixels}, {})
         self.radius = 2.0 * RADIUS_PER_SIGMA * method.sigma_pixels  # half pixels
-        reach = method.reach_pixels
-        super().__init__(method, workspace, corners, shader, surface, image_size, reach)
+        bins = method.bin_faces(workspace, corners, image_size)
+        counts = count_edges(workspace, corners, bins, image_size, method, self.radius)
+        super().__init__(method, workspace, corners, shader, surface, image_size, bins)
         self.paint()
         self.image = self.drawn
-        bins = self.z_buffer.bins
         self.pieces = cut_edges(
             workspace,
-            corners,
+            counts,
             self.z_buffer,
             surface,
             self.background,
@@ -183,11 +183,17 @@ class PrefilteredRasterization(ZBufferRasterization):
             grad_places,
             grad_jumps,
             float(min(self.image.shape[2:])),
-            self.owners if is_cpu() else 0,
+            self.scatter_owners if is_cpu() else 0,
             self.grad_corners,
             *self.grad_surface,
             self.shader,
         )
+
+    @property
+    def scatter_owners(self) -> int:
+        """As `owners`, where uniforms are added to, too."""
+        surface, has_uniforms = self.surface, self.shader.num_uniforms > 0
+        return min(self.owners, surface.uniforms.shape[0]) if has_uniforms else self.owners
 
     def push_forward(
         self, tangent_corners: ti.Ndarray, tangent_surface: SurfaceNumbers

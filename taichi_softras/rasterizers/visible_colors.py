@@ -3,12 +3,12 @@
 The gradient at the surface is exact.
 """
 
-from typing import Any
+from typing import Any, Optional
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.triangle import barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE, Rasterization, check_held
-from taichi_softras.rasterizers.binning import FaceArrays
+from taichi_softras.rasterizers.binning import Bins, FaceArrays
 from taichi_softras.rasterizers.faces import (
     SOURCE_FACE,
     load_planes,
@@ -27,7 +27,7 @@ from taichi_softras.rasterizers.fragments import (
     shade_point,
     shade_point_vjp,
 )
-from taichi_softras.rasterizers.z_buffer import PADDING_PIXELS, Seen, ZBuffer, load_weights
+from taichi_softras.rasterizers.z_buffer import Seen, ZBuffer, load_weights
 from taichi_softras.runtime import kernel, ti, vec2, vec3
 from taichi_softras.workspace import Workspace, array, check_entries
 
@@ -50,7 +50,7 @@ class ZBufferRasterization(Rasterization):
         shader: Shader,
         surface: Surface,
         image_size: tuple,
-        reach_pixels: float = PADDING_PIXELS,
+        bins: Optional[Bins] = None,
     ):
         """Finds what is seen; `paint` draws it. See `Rasterizer.forward` and `ZBuffer`.
 
@@ -68,7 +68,7 @@ class ZBufferRasterization(Rasterization):
             method.near,
             method.far,
             method.double_sided,
-            reach_pixels,
+            bins,
         )
         self.drawn = workspace.get(
             "drawn", (corners.shape[0], shader.num_channels + 1, *image_size)

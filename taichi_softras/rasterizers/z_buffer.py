@@ -4,7 +4,7 @@ Exact: a pixel takes the smallest depth and, of equal depths, the smallest face 
 the order in which its faces come. The methods differ in how they differentiate this image.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE, clip_weights
 from taichi_softras.funcs.triangle import barycentric, settle_on_edge
@@ -41,7 +41,7 @@ class ZBuffer:
         near: float,
         far: float,
         double_sided: bool,
-        reach_pixels: float = PADDING_PIXELS,
+        bins: Optional[Bins] = None,
     ):
         """Finds the nearest faces.
 
@@ -52,13 +52,13 @@ class ZBuffer:
             near: depth that is too near; what is drawn lies behind it.
             far: depth that is too far; what is drawn lies before it.
             double_sided: whether faces that are clockwise on the image are drawn.
-            reach_pixels: how far beyond its edges a face is in the list of a tile.
+            bins: of these corners, if they have been counted already.
 
         Raises:
             ValueError: for a corner that is NaN or infinite.
         """
         shape = (corners.shape[0], *image_size)
-        self.bins = bin_visible_faces(workspace, corners, image_size, reach_pixels)
+        self.bins = bins or bin_visible_faces(workspace, corners, image_size)
         self.seen = Seen(
             workspace.get("seen_faces", shape, int),
             workspace.get("seen_weights", (shape[0], 3, *image_size)),
@@ -76,7 +76,7 @@ def bin_visible_faces(
     image_size: tuple,
     reach_pixels: float = PADDING_PIXELS,
 ) -> Bins:
-    """The faces of each tile; see `Bins`."""
+    """The faces of each tile, as far as `reach_pixels` beyond their edges; see `Bins`."""
     return Bins(workspace, corners, image_size, reach_pixels * 2.0 / min(image_size))
 
 

@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 
 import taichi_softras as tsr
+from benchmarks.launches import metered
+from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.runtime import ti
+from taichi_softras.shading.base import compose
+from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.rasterizers.scenes import ALL_SHADINGS, bumpy_torus, describe
+from tests.rasterizers.test_approximate_gradient import upload
 
 SIZE = 48
 FACTOR = 16
@@ -294,3 +300,32 @@ def test_awkward_meshes_have_the_right_picture(backend):
     fin = np.concatenate([faces, [[faces[0, 0], faces[0, 1], faces[-1, 2]]]])
     image, vjp = rasterize(scene_of(points, fin, RED))
     assert np.isfinite(image).all() and np.isfinite(vjp(np.ones_like(image)[None])[0]).all()
+
+
+def test_the_host_waits_once_a_draw(backend, monkeypatch):
+    """For both lengths that it must know; arrays stay while the number of pieces changes a bit."""
+    corners, colors, _ = ball(2)
+    workspace, shader = Workspace(), compose([tsr.Unlit()], 3, None).shader
+    tables = colors[None], np.zeros((1, 1, 1, 1)), np.zeros((1, 1))
+    surface = Surface(*(upload(table, backend.numpy_float) for table in tables))
+    rasterizer, reads, places = tsr.Prefiltered(near=1.0, far=9.0), [], []
+    read = ti.ScalarNdarray.__getitem__
+    with metered() as meter:
+
+        def counted(array, index):
+            reads.append(list(meter.launches))
+            return read(array, index)
+
+        monkeypatch.setattr(ti.ScalarNdarray, "__getitem__", counted)
+        for scale in (1.0, 1.02, 0.98):
+            moved = upload(corners[None] * [scale, scale, 1, 1], backend.numpy_float)
+            meter.launches.clear()
+            reads.clear()
+            drawn = rasterizer.forward(workspace, moved, shader, surface, (SIZE, SIZE))
+            places.append((drawn.pieces.places, drawn.pieces.starts.to_numpy()[-1]))
+            assert reads and all(
+                launches == ["set_up_and_count", "find_neighbours", "count_pieces"]
+                for launches in reads
+            )
+    assert len({total for _, total in places}) > 1
+    assert len({id(array) for array, _ in places}) == 1

@@ -206,6 +206,28 @@ def test_gradient_of_what_is_multiplied(backend, rasterizer, lookup):
     assert_close("colours", (grad_colors * colors).sum(axis=(0, 1, 2)), expected, tolerance)
 
 
+def test_uniforms_that_views_share_have_the_same_bits(backend):
+    """Where nothing else is shared, and threads could add for a view each."""
+    if backend.arch != "cpu":
+        pytest.skip("a GPU adds in any order")
+    generator = np.random.default_rng(0)
+    corners = generator.uniform(-1, 1, (8, 60, 1, 3)) + [0, 0, 3]
+    corners = corners + generator.uniform(-0.4, 0.4, (8, 60, 3, 3))
+    colors, tints = generator.uniform(0.5, 1.5, (8, 60, 3, 3)), generator.uniform(0.5, 1.5, (1, 3))
+    tables = colors, np.zeros((1, 1, 1, 1)), tints
+    drawn = tsr.Prefiltered(**DEPTHS).forward(
+        Workspace(),
+        upload(corners, backend.numpy_float),
+        compose([Tint()], 3, None).shader,
+        Surface(*(upload(table, backend.numpy_float) for table in tables)),
+        (64, 64),
+    )
+    cotangent = generator.normal(size=drawn.image.shape).astype(backend.numpy_float)
+    first = backward(drawn, cotangent)["uniforms"]
+    for _ in range(4):
+        np.testing.assert_array_equal(backward(drawn, cotangent)["uniforms"], first)
+
+
 @pytest.mark.f64
 def test_gradient_within_faces(backend):
     """Of a face that fills the image: there nothing is approximated."""
