@@ -215,11 +215,12 @@ def test_uniforms_that_views_share_have_the_same_bits(backend):
     corners = corners + generator.uniform(-0.4, 0.4, (8, 60, 3, 3))
     colors, tints = generator.uniform(0.5, 1.5, (8, 60, 3, 3)), generator.uniform(0.5, 1.5, (1, 3))
     tables = colors, np.zeros((1, 1, 1, 1)), tints
+    shader = compose([Tint()], Looks(3)).shader
     drawn = tsr.Prefiltered(**DEPTHS).forward(
         Workspace(),
         upload(corners, backend.numpy_float),
-        compose([Tint()], 3, None).shader,
-        Surface(*(upload(table, backend.numpy_float) for table in tables)),
+        shader,
+        lay_surface(shader, *tables, backend.numpy_float),
         (64, 64),
     )
     cotangent = generator.normal(size=drawn.image.shape).astype(backend.numpy_float)
