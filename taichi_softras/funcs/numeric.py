@@ -1,5 +1,7 @@
 """Elementary functions that LLVM can vectorise."""
 
+import math
+
 from taichi_softras.runtime import is_double, ti, vec3
 
 EPSILONS = {False: 2.0**-23, True: 2.0**-52}  # of single and double precision: by `is_double`
@@ -40,6 +42,60 @@ def exp(x: float) -> float:
         p = p * r * r + r + 1.0
         result = p * ti.bit_cast((ti.cast(exponent, ti.i32) + 127) << 23, ti.f32)
     return result
+
+
+@ti.func
+def log(x: float) -> float:
+    """The natural logarithm of a positive number that is not subnormal, as `exp`.
+
+    Exponent and polynomial of Cephes `logf`.
+    """
+    result = 0.0
+    if ti.static(is_double()):
+        result = ti.log(x)
+    else:
+        bits = ti.bit_cast(ti.cast(x, ti.f32), ti.i32)
+        exponent = ti.cast((bits >> 23) - 126, ti.f32)
+        mantissa = ti.bit_cast((bits & 0x007FFFFF) | 0x3F000000, ti.f32)
+        is_small = mantissa < 0.707106781
+        exponent = ti.select(is_small, exponent - 1.0, exponent)
+        m = ti.select(is_small, mantissa + mantissa, mantissa) - 1.0
+        p = 7.0376836292e-2
+        p = p * m - 1.1514610310e-1
+        p = p * m + 1.1676998740e-1
+        p = p * m - 1.2420140846e-1
+        p = p * m + 1.4249322787e-1
+        p = p * m - 1.6668057665e-1
+        p = p * m + 2.0000714765e-1
+        p = p * m - 2.4999993993e-1
+        p = p * m + 3.3333331174e-1
+        result = m + (p * m - 0.5) * m * m + exponent * 0.69314718
+    return result
+
+
+@ti.func
+def cos_degrees(angle: float) -> float:
+    """The cosine of an angle from 0 to 90 degrees; error 1e-7 in single precision."""
+    x = angle * (math.pi / 180)
+    result = 0.0
+    if ti.static(is_double()):
+        result = ti.cos(x)
+    else:
+        y = x * x
+        p = 1 / 479001600
+        p = p * y - 1 / 3628800
+        p = p * y + 1 / 40320
+        p = p * y - 1 / 720
+        p = p * y + 1 / 24
+        p = p * y - 0.5
+        result = p * y + 1.0
+    return result
+
+
+@ti.func
+def sin_degrees(angle: float) -> float:
+    """The sine, as `cos_degrees`."""
+    return cos_degrees(90.0 - angle)
 
 
 @ti.func
