@@ -25,13 +25,19 @@ from taichi_softras.scene.camera import Camera as Camera
 from taichi_softras.scene.camera import Orthographic as Orthographic
 from taichi_softras.scene.camera import Perspective as Perspective
 from taichi_softras.scene.camera import orbit as orbit
+from taichi_softras.scene.lights import AmbientLight as AmbientLight
+from taichi_softras.scene.lights import DirectionalLights as DirectionalLights
 from taichi_softras.scene.lights import Lights as Lights
+from taichi_softras.scene.lights import PointLights as PointLights
+from taichi_softras.scene.lights import SpotLights as SpotLights
 from taichi_softras.scene.mesh import Mesh as Mesh
 from taichi_softras.scene.spherical_harmonics import SphericalHarmonics as SphericalHarmonics
 from taichi_softras.shading.base import Shading as Shading
 from taichi_softras.shading.depth import Depth as Depth
 from taichi_softras.shading.flat import Flat as Flat
 from taichi_softras.shading.gouraud import Gouraud as Gouraud
+from taichi_softras.shading.phong import Phong as Phong
+from taichi_softras.shading.physically_based import PhysicallyBased as PhysicallyBased
 from taichi_softras.shading.silhouette import Silhouette as Silhouette
 from taichi_softras.shading.unlit import Unlit as Unlit
 
@@ -40,9 +46,11 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD",
     "Adam",
+    "AmbientLight",
     "ApproximateGradient",
     "Camera",
     "Depth",
+    "DirectionalLights",
     "FilteredDerivative",
     "Flat",
     "GaussNewton",
@@ -52,12 +60,16 @@ __all__ = [
     "Mesh",
     "Orthographic",
     "Perspective",
+    "Phong",
+    "PhysicallyBased",
+    "PointLights",
     "Prefiltered",
     "Renderer",
     "Shading",
     "Silhouette",
     "SoftAggregation",
     "SphericalHarmonics",
+    "SpotLights",
     "Unlit",
     "camera_conventions",
     "fragments",

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
+from taichi_softras.funcs.lights import NO_LIGHTS, LightStructure
 from taichi_softras.geometry.inspection import project_vertices
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
-    DIRECTIONAL,
     LIT_FACES,
     LIT_VERTICES,
     NOTHING,
@@ -54,8 +54,7 @@ class Kinds(NamedTuple):
 
     pose: int
     projection: int
-    light: int
-    num_lights: int
+    lights: LightStructure
 
 
 class Pipeline:
@@ -109,7 +108,7 @@ class Pipeline:
             workspace.get("albedo", albedo_shape),
             workspace.get("uniforms", (CAMERA_SIZE * num_cameras + num_light_numbers,)),
             workspace.constants("layout", self._make_layout(kinds, albedo_shape[1]), int),
-            self._choose_stages(kinds.light, albedo_shape[2], moves_cameras),
+            self._choose_stages(kinds.lights, albedo_shape[2], moves_cameras),
         )
         num_uniforms = composition.shader.num_uniforms
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
@@ -122,13 +121,13 @@ class Pipeline:
     def _make_layout(self, kinds: Kinds, num_entries: int) -> Layout:
         lookup = self.composition.shader.lookup
         resolution = round(num_entries ** (1 / lookup.num_axes)) if lookup else 1
-        return Layout(kinds.pose, kinds.projection, kinds.num_lights, resolution)
+        return Layout(kinds.pose, kinds.projection, resolution, *kinds.lights.counts)
 
-    def _choose_stages(self, light: int, channels: int, moves_cameras: bool) -> Stages:
+    def _choose_stages(self, lights: LightStructure, channels: int, moves_cameras: bool) -> Stages:
         composition, columns = self.composition, self.composition.columns
         return Stages(
             LIT[composition.light],
-            light if composition.light else DIRECTIONAL,
+            LightStructure(*map(bool, lights.counts)) if composition.light else NO_LIGHTS,
             channels if composition.reads_color else 0,
             composition.shader.lookup,
             composition.shader.num_varyings,
@@ -136,6 +135,7 @@ class Pipeline:
             columns.get("position_world", -1),
             columns.get("depth", -1),
             moves_cameras,
+            columns.get("face_normal_world", -1),
         )
 
     def draw(self, rasterizer: Rasterizer, first: int, num_views: int) -> None:

@@ -24,6 +24,7 @@ from taichi_softras.funcs.vectors import (
 from taichi_softras.runtime import ti, vec3
 
 KINDS = AMBIENT, DIRECTIONAL, POINT, SPOT, HARMONICS = range(5)
+KIND_NAMES = "ambient", "directional", "point", "spot", "harmonics"  # in a `LightStructure`
 SIZES = 3, 6, 9, 14, 27  # numbers of a light of each kind
 AROUND, INCIDENT = (AMBIENT, HARMONICS), (DIRECTIONAL, POINT, SPOT)
 
@@ -48,7 +49,7 @@ class LightStructure:
     @property
     def counts(self) -> tuple:
         """By kind."""
-        return self.ambient, self.directional, self.point, self.spot, self.harmonics
+        return tuple(getattr(self, name) for name in KIND_NAMES)
 
     @property
     def size(self) -> int:

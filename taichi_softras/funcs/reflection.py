@@ -34,6 +34,41 @@ def turn_to_eye_vjp(normal: vec3, face_normal: vec3, to_eye: vec3, grad_turned: 
 
 
 @ti.func
+def bend_normal(normal: vec3, tangent: vec3, handedness: float, sample: vec3, scale: float) -> vec3:
+    """The normal of any length that a normal texture says (glTF 2.0, 3.9.3).
+
+    Args:
+        normal: of the surface, world, length 1.
+        tangent: world, where the texture's u grows; of any length, 0 where there is none.
+        handedness: 1, or -1 where the texture is mirrored.
+        sample: of the texture, from -1 to 1.
+        scale: of its first two numbers.
+    """
+    across = unit_normal(tangent)
+    up = handedness * normal.cross(across)
+    return scale * (sample.x * across + sample.y * up) + sample.z * normal
+
+
+@ti.func
+def bend_normal_vjp(
+    normal: vec3, tangent: vec3, handedness: float, sample: vec3, scale: float, grad_bent: vec3
+):
+    """Gradients with respect to all arguments but `handedness`, a struct."""
+    across = unit_normal(tangent)
+    up = handedness * normal.cross(across)
+    grad_up = handedness * scale * sample.y * grad_bent
+    grad_across = scale * sample.x * grad_bent + grad_up.cross(normal)
+    return ti.Struct(
+        normal=sample.z * grad_bent + across.cross(grad_up),
+        tangent=unit_normal_vjp(tangent, grad_across),
+        sample=vec3(
+            scale * grad_bent.dot(across), scale * grad_bent.dot(up), grad_bent.dot(normal)
+        ),
+        scale=grad_bent.dot(sample.x * across + sample.y * up),
+    )
+
+
+@ti.func
 def phong(
     is_blinn: ti.template(),
     normal: vec3,
@@ -47,7 +82,9 @@ def phong(
 
     Args:
         is_blinn: whether the highlight is that of Blinn.
-        normal, to_eye, to_light: world, length 1.
+        normal: world, length 1, as the next two.
+        to_eye: from the point.
+        to_light: from the point.
         albedo: the matt part.
         specular: the highlight's colour.
         shininess: its power.
@@ -147,7 +184,9 @@ def metallic_roughness(
     roughness^2, at least `LEAST_ALPHA`.
 
     Args:
-        normal, to_eye, to_light: world, length 1.
+        normal: world, length 1, as the next two.
+        to_eye: from the point.
+        to_light: from the point.
         base_color: of a metal what it mirrors, otherwise its matt part.
         metallic: 0 to 1.
         roughness: 0 to 1.

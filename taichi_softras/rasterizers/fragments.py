@@ -23,7 +23,8 @@ class Part:
         fragment: ti.func (varyings, uniforms) -> colour, vectors.
         fragment_vjp: ti.func (varyings, uniforms, grad_color) -> struct of the gradients
             `varyings` and, if there are uniforms, `uniforms`.
-        inputs: which of all varyings and samples, in this order, are its varyings.
+        inputs: which of all varyings, samples and uniforms, in this order, are its varyings: what
+            is the same at every point is a uniform.
         uniforms: which of all uniforms are its own.
         first_channel, num_channels: which of all channels are its colour.
         moves_edges: whether methods that approximate a gradient let its channels pull at edges;
@@ -247,7 +248,7 @@ def shade(shader: ti.template(), varyings: ti.template(), samples: ti.template()
     """(C,) the colour of a fragment, all parts together."""
     color = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_channels, 1)))])
     for part in ti.static(shader.parts):
-        inputs = load_inputs(shader, part, varyings, samples)
+        inputs = load_inputs(shader, part, varyings, samples, uniforms)
         of_part = part.fragment(inputs, load_own_uniforms(part, uniforms))
         for channel in ti.static(range(part.num_channels)):
             color[part.first_channel + channel] = of_part[channel]
@@ -267,7 +268,7 @@ def shade_vjp(
     grad_samples = no_samples(shader)
     grad_uniforms = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_uniforms, 1)))])
     for part in ti.static(shader.parts):
-        inputs = load_inputs(shader, part, varyings, samples)
+        inputs = load_inputs(shader, part, varyings, samples, uniforms)
         grad = ti.Vector(
             [grad_color[part.first_channel + c] for c in ti.static(range(part.num_channels))]
         )
@@ -275,8 +276,11 @@ def shade_vjp(
         for k, index in ti.static(tuple(enumerate(part.inputs))):
             if ti.static(index < shader.num_varyings):
                 grad_varyings[index] += grads.varyings[k]
-            else:
+            elif ti.static(index < shader.num_varyings + shader.num_samples):
                 grad_samples[index - shader.num_varyings] += grads.varyings[k]
+            else:
+                at = ti.static(index - shader.num_varyings - shader.num_samples)
+                grad_uniforms[at] += grads.varyings[k]
         for k, index in ti.static(tuple(enumerate(part.uniforms))):
             grad_uniforms[index] += grads.uniforms[k]
     return ti.Struct(varyings=grad_varyings, samples=grad_samples, uniforms=grad_uniforms)
@@ -284,15 +288,21 @@ def shade_vjp(
 
 @ti.func
 def load_inputs(
-    shader: ti.template(), part: ti.template(), varyings: ti.template(), samples: ti.template()
+    shader: ti.template(),
+    part: ti.template(),
+    varyings: ti.template(),
+    samples: ti.template(),
+    uniforms,
 ):
-    """The varyings of a part, from all that were interpolated or looked up."""
+    """The varyings of a part, from all that are interpolated, looked up, or the same everywhere."""
     inputs = ti.Vector([0.0 for _ in ti.static(range(len(part.inputs)))])
     for k, index in ti.static(tuple(enumerate(part.inputs))):
         if ti.static(index < shader.num_varyings):
             inputs[k] = varyings[index]
-        else:
+        elif ti.static(index < shader.num_varyings + shader.num_samples):
             inputs[k] = samples[index - shader.num_varyings]
+        else:
+            inputs[k] = uniforms[ti.static(index - shader.num_varyings - shader.num_samples)]
     return inputs
 
 

@@ -6,17 +6,44 @@ What needs no pixel, light of faces or vertices, is its `light`: an array stage 
 """
 
 import numbers
+from collections.abc import Collection
 from typing import Callable, ClassVar, NamedTuple, Optional
 
 import numpy as np
 
+from taichi_softras.funcs.lights import NO_LIGHTS, LightStructure
 from taichi_softras.funcs.lookups import Lookup
 from taichi_softras.rasterizers.fragments import Part, Shader
 from taichi_softras.runtime import ti
 
 # What a face has at a point, by name; the mesh's colour has as many numbers as the mesh says
 COLOR = "color"
-VARYINGS = {COLOR: None, "normal_world": 3, "position_world": 3, "depth": 1}
+VARYINGS = {
+    COLOR: None,
+    "normal_world": 3,
+    "face_normal_world": 3,
+    "position_world": 3,
+    "depth": 1,
+    "specular": 3,
+    "shininess": 1,
+    "emissive": 3,
+    "metallic": 1,
+    "roughness": 1,
+    "normal_sample": 3,
+    "normal_scale": 1,
+    "tangent_world": 4,
+}
+# Of a surface that says nothing else: matt, and no light of its own
+PLAIN_MATERIAL = {
+    "specular": (0.0, 0.0, 0.0),
+    "shininess": (32.0,),
+    "emissive": (0.0, 0.0, 0.0),
+    "metallic": (0.0,),
+    "roughness": (1.0,),
+    "normal_sample": (0.0, 0.0, 1.0),
+    "normal_scale": (1.0,),
+    "tangent_world": (1.0, 0.0, 0.0, 1.0),
+}
 BY_FACE, BY_VERTEX = "face", "vertex"
 
 
@@ -26,12 +53,18 @@ class Shading:
     Attributes:
         varyings: by name, how many numbers a point of a face has: of "color" (the mesh's own, from
             vertices, texels or texture cubes; None for as many as there are), "normal_world" (3,
-            smooth, not of unit length between vertices), "position_world" (3), "depth" (1).
+            smooth, not of unit length between vertices), "face_normal_world" (3, of length 1,
+            without gradient; 0 where the back of a face is lit as its front), "position_world"
+            (3), "depth" (1); of the material "specular" (3), "shininess" (1), "emissive" (3),
+            "metallic" (1), "roughness" (1), each times its texture; "normal_sample" (3, of the
+            normal texture, -1 to 1), "normal_scale" (1), "tangent_world" (4, the direction in
+            which u grows, and 1, or -1 where the texture is mirrored).
         uniforms: by name, how many numbers; "eye_world" (3) is the camera's position, any other is
             the attribute of that name of the value: a number, a tuple, or a field with gradient of
             so many numbers.
         channels: of the result; None for as many as "color" has.
         light: None; "face" or "vertex" if "color" comes lit by one light a face or a vertex.
+        lights: whether the fragment reads the scene's lights; see `bind`.
         background: behind all faces: a number, "far", or None for the rasterizer's background.
         moves_edges: whether methods that approximate gradients let these channels pull at edges.
         fragment: ti.func (varyings, uniforms) -> colour; vectors, in the order of the names above.
@@ -43,6 +76,7 @@ class Shading:
     uniforms: ClassVar[dict] = {}
     channels: ClassVar[Optional[int]] = None
     light: ClassVar[Optional[str]] = None
+    lights: ClassVar[bool] = False
     background: ClassVar[object] = None
     moves_edges: ClassVar[bool] = True
     fragment: ClassVar[Optional[Callable]] = None
@@ -55,6 +89,15 @@ class Shading:
             if function is not None and not isinstance(function, staticmethod):
                 setattr(cls, name, staticmethod(function))
 
+    def bind(self, lights: LightStructure) -> tuple:
+        """The functions (fragment, fragment_vjp) for the lights of a scene.
+
+        A shading that says `lights = True` makes its functions here; the numbers of the lights
+        follow its own among the uniforms, see `funcs.lights`. For equal shadings and structures
+        they must be the same functions (`functools.cache`): so kernels are shared.
+        """
+        return self.fragment, self.fragment_vjp
+
 
 class Composition(NamedTuple):
     """The shader of some shadings, and what must be laid before it.
@@ -64,6 +107,8 @@ class Composition(NamedTuple):
         channels: of each shading, which of the shader's.
         columns: by name of a varying that is interpolated, its first column of the varyings.
         uniforms: (shading, name, first index) of each uniform.
+        constants: (name, first uniform) of varyings that are the same everywhere.
+        first_light: the first uniform of the lights; -1 where no fragment reads them.
         light: None, "face" or "vertex": of the colours.
         reads_color: whether the mesh's colours are read.
     """
@@ -72,17 +117,27 @@ class Composition(NamedTuple):
     channels: list
     columns: dict
     uniforms: list
+    constants: list
+    first_light: int
     light: Optional[str]
     reads_color: bool
 
 
-def compose(shadings: list, num_color: int, lookup: Optional[Lookup]) -> Composition:
+def compose(
+    shadings: list,
+    num_color: int,
+    lookup: Optional[Lookup],
+    lights: LightStructure = NO_LIGHTS,
+    constants: Collection[str] = (),
+) -> Composition:
     """All shadings of one pass; one without channels is the silhouette.
 
     Args:
         shadings: values, or classes, of `Shading`.
         num_color: how many numbers the mesh's colour has.
         lookup: how it is looked up in face textures; None if corners have it.
+        lights: of the scene, for fragments that read them.
+        constants: names of varyings that are the same everywhere, and so are laid as uniforms.
 
     Raises:
         ValueError: for a shading without `fragment` or `fragment_vjp`, unknown varyings or of
@@ -94,23 +149,31 @@ def compose(shadings: list, num_color: int, lookup: Optional[Lookup]) -> Composi
     order.sort(key=lambda k: not shadings[k].moves_edges)  # as rasterizers want their parts
     drawn = [shadings[k] for k in order]
     sizes = {**VARYINGS, COLOR: num_color}
-    places, num_varyings = _place_varyings(drawn, sizes, lookup)
+    places, num_varyings = _place_varyings(drawn, sizes, lookup, constants)
     reads_color = COLOR in places
+    num_samples = num_color if reads_color and lookup is not None else 0
 
     parts, uniforms, channels = [], [], [range(0)] * len(shadings)
-    num_uniforms = num_channels = 0
+    num_channels = 0
+    shared, num_uniforms = _place_constants(drawn, sizes, constants)
+    places.update({name: num_varyings + num_samples + at for name, at in shared})
+    first_light = num_uniforms if any(shading.lights for shading in drawn) else -1
+    of_lights = range(num_uniforms, num_uniforms + lights.size * (first_light >= 0))
+    num_uniforms += len(of_lights)
     for k, shading in zip(order, drawn):
-        own = []
+        own: list = []
         for name, size in shading.uniforms.items():
             uniforms.append((shading, name, num_uniforms))
             own += range(num_uniforms, num_uniforms + size)
             num_uniforms += size
         inputs = [places[name] + i for name in shading.varyings for i in range(sizes[name])]
         count = num_color if shading.channels is None else shading.channels
+        functions = shading.fragment, shading.fragment_vjp
+        if shading.lights:
+            functions, own = shading.bind(lights), [*own, *of_lights]
         parts.append(
             Part(
-                shading.fragment,
-                shading.fragment_vjp,
+                *functions,
                 tuple(inputs),
                 tuple(own),
                 num_channels,
@@ -125,17 +188,33 @@ def compose(shadings: list, num_color: int, lookup: Optional[Lookup]) -> Composi
         tuple(parts),
         num_varyings,
         lookup if reads_color else None,
-        num_color if reads_color and lookup is not None else 0,
+        num_samples,
         num_uniforms,
         num_channels,
     )
     columns = {name: place for name, place in places.items() if place < num_varyings}
-    return Composition(shader, channels, columns, uniforms, _light_of(drawn), reads_color)
+    return Composition(
+        shader, channels, columns, uniforms, shared, first_light, _light_of(drawn), reads_color
+    )
 
 
-def _place_varyings(drawn: list, sizes: dict, lookup: Optional[Lookup]) -> tuple:
-    """Where the numbers of each name begin, and how many are interpolated; samples follow them."""
+def _place_constants(drawn: list, sizes: dict, constants: Collection[str]) -> tuple:
+    """(name, first uniform) of those that are read, and how many uniforms they are."""
     names = dict.fromkeys(name for shading in drawn for name in shading.varyings)
+    places, count = [], 0
+    for name in filter(constants.__contains__, names):
+        places.append((name, count))
+        count += sizes[name]
+    return places, count
+
+
+def _place_varyings(
+    drawn: list, sizes: dict, lookup: Optional[Lookup], constants: Collection[str]
+) -> tuple:
+    """Where the numbers of each name begin, and how many are interpolated; samples follow them."""
+    names = dict.fromkeys(
+        name for shading in drawn for name in shading.varyings if name not in constants
+    )
     places, num_varyings = {}, 0
     for name in sorted(names, key=lambda name: name != COLOR):  # colours have the first columns
         if name != COLOR or lookup is None:
@@ -158,11 +237,11 @@ def _light_of(drawn: list) -> Optional[str]:
 
 def _check_shading(shading: Shading, num_color: int) -> None:
     name = shading.__name__ if isinstance(shading, type) else type(shading).__name__
-    duties = ("varyings", "uniforms", "channels", "light", "fragment", "fragment_vjp")
+    duties = ("varyings", "uniforms", "channels", "light", "lights", "fragment", "fragment_vjp")
     missing = [duty for duty in duties if not hasattr(shading, duty)]
-    missing += [
-        duty for duty in ("fragment", "fragment_vjp") if getattr(shading, duty, None) is None
-    ]
+    if not getattr(shading, "lights", False):
+        functions = "fragment", "fragment_vjp"
+        missing += [duty for duty in functions if getattr(shading, duty, None) is None]
     if missing:
         raise ValueError(
             f"shading {name} has no {' and no '.join(dict.fromkeys(missing))}: a shading inherits "
