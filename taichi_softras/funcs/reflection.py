@@ -53,7 +53,7 @@ def bend_normal(normal: vec3, tangent: vec3, handedness: float, sample: vec3, sc
 def bend_normal_vjp(
     normal: vec3, tangent: vec3, handedness: float, sample: vec3, scale: float, grad_bent: vec3
 ):
-    """Gradients with respect to all arguments but `handedness`, a struct."""
+    """Gradients with respect to all arguments, a struct."""
     across = unit_normal(tangent)
     up = handedness * normal.cross(across)
     grad_up = handedness * scale * sample.y * grad_bent
@@ -61,6 +61,7 @@ def bend_normal_vjp(
     return ti.Struct(
         normal=sample.z * grad_bent + across.cross(grad_up),
         tangent=unit_normal_vjp(tangent, grad_across),
+        handedness=scale * sample.y * grad_bent.dot(normal.cross(across)),
         sample=vec3(
             scale * grad_bent.dot(across), scale * grad_bent.dot(up), grad_bent.dot(normal)
         ),

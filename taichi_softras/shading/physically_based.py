@@ -182,6 +182,7 @@ def pull_back_normal(
         )
         grad = unit_normal_vjp(varyings[3:6], grads.normal)
         grad_varyings[BUMPS : BUMPS + 3] = grads.tangent
+        grad_varyings[BUMPS + 3] = grads.handedness
         grad_varyings[BUMPS + 4 : BUMPS + 7] = grads.sample
         grad_varyings[BUMPS + 7] = grads.scale
     grad_varyings[3:6] = grad
