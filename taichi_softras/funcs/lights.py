@@ -136,7 +136,7 @@ def incident_vjp(
             at = cone(light, direction)
             inside = ti.min(ti.max(at.inside, 0.0), 1.0)
             slope = ti.select((at.inside > 0.0) & (at.inside < 1.0), 2.0 * inside, 0.0)
-            grads = cone_vjp(light, direction, slope * grad_color.dot(color) / safe)
+            grads = cone_vjp(light, direction, at, slope * grad_color.dot(color) / safe)
             grad_towards += grads.direction
             share *= inside * inside
             for k in ti.static(range(3)):
@@ -177,10 +177,9 @@ def cone(light: ti.template(), direction: vec3):
 
 
 @ti.func
-def cone_vjp(light: ti.template(), direction: vec3, grad_inside: float):
-    """Gradients with respect to `direction` and the spot's `axis`, `inner` and `outer`."""
+def cone_vjp(light: ti.template(), direction: vec3, at: ti.template(), grad_inside: float):
+    """Gradients by `direction` and the spot's `axis`, `inner` and `outer`; `at` is the value."""
     axis = vec3(light[9], light[10], light[11])
-    at = cone(light, direction)
     grad_cosine = grad_inside / at.safe
     grad_width = ti.select(at.width > NARROWEST_CONE, -at.inside * grad_cosine, 0.0)
     return ti.Struct(

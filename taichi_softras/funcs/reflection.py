@@ -105,7 +105,7 @@ def phong_vjp(
     shininess: float,
     grad_color: vec3,
 ):
-    """Gradients with respect to all vectors and `shininess`, a struct."""
+    """Gradients with respect to all vectors and `shininess`, a struct; with the `color` itself."""
     cosine = ti.max(normal.dot(to_light), 0.0)
     power = highlight(is_blinn, normal, to_eye, to_light, shininess)
     grads = highlight_vjp(
@@ -113,6 +113,7 @@ def phong_vjp(
     )
     grad_cosine = ti.select(cosine > 0.0, grad_color.dot(albedo), 0.0)
     return ti.Struct(
+        color=albedo * cosine + specular * power,
         normal=grads.normal + grad_cosine * to_light,
         to_eye=grads.to_eye,
         to_light=grads.to_light + grad_cosine * normal,
@@ -210,7 +211,7 @@ def metallic_roughness_vjp(
     roughness: float,
     grad_color: vec3,
 ):
-    """Gradients with respect to all arguments, a struct."""
+    """Gradients with respect to all arguments, a struct; with the `color` itself."""
     lobe = specular_lobe(normal, to_eye, to_light, roughness)
     straight = DIELECTRIC + (base_color - DIELECTRIC) * metallic
     fresnel = straight + (1.0 - straight) * lobe.grazing
@@ -228,10 +229,12 @@ def metallic_roughness_vjp(
         to_eye,
         to_light,
         roughness,
+        lobe,
         grad_reflected.dot(fresnel),
         grad_fresnel.dot(1.0 - straight),
     )
     return ti.Struct(
+        color=cosine * reflected,
         normal=grads.normal + grad_cosine * to_light,
         to_eye=grads.to_eye,
         to_light=grads.to_light + grad_cosine * normal,
@@ -243,16 +246,28 @@ def metallic_roughness_vjp(
 
 @ti.func
 def specular_lobe(normal: vec3, to_eye: vec3, to_light: vec3, roughness: float):
-    """`strength`, pi D V, and `grazing`, (1 - |V . H|)^5 of Schlick's F; a struct."""
+    """`strength`, pi D V, and `grazing`, (1 - |V . H|)^5 of Schlick's F.
+
+    Returns:
+        A struct of these, and of what the adjoint needs of the way there.
+    """
     half = unit_normal(to_light + to_eye)
     squared = squared_alpha(roughness)
     divisor = spread(normal, half, squared)
-    distribution = ti.select(normal.dot(half) > 0.0, squared / (divisor * divisor), 0.0)
-    visibility = 1.0 / (
-        masking(normal.dot(to_light), squared) * masking(normal.dot(to_eye), squared)
-    )
+    inverse = ti.select(normal.dot(half) > 0.0, 1.0 / divisor, 0.0)
+    of_light = masking(normal.dot(to_light), squared)
+    of_eye = masking(normal.dot(to_eye), squared)
     away = 1.0 - ti.abs(to_eye.dot(half))
-    return ti.Struct(strength=distribution * visibility, grazing=away * away * away * away * away)
+    return ti.Struct(
+        strength=squared * inverse * inverse / (of_light * of_eye),
+        grazing=away * away * away * away * away,
+        half=half,
+        squared=squared,
+        inverse=inverse,
+        of_light=of_light,
+        of_eye=of_eye,
+        away=away,
+    )
 
 
 @ti.func
@@ -261,22 +276,17 @@ def specular_lobe_vjp(
     to_eye: vec3,
     to_light: vec3,
     roughness: float,
+    lobe: ti.template(),  # its value
     grad_strength: float,
     grad_grazing: float,
 ):
-    """Gradients with respect to all arguments, a struct."""
-    half = unit_normal(to_light + to_eye)
+    """Gradients with respect to the vectors and `roughness`, a struct."""
+    half, squared, of_light, of_eye = lobe.half, lobe.squared, lobe.of_light, lobe.of_eye
     along_half, along_light = normal.dot(half), normal.dot(to_light)
     along_eye, eye_half = normal.dot(to_eye), to_eye.dot(half)
-    squared = squared_alpha(roughness)
-    divisor = spread(normal, half, squared)
-    of_light, of_eye = masking(along_light, squared), masking(along_eye, squared)
-    inverse = ti.select(along_half > 0.0, 1.0 / divisor, 0.0)
-    strength = squared * inverse * inverse / (of_light * of_eye)
 
-    # d log(strength): every factor gives its own share
-    grad_log = grad_strength * strength
-    grad_divisor = -2.0 * grad_log * inverse
+    grad_log = grad_strength * lobe.strength  # of its logarithm: each factor has its own share
+    grad_divisor = -2.0 * grad_log * lobe.inverse
     grad_along_half = 2.0 * (squared - 1.0) * along_half * grad_divisor
     slope_light = masking_slopes(along_light, squared, of_light)
     slope_eye = masking_slopes(along_eye, squared, of_eye)
@@ -285,8 +295,7 @@ def specular_lobe_vjp(
     grad_squared = grad_log / squared + grad_divisor * along_half * along_half
     grad_squared -= grad_log * (slope_light.squared / of_light + slope_eye.squared / of_eye)
 
-    away = 1.0 - ti.abs(eye_half)
-    grad_eye_half = -5.0 * away * away * away * away * grad_grazing
+    grad_eye_half = -5.0 * lobe.away * lobe.away * lobe.away * lobe.away * grad_grazing
     grad_eye_half *= ti.select(eye_half < 0.0, -1.0, 1.0)
     grad_half = grad_along_half * normal + grad_eye_half * to_eye
     grad_sum = unit_normal_vjp(to_light + to_eye, grad_half)

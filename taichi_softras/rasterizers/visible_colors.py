@@ -3,6 +3,7 @@
 The gradient at the surface is exact.
 """
 
+import contextlib
 from typing import Any
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE
@@ -25,7 +26,7 @@ from taichi_softras.rasterizers.fragments import (
     texture_resolution,
 )
 from taichi_softras.rasterizers.z_buffer import PADDING_PIXELS, Seen, ZBuffer, load_weights
-from taichi_softras.runtime import kernel, ti, vec3
+from taichi_softras.runtime import kernel, lean_compilation, ti, vec3
 from taichi_softras.workspace import Workspace, array, check_entries
 
 SUM_CHUNK = 256  # faces whose gradients at uniforms one thread adds up
@@ -77,15 +78,21 @@ class ZBufferRasterization(Rasterization):
 
     def paint(self) -> None:
         """Fills `drawn`."""
-        paint(
-            *self.z_buffer.bins.of_faces,
-            *self.z_buffer.seen,
-            *self.surface,
-            self.resolution,
-            self.background,
-            self.drawn,
-            self.shader,
-        )
+        with self.compilation:
+            paint(
+                *self.z_buffer.bins.of_faces,
+                *self.z_buffer.seen,
+                *self.surface,
+                self.resolution,
+                self.background,
+                self.drawn,
+                self.shader,
+            )
+
+    @property
+    def compilation(self) -> contextlib.AbstractContextManager:
+        """How kernels compile; those of fragments that read uniforms are long."""
+        return lean_compilation() if self.shader.num_uniforms else contextlib.nullcontext()
 
     @property
     def owners(self) -> int:
@@ -103,17 +110,18 @@ class ZBufferRasterization(Rasterization):
             return
         num_faces, owners = self.corners_shape[1], self.owners
         by_face = max(owners, surface.uniforms.shape[0]), num_faces, shader.num_uniforms
-        paint_backward(
-            *self.z_buffer.bins.of_faces,
-            *self.z_buffer.seen,
-            *surface,
-            self.resolution,
-            grad_drawn,
-            owners,
-            self.workspace.get("grad_uniforms_by_face", by_face if by_face[2] else (1, 1, 1)),
-            *self.grad_surface,
-            shader,
-        )
+        with self.compilation:
+            paint_backward(
+                *self.z_buffer.bins.of_faces,
+                *self.z_buffer.seen,
+                *surface,
+                self.resolution,
+                grad_drawn,
+                owners,
+                self.workspace.get("grad_uniforms_by_face", by_face if by_face[2] else (1, 1, 1)),
+                *self.grad_surface,
+                shader,
+            )
 
 
 @ti.func

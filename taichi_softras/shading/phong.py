@@ -59,7 +59,9 @@ class Phong(Shading):
 
 
 @functools.cache
-def _make_functions(lights: LightStructure, blinn: bool, two_sided: bool) -> tuple:
+def _make_functions(  # both functions, which know the same
+    lights: LightStructure, blinn: bool, two_sided: bool
+) -> tuple:
     @ti.func
     def fragment(varyings, uniforms):
         at = view_fragment(two_sided, varyings, uniforms)
@@ -90,13 +92,11 @@ def _make_functions(lights: LightStructure, blinn: bool, two_sided: bool) -> tup
         grad_eye, grad_point, grad_specular, grad_shininess = vec3(0.0), vec3(0.0), vec3(0.0), 0.0
         for place in ti.static(lights.places(INCIDENT)):
             light = light_from(place, uniforms, LIGHTS, at.point)
-            towards = light.direction
-            reflected = phong(blinn, at.normal, at.to_eye, towards, albedo, specular, shininess)
             grads = phong_vjp(
                 blinn,
                 at.normal,
                 at.to_eye,
-                towards,
+                light.direction,
                 albedo,
                 specular,
                 shininess,
@@ -108,7 +108,7 @@ def _make_functions(lights: LightStructure, blinn: bool, two_sided: bool) -> tup
                 LIGHTS,
                 at.point,
                 grads.to_light,
-                grad_color * reflected,
+                grad_color * grads.color,
                 grad_uniforms,
             )
             grad_normal += grads.normal

@@ -70,7 +70,9 @@ class PhysicallyBased(Shading):
 
 
 @functools.cache
-def _make_functions(lights: LightStructure, two_sided: bool, has_bumps: bool) -> tuple:
+def _make_functions(  # both functions, which know the same
+    lights: LightStructure, two_sided: bool, has_bumps: bool
+) -> tuple:
     @ti.func
     def fragment(varyings, uniforms):
         at = view_fragment(two_sided, has_bumps, varyings, uniforms)
@@ -95,14 +97,10 @@ def _make_functions(lights: LightStructure, two_sided: bool, has_bumps: bool) ->
         grad_eye, grad_point, grad_metallic, grad_roughness = vec3(0.0), vec3(0.0), 0.0, 0.0
         for place in ti.static(lights.places(INCIDENT)):
             light = light_from(place, uniforms, LIGHTS, at.point)
-            towards = light.direction
-            reflected = metallic_roughness(
-                at.normal, at.to_eye, towards, base_color, metallic, roughness
-            )
             grads = metallic_roughness_vjp(
                 at.normal,
                 at.to_eye,
-                towards,
+                light.direction,
                 base_color,
                 metallic,
                 roughness,
@@ -114,7 +112,7 @@ def _make_functions(lights: LightStructure, two_sided: bool, has_bumps: bool) ->
                 LIGHTS,
                 at.point,
                 grads.to_light,
-                grad_color * reflected,
+                grad_color * grads.color,
                 grad_uniforms,
             )
             grad_normal += grads.normal
