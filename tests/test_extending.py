@@ -48,18 +48,20 @@ def cotangent_of(field) -> np.ndarray:
     return np.random.default_rng(1).normal(size=field.to_numpy().shape)
 
 
-def assert_gradient_is_the_difference(field, gradient, value_of):
+def assert_gradient_is_the_difference(
+    field, gradient, value_of, step=tolerances.FINITE_DIFFERENCE_STEP
+):
     """Of `value_of()` by some numbers of a field, each moved by itself."""
     values = field.to_numpy()
     expected, actual = [], []
     for index in list(np.ndindex(values.shape))[:9]:
         sums = []
-        for step in (tolerances.FINITE_DIFFERENCE_STEP, -tolerances.FINITE_DIFFERENCE_STEP):
+        for sign in (1, -1):
             moved = values.copy()
-            moved[index] += step
+            moved[index] += sign * step
             field.from_numpy(moved)
             sums.append(value_of())
-        expected.append((sums[0] - sums[1]) / (2 * tolerances.FINITE_DIFFERENCE_STEP))
+        expected.append((sums[0] - sums[1]) / (2 * step))
         actual.append(gradient[index])
     field.from_numpy(values)
     scale = np.abs(expected).max()
