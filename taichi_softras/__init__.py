@@ -2,6 +2,7 @@
 
 from taichi_softras import losses as losses
 from taichi_softras import scripts as scripts
+from taichi_softras import testing as testing
 from taichi_softras.functional import fragments as fragments
 from taichi_softras.functional import rasterize as rasterize
 from taichi_softras.gauss_newton import GaussNewton as GaussNewton
@@ -80,4 +81,5 @@ __all__ = [
     "rasterize",
     "rotate",
     "scripts",
+    "testing",
 ]

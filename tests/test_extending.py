@@ -10,9 +10,11 @@ import pytest
 import taichi_softras as tsr
 from benchmarks.launches import metered
 from taichi_softras.fields import FieldTree
+from taichi_softras.funcs.lights import LightStructure
 from taichi_softras.renderer import Renderer
 from taichi_softras.runtime import ti
 from taichi_softras.shading.base import Shading
+from taichi_softras.shading.outputs import VertexNormal
 from tests import tolerances
 
 PAGE = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
@@ -93,6 +95,30 @@ def test_a_shading(backend, added):
     expected = np.concatenate([np.ravel(gradient) for gradient in gradients[:2]])
     scale = np.abs(expected).max()
     np.testing.assert_allclose(products, expected, atol=tolerances.TRANSPOSE_DOUBLE * scale)
+
+
+@pytest.mark.f64
+def test_adjoints_of_the_shadings(backend, added):
+    """As a user would hold them."""
+    tsr.testing.check_shading(added.RimLight())
+    lights = LightStructure(directional=1, point=1)
+    errors = tsr.testing.check_shading(added.WrappedLight(), lights=lights)
+    assert list(errors)[-2:] == ["directional 0", "point 0"]
+
+
+def test_a_shading_that_reads_lights(backend, added):
+    """A sphere under one light is dark nowhere, and brightest where it faces it."""
+    lights = tsr.DirectionalLights([(0, 0, 1)], [(1, 1, 1)])
+    outputs = {"color": tsr.Unlit(), "normal": VertexNormal()}
+    renderer = make_renderer(
+        tsr.ApproximateGradient(), added.WrappedLight(), lights=lights, outputs=outputs
+    )
+    image = renderer.render().to_numpy()
+    colors, normals = (field.to_numpy() for field in renderer.outputs.values())
+    cosines = normals[..., 2:] / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+    seen = image[..., 3] == 1
+    expected = (colors * (0.5 + 0.5 * cosines))[seen]
+    np.testing.assert_allclose(image[seen][:, :3], expected, atol=1e-5)
 
 
 @pytest.mark.cpu

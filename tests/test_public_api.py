@@ -41,6 +41,7 @@ def test_names():
         "rasterize",
         "rotate",
         "scripts",
+        "testing",
     ]
 
 

@@ -168,12 +168,13 @@ def compose(
             num_uniforms += size
         inputs = [places[name] + i for name in shading.varyings for i in range(sizes[name])]
         count = num_color if shading.channels is None else shading.channels
-        functions = shading.fragment, shading.fragment_vjp
+        fragment, fragment_vjp = shading.fragment, shading.fragment_vjp
         if shading.lights:
-            functions, own = shading.bind(lights), [*own, *of_lights]
+            (fragment, fragment_vjp), own = shading.bind(lights), [*own, *of_lights]
         parts.append(
             Part(
-                *functions,
+                fragment,
+                fragment_vjp,
                 tuple(inputs),
                 tuple(own),
                 num_channels,

@@ -41,7 +41,7 @@ class Phong(Shading):
     lights = True
 
     @property
-    def varyings(self) -> dict:
+    def varyings(self) -> dict:  # type: ignore[override]  # the value's, not the class's
         """See `Shading`."""
         names = {
             "color": 3,
