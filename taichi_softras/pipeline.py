@@ -11,12 +11,14 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from taichi_softras.funcs.lights import NO_LIGHTS, LightStructure
+from taichi_softras.geometry.eyes import find_eyes, find_eyes_backward, find_eyes_tangent
 from taichi_softras.geometry.inspection import project_vertices
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     LIT_FACES,
     LIT_VERTICES,
     NOTHING,
+    POSE_MATRIX,
     Layout,
     Placed,
     SceneArrays,
@@ -35,7 +37,7 @@ from taichi_softras.placement import (
 from taichi_softras.rasterizers.base import Rasterization, Rasterizer
 from taichi_softras.rasterizers.fragments import Surface
 from taichi_softras.runtime import kernel, lean_compilation, ti
-from taichi_softras.shading.base import BY_FACE, BY_VERTEX, Composition
+from taichi_softras.shading.base import BY_FACE, BY_VERTEX, EYE, Composition
 from taichi_softras.workspace import Workspace, array
 
 LIT = {None: NOTHING, BY_FACE: LIT_FACES, BY_VERTEX: LIT_VERTICES}
@@ -113,6 +115,9 @@ class Pipeline:
         num_uniforms = composition.shader.num_uniforms
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
         self.fragment_uniforms = workspace.get("fragment_uniforms", shape)
+        self._eye_columns = []  # of cameras that do not have it among their numbers
+        if kinds.pose == POSE_MATRIX:
+            self._eye_columns = [at for _, name, at in composition.uniforms if name == EYE]
         self.rasterization: Optional[Rasterization] = None
         self._tables: Optional[Tables] = None  # of the pass that was placed last
         # of `rasterization`: the rasterizer, first view, number of views
@@ -144,6 +149,8 @@ class Pipeline:
             if self._drawn[0] is rasterizer:
                 return
         placed = self.place(first, num_views)
+        for column in self._eye_columns:
+            find_eyes(self.scene.uniforms, column, self.fragment_uniforms)
         uniforms = self._uniforms_of_pass("uniforms_of_pass", num_views)
         if uniforms is not self.fragment_uniforms:
             copy_rows(self.fragment_uniforms, first, uniforms)
@@ -228,6 +235,17 @@ class Pipeline:
         if self.composition.shader.num_uniforms:
             add_rows(grad_surface.uniforms, first, is_first, self.grad_fragment_uniforms)
 
+    def pull_back_eyes(self) -> None:
+        """From `grad_fragment_uniforms` to the matrices of cameras, after all passes."""
+        if self.scene.stages.moves_cameras:
+            for column in self._eye_columns:
+                find_eyes_backward(
+                    self.scene.uniforms,
+                    column,
+                    self.grad_fragment_uniforms,
+                    self.grad_scene.uniforms,
+                )
+
     def push_forward(self, tangents: Iterable[tuple]) -> ti.Ndarray:
         """(P, B, C + 1, H, W): derivatives of the image by P numbers, of all views in one pass.
 
@@ -251,6 +269,13 @@ class Pipeline:
                     *tangent_tables,
                     index,
                     *stacked,
+                )
+            for column in self._eye_columns:
+                find_eyes_tangent(
+                    self.scene.uniforms,
+                    self.tangent_scene.uniforms,
+                    column,
+                    self.tangent_fragment_uniforms,
                 )
             if self.composition.shader.num_uniforms:
                 stack_rows(self.tangent_fragment_uniforms, index, of_uniforms)

@@ -50,6 +50,7 @@ from taichi_softras.scene.checks import check_kind
 from taichi_softras.scene.lights import Light, Lights, group_lights
 from taichi_softras.scene.mesh import Mesh
 from taichi_softras.shading.base import (
+    EYE,
     PLAIN_MATERIAL,
     Composition,
     Shading,
@@ -62,7 +63,6 @@ from taichi_softras.tape import TapeMemory
 from taichi_softras.workspace import MAX_PAIRS, Workspace, check_entries, describe_scene
 
 PIXELS_PER_PASS = 3 * 2**14  # of a mesh that moves: two cores are busy, 40 MB hold them
-EYE = "eye_world"  # the uniform that is the camera's
 
 
 class Renderer:
@@ -456,6 +456,7 @@ class Renderer:
                 )
             pipeline.backward(is_first=todo == end)
             todo = start
+        pipeline.pull_back_eyes()
         self._run_copy(
             scatter,
             first,
@@ -558,11 +559,8 @@ class Renderer:
         for shading, name, column in composition.uniforms:
             size = shading.uniforms[name]
             if name == EYE:
-                if self.cameras.eye is None:
-                    raise ValueError(
-                        f"{type(shading).__name__} reads {EYE!r}: use cameras of Camera.look_at"
-                    )
-                own.append((self.cameras.eye, column, 0))
+                if self.cameras.eye is not None:  # otherwise a stage of the core finds it
+                    own.append((self.cameras.eye, column, 0))
                 continue
             value = uniform_values(shading, name, size)
             if isinstance(value, ti.Field):

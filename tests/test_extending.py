@@ -294,14 +294,6 @@ def depth_with_uniform(added):
 
 
 @pytest.mark.cpu
-def test_the_eye_of_matrices_is_not_known(backend, added):
-    cameras = tsr.Camera.from_matrices(np.eye(4), projection=tsr.Perspective())
-    mesh = tsr.Mesh(*tsr.primitives.triangle())
-    with pytest.raises(ValueError, match="RimLight reads 'eye_world': use cameras of"):
-        Renderer(mesh, cameras, SIZE, shading=added.RimLight())
-
-
-@pytest.mark.cpu
 def test_wrong_rasterizers_are_named(backend, added):
     class Incomplete:
         background = 0.0

@@ -5,13 +5,14 @@ A face brings values at its corners (varyings, which are interpolated) and a tex
 channels of the image. It is compiled into the rasterizer's kernels.
 """
 
+import contextlib
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 import numpy as np
 
 from taichi_softras.funcs.lookups import Lookup
 from taichi_softras.funcs.values import value
-from taichi_softras.runtime import ti, vec3
+from taichi_softras.runtime import lean_compilation, ti, vec3
 from taichi_softras.workspace import Workspace
 
 
@@ -111,6 +112,11 @@ class Surface(NamedTuple):
 def texture_resolution(shader: Shader, textures: ti.Ndarray) -> int:
     """R of face textures, whose entries are R * R texels or R * R * R; 0 without."""
     return round(textures.shape[2] ** (1 / shader.lookup.num_axes)) if shader.lookup else 0
+
+
+def compilation_of(shader: Shader) -> contextlib.AbstractContextManager:
+    """How kernels of a z-buffer compile; those of fragments that read uniforms are long."""
+    return lean_compilation() if shader.num_uniforms else contextlib.nullcontext()
 
 
 def background_of(shader: Shader, background: Any, far: float) -> tuple:

@@ -16,7 +16,7 @@ from taichi_softras.rasterizers.edge_pieces import cut_edges
 from taichi_softras.rasterizers.edge_scatter import scatter_pieces
 from taichi_softras.rasterizers.edge_tangents import push_edges, push_faces, push_pieces
 from taichi_softras.rasterizers.faces import write_corner_grad
-from taichi_softras.rasterizers.fragments import Shader, Surface
+from taichi_softras.rasterizers.fragments import Shader, Surface, compilation_of
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, pull_within
 from taichi_softras.rasterizers.z_buffer import Seen, bin_visible_faces
 from taichi_softras.runtime import is_cpu, kernel, ti, vec2, vec3
@@ -179,19 +179,20 @@ class PrefilteredRasterization(ZBufferRasterization):
             self.shader,
         )
         self.pull_back_surface(self.grad_image)
-        scatter_pieces(
-            *bins.of_faces,
-            *self.surface,
-            self.resolution,
-            *self.pieces,
-            grad_places,
-            grad_jumps,
-            float(min(self.image.shape[2:])),
-            self.owners if is_cpu() else 0,
-            self.grad_corners,
-            *self.grad_surface,
-            self.shader,
-        )
+        with compilation_of(self.shader):
+            scatter_pieces(
+                *bins.of_faces,
+                *self.surface,
+                self.resolution,
+                *self.pieces,
+                grad_places,
+                grad_jumps,
+                float(min(self.image.shape[2:])),
+                self.owners if is_cpu() else 0,
+                self.grad_corners,
+                *self.grad_surface,
+                self.shader,
+            )
 
     def push_forward(self, tangent_corners: ti.Ndarray, tangent_surface: Surface) -> ti.Ndarray:
         """(P, B, C + 1, H, W): the transpose of `backward`, see `Rasterization.push_forward`."""

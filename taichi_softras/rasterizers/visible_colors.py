@@ -3,7 +3,6 @@
 The gradient at the surface is exact.
 """
 
-import contextlib
 from typing import Any
 
 from taichi_softras.funcs.interpolation import PERSPECTIVE
@@ -15,6 +14,7 @@ from taichi_softras.rasterizers.fragments import (
     Shader,
     Surface,
     background_of,
+    compilation_of,
     interpolate,
     load_corner_varyings,
     load_uniforms,
@@ -26,7 +26,7 @@ from taichi_softras.rasterizers.fragments import (
     texture_resolution,
 )
 from taichi_softras.rasterizers.z_buffer import PADDING_PIXELS, Seen, ZBuffer, load_weights
-from taichi_softras.runtime import kernel, lean_compilation, ti, vec3
+from taichi_softras.runtime import kernel, ti, vec3
 from taichi_softras.workspace import Workspace, array, check_entries
 
 SUM_CHUNK = 256  # faces whose gradients at uniforms one thread adds up
@@ -78,7 +78,7 @@ class ZBufferRasterization(Rasterization):
 
     def paint(self) -> None:
         """Fills `drawn`."""
-        with self.compilation:
+        with compilation_of(self.shader):
             paint(
                 *self.z_buffer.bins.of_faces,
                 *self.z_buffer.seen,
@@ -88,11 +88,6 @@ class ZBufferRasterization(Rasterization):
                 self.drawn,
                 self.shader,
             )
-
-    @property
-    def compilation(self) -> contextlib.AbstractContextManager:
-        """How kernels compile; those of fragments that read uniforms are long."""
-        return lean_compilation() if self.shader.num_uniforms else contextlib.nullcontext()
 
     @property
     def owners(self) -> int:
@@ -110,7 +105,7 @@ class ZBufferRasterization(Rasterization):
             return
         num_faces, owners = self.corners_shape[1], self.owners
         by_face = max(owners, surface.uniforms.shape[0]), num_faces, shader.num_uniforms
-        with self.compilation:
+        with compilation_of(self.shader):
             paint_backward(
                 *self.z_buffer.bins.of_faces,
                 *self.z_buffer.seen,

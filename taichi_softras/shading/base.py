@@ -45,6 +45,7 @@ PLAIN_MATERIAL = {
     "tangent_world": (1.0, 0.0, 0.0, 1.0),
 }
 BY_FACE, BY_VERTEX = "face", "vertex"
+EYE = "eye_world"  # the uniform that is the camera's
 
 
 class Shading:

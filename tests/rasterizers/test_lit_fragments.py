@@ -25,7 +25,11 @@ CASES = [
     (nearest("softmax"), tsr.PhysicallyBased()),
     (SHARP, tsr.Phong(blinn=True)),
     (tsr.FilteredDerivative(**DEPTHS), tsr.Phong()),
-    (tsr.Prefiltered(**DEPTHS, background=(-1.0, -2.0, -3.0)), tsr.Phong()),
+    pytest.param(  # minutes to compile
+        tsr.Prefiltered(**DEPTHS, background=(-1.0, -2.0, -3.0)),
+        tsr.Phong(),
+        marks=pytest.mark.slow,
+    ),
 ]
 SMOOTH_STEP = 1e-5  # of colours and lights: no pixel near an edge makes a kink
 EXACT = (tsr.SoftAggregation, tsr.KNearest)
@@ -222,3 +226,28 @@ def test_the_back_of_a_face_is_lit_as_its_front(backend):
         image = renderer.render().to_numpy()
         brightness.append(image[image[..., 3] == 1][:, 0].mean() - MATERIAL["emissive"][0])
     assert brightness[0] > 0.3 and abs(brightness[1]) < 1e-6
+
+
+@pytest.mark.f64
+def test_cameras_of_matrices_have_eyes(backend):
+    """The picture of the same camera by `look_at`; a gradient and a Jacobian by the matrices."""
+    lights = make_lights()
+    by_eye = make_renderer(tsr.Phong(), SOFT, lights)
+    expected = by_eye.render().to_numpy()
+    matrix = by_eye.cameras.view_from_world.to_numpy()
+    cameras = tsr.Camera.from_matrices(matrix, projection=tsr.Perspective(45.0))
+    renderer = tsr.Renderer(by_eye.mesh, cameras, SIZE, SOFT, tsr.Phong(), lights)
+    np.testing.assert_allclose(renderer.render().to_numpy(), expected, atol=1e-9)
+    cotangent = cotangent_of(renderer.image)
+    renderer.backward(cotangent)
+    gradient = cameras.view_from_world.grad.to_numpy()
+
+    def loss():
+        return (cotangent * renderer.render().to_numpy()).sum()
+
+    assert_gradient_is_the_difference(cameras.view_from_world, gradient, loss)
+    jacobian = renderer.jacobian([cameras.view_from_world])
+    products = np.tensordot(cotangent, jacobian, cotangent.ndim)
+    scale = np.abs(gradient).max()
+    atol = tolerances.TRANSPOSE_DOUBLE * scale
+    np.testing.assert_allclose(products, gradient.ravel(), atol=atol)
