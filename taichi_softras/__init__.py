@@ -2,6 +2,7 @@
 
 from taichi_softras import losses as losses
 from taichi_softras import scripts as scripts
+from taichi_softras import testing as testing
 from taichi_softras.functional import fragments as fragments
 from taichi_softras.functional import rasterize as rasterize
 from taichi_softras.functional import visible_faces as visible_faces
@@ -26,7 +27,11 @@ from taichi_softras.scene.camera import Camera as Camera
 from taichi_softras.scene.camera import Orthographic as Orthographic
 from taichi_softras.scene.camera import Perspective as Perspective
 from taichi_softras.scene.camera import orbit as orbit
+from taichi_softras.scene.lights import AmbientLight as AmbientLight
+from taichi_softras.scene.lights import DirectionalLights as DirectionalLights
 from taichi_softras.scene.lights import Lights as Lights
+from taichi_softras.scene.lights import PointLights as PointLights
+from taichi_softras.scene.lights import SpotLights as SpotLights
 from taichi_softras.scene.material import Material as Material
 from taichi_softras.scene.mesh import Mesh as Mesh
 from taichi_softras.scene.spherical_harmonics import SphericalHarmonics as SphericalHarmonics
@@ -35,6 +40,8 @@ from taichi_softras.shading.base import Shading as Shading
 from taichi_softras.shading.depth import Depth as Depth
 from taichi_softras.shading.flat import Flat as Flat
 from taichi_softras.shading.gouraud import Gouraud as Gouraud
+from taichi_softras.shading.phong import Phong as Phong
+from taichi_softras.shading.physically_based import PhysicallyBased as PhysicallyBased
 from taichi_softras.shading.silhouette import Silhouette as Silhouette
 from taichi_softras.shading.unlit import Unlit as Unlit
 
@@ -43,9 +50,11 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD",
     "Adam",
+    "AmbientLight",
     "ApproximateGradient",
     "Camera",
     "Depth",
+    "DirectionalLights",
     "FilteredDerivative",
     "Flat",
     "GaussNewton",
@@ -55,6 +64,9 @@ __all__ = [
     "Mesh",
     "Orthographic",
     "Perspective",
+    "Phong",
+    "PhysicallyBased",
+    "PointLights",
     "Prefiltered",
     "Renderer",
     "Shading",
@@ -62,6 +74,7 @@ __all__ = [
     "SoftAggregation",
     "SphericalHarmonics",
     "Texture",
+    "SpotLights",
     "Unlit",
     "camera_conventions",
     "fragments",
@@ -72,5 +85,6 @@ __all__ = [
     "rasterize",
     "rotate",
     "scripts",
+    "testing",
     "visible_faces",
 ]

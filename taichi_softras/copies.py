@@ -24,7 +24,7 @@ def gather(
     vertices: ti.template(),  # (V,) or (T, V) vec3 world
     colors: ti.template(),  # none or one: (A,) or (A, R, ...) of C-vectors
     uniform_fields: ti.template(),  # (field, where its numbers begin, stride of its elements)
-    fragment_fields: ti.template(),  # (field, its first column)
+    fragment_fields: ti.template(),  # (field, its first column, stride; 0: an element is a row)
 ):
     """From fields to arrays."""
     for index in range(length):
@@ -44,8 +44,15 @@ def gather(
                 element = element_at(field, index)
                 for k in ti.static(range(num_components(field))):
                     uniforms[start + stride * index + k] = get_number(field, element, k)
-        for field, column in ti.static(fragment_fields):
-            if index < fragment_uniforms.shape[0]:
+        for field, column, stride in ti.static(fragment_fields):
+            if ti.static(stride > 0):  # of lights: all elements are in every row
+                if index < ti.static(num_elements(field)):
+                    element = element_at(field, index)
+                    for row in range(fragment_uniforms.shape[0]):
+                        for k in ti.static(range(num_components(field))):
+                            number = get_number(field, element, k)
+                            fragment_uniforms[row, column + stride * index + k] = number
+            elif index < fragment_uniforms.shape[0]:
                 element = element_at(field, index % ti.static(num_elements(field)))
                 for k in ti.static(range(num_components(field))):
                     fragment_uniforms[index, column + k] = get_number(field, element, k)
@@ -86,15 +93,15 @@ def scatter(
                 for k in ti.static(range(num_components(field))):
                     grad = grad_uniforms[start + stride * index + k]
                     set_number(field.grad, element, k, get_number(field.grad, element, k) + grad)
-        for field, column in ti.static(fragment_fields):
+        for field, column, stride in ti.static(fragment_fields):
             if index < ti.static(num_elements(field)):
                 element = element_at(field, index)
                 for k in ti.static(range(num_components(field))):
                     total = get_number(field.grad, element, k)
-                    row = index
+                    row = ti.static(0 if stride > 0 else 1) * index
                     while row < grad_fragment_uniforms.shape[0]:
-                        total += grad_fragment_uniforms[row, column + k]
-                        row += ti.static(num_elements(field))
+                        total += grad_fragment_uniforms[row, column + stride * index + k]
+                        row += ti.static(1 if stride > 0 else num_elements(field))
                     set_number(field.grad, element, k, total)
 
 

@@ -185,7 +185,7 @@ def visible_faces(
     weights = np.broadcast_to(np.eye(3, dtype=dtype), (1, max(faces, 1), 3, 3))
     surface = lay_colors(workspace, None)[1]
     surface = surface._replace(varyings=_upload(workspace, "varyings", weights, weights.shape))
-    shader = compose([Barycentric()], 0, None).nearest
+    shader = compose([Barycentric()], Looks(0)).nearest
     drawn = method.forward(workspace, corners_array, shader, surface, image_size)
     image = np.empty((views, *image_size, 4), dtype)
     pixels_from_planes(drawn.image, image)

@@ -12,13 +12,15 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
+from taichi_softras.funcs.lights import NO_LIGHTS, LightStructure
+from taichi_softras.geometry.eyes import find_eyes, find_eyes_backward, find_eyes_tangent
 from taichi_softras.geometry.inspection import project_vertices
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
-    DIRECTIONAL,
     LIT_FACES,
     LIT_VERTICES,
     NOTHING,
+    POSE_MATRIX,
     Layout,
     Placed,
     SceneArrays,
@@ -44,7 +46,17 @@ from taichi_softras.rasterizers.base import Rasterization, Rasterizer
 from taichi_softras.rasterizers.fragments import Surface, SurfaceNumbers, lay_face_textures
 from taichi_softras.rasterizers.nearest_face import NearestFace, NearestFaceRasterization
 from taichi_softras.runtime import kernel, lean_compilation, ti
-from taichi_softras.shading.base import BY_FACE, BY_VERTEX, VIEW_ROTATION
+from taichi_softras.shading.base import (
+    BARYCENTRIC,
+    BY_FACE,
+    BY_VERTEX,
+    DEPTH,
+    EYE,
+    FACE_NORMAL,
+    NORMAL,
+    POSITION,
+    VIEW_ROTATION,
+)
 from taichi_softras.shading.composition import Composition
 from taichi_softras.shading.materials import (
     MATERIAL_SIZE,
@@ -88,8 +100,7 @@ class Kinds(NamedTuple):
 
     pose: int
     projection: int
-    light: int
-    num_lights: int
+    lights: LightStructure
 
 
 class Looks(NamedTuple):
@@ -157,7 +168,7 @@ class Pipeline:
             workspace.get("albedo", albedo_shape),
             workspace.get("uniforms", (CAMERA_SIZE * num_cameras + num_light_numbers,)),
             workspace.constants("layout", self._make_layout(kinds, albedo_shape[1]), int),
-            self._choose_stages(kinds.light, albedo_shape[2], moves_cameras),
+            self._choose_stages(kinds.lights, albedo_shape[2], moves_cameras),
         )
         num_uniforms = composition.shader.num_uniforms
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
@@ -165,6 +176,9 @@ class Pipeline:
         self._lay_out_looks(materials, albedo_shape[1])
         rotations = (c for _, name, c in composition.uniforms if name == VIEW_ROTATION)
         self._rotation_columns = tuple(rotations)  # of `fragment_uniforms`
+        self._eye_columns = []  # of cameras that do not have it among their numbers
+        if kinds.pose == POSE_MATRIX:
+            self._eye_columns = [at for _, name, at in composition.uniforms if name == EYE]
         self.rasterization: Optional[Rasterization] = None
         self.nearest: Optional[NearestFaceRasterization] = None
         self._tables: Optional[Tables] = None  # of the pass that was placed last
@@ -195,23 +209,24 @@ class Pipeline:
     def _make_layout(self, kinds: Kinds, num_entries: int) -> Layout:
         lookup = self.composition.lookup
         resolution = round(num_entries ** (1 / lookup.num_axes)) if lookup else 1
-        return Layout(kinds.pose, kinds.projection, kinds.num_lights, resolution)
+        return Layout(kinds.pose, kinds.projection, resolution, *kinds.lights.counts)
 
-    def _choose_stages(self, light: int, channels: int, moves_cameras: bool) -> Stages:
+    def _choose_stages(self, lights: LightStructure, channels: int, moves_cameras: bool) -> Stages:
         composition, columns = self.composition, self.composition.columns
         return Stages(
-            LIT[composition.light],
-            light if composition.light else DIRECTIONAL,
-            channels if composition.reads_color else 0,
-            composition.lookup,
-            composition.num_varyings,
-            composition.num_placed,
-            columns.get("normal_world", -1),
-            columns.get("position_world", -1),
-            columns.get("depth", -1),
-            moves_cameras,
-            composition.material_columns.footprint >= 0,
-            columns.get("barycentric", -1),
+            lit=LIT[composition.light],
+            lights=LightStructure(*map(bool, lights.counts)) if composition.light else NO_LIGHTS,
+            channels=channels if composition.reads_color else 0,
+            lookup=composition.lookup,
+            num_varyings=composition.num_varyings,
+            num_placed=composition.num_placed,
+            normal_column=columns.get(NORMAL, -1),
+            position_column=columns.get(POSITION, -1),
+            depth_column=columns.get(DEPTH, -1),
+            moves_cameras=moves_cameras,
+            varies_by_view=composition.material_columns.footprint >= 0,
+            barycentric_column=columns.get(BARYCENTRIC, -1),
+            face_normal_column=columns.get(FACE_NORMAL, -1),
         )
 
     def draw(self, rasterizer: Rasterizer, first: int, num_views: int) -> None:
@@ -222,6 +237,8 @@ class Pipeline:
         placed = self.place(first, num_views)
         for column in self._rotation_columns:
             compute_view_rotations(*self._poses, column, self.fragment_uniforms)
+        for column in self._eye_columns:
+            find_eyes(self.scene.uniforms, column, self.fragment_uniforms)
         uniforms = self._uniforms_of_pass("uniforms_of_pass", num_views)
         if uniforms is not self.fragment_uniforms:
             copy_rows(self.fragment_uniforms, first, uniforms)
@@ -398,6 +415,17 @@ class Pipeline:
                 build_levels_vjp(self.workspace, grad_surface.textures, self._rows)
             add_texels(grad_surface.textures, is_first, grad_looks.texels)
 
+    def pull_back_eyes(self) -> None:
+        """From `grad_fragment_uniforms` to the matrices of cameras, after all passes."""
+        if self.scene.stages.moves_cameras:
+            for column in self._eye_columns:
+                find_eyes_backward(
+                    self.scene.uniforms,
+                    column,
+                    self.grad_fragment_uniforms,
+                    self.grad_scene.uniforms,
+                )
+
     def push_forward(self, tangents: Iterable[tuple]) -> ti.Ndarray:
         """(P, B, C + 1, H, W): derivatives of the image by P numbers, of all views in one pass.
 
@@ -428,6 +456,13 @@ class Pipeline:
                     *tangent_tables,
                     index,
                     *stacked,
+                )
+            for column in self._eye_columns:
+                find_eyes_tangent(
+                    self.scene.uniforms,
+                    self.tangent_scene.uniforms,
+                    column,
+                    self.tangent_fragment_uniforms,
                 )
             if self.composition.shader.num_uniforms:
                 stack_rows(self.tangent_fragment_uniforms, index, of_uniforms)

@@ -7,6 +7,7 @@ what the arrays hold in `geometry/scene_arrays.py`. Here are the loops: few, as 
 threads of a CPU, and only those that a scene needs (`Stages`). A kernel is one launch from Python.
 """
 
+from taichi_softras.funcs.lights import KINDS
 from taichi_softras.funcs.numeric import UNDRAWABLE, is_drawable
 from taichi_softras.geometry.cameras import (
     compute_matrix,
@@ -36,15 +37,17 @@ from taichi_softras.geometry.scene_arrays import (
     add_vector,
     coloring_of,
     count_tasks,
+    face_row,
     frame_of,
     load_columns,
+    load_light,
     num_matrices,
     share_of,
     store_vector,
 )
 from taichi_softras.geometry.surface_normals import face_normal_vjp
 from taichi_softras.runtime import is_cpu, kernel, task_block, ti, vec3, vec4
-from taichi_softras.shading.illumination import sum_light_group, sum_lights
+from taichi_softras.shading.illumination import compute_light_vjp, sum_light_of_group, sum_lights
 from taichi_softras.shading.surfaces import (
     compute_face_surface,
     compute_face_surface_jvp,
@@ -77,7 +80,8 @@ def allocate_placement(
     num_faces, is_moving = scene.faces.shape[0], scene.vertices.shape[0] > 1
     stages = scene.stages
     colorings = num_views if is_moving and stages.has_normals else 1
-    has_views = is_moving and (stages.has_normals or stages.position_column >= 0)
+    columns = stages.position_column, stages.face_normal_column
+    has_views = is_moving and (stages.has_normals or max(columns) >= 0)
     is_varied = has_views or stages.depth_column >= 0 or stages.varies_by_view
     varied = num_views if is_varied else 1
     tables = Tables(
@@ -228,11 +232,13 @@ def place_scene_backward(  # as `place_scene`
     if ti.static(stages.has_vertex_normals):
         for i in range(count_tasks(grad_tables, vertices.shape[1]) * block):
             if i % block == 0:
-                pull_back_vertex_surfaces(scene, tables, grad_placed, grad_tables, i // block)
+                pull_back_vertex_surfaces(
+                    scene, views, tables, grad_placed, grad_tables, i // block
+                )
     if ti.static(stages.has_normals):
         for i in range(count_tasks(grad_tables, faces.shape[0]) * block):
             if i % block == 0:
-                pull_back_face_surfaces(scene, tables, grad_placed, grad_tables, i // block)
+                pull_back_face_surfaces(scene, views, tables, grad_placed, grad_tables, i // block)
     for i in range(count_tasks(grad_tables, vertices.shape[1]) * block):
         if i % block == 0:
             task = i // block
@@ -253,6 +259,7 @@ def place_scene_backward(  # as `place_scene`
 @ti.func
 def pull_back_vertex_surfaces(
     scene: ti.template(),
+    views: ti.template(),
     tables: ti.template(),
     grad_placed: ti.template(),
     grad_tables: ti.template(),
@@ -263,14 +270,18 @@ def pull_back_vertex_surfaces(
     start, end = share_of(num_vertices, count_tasks(grad_tables, num_vertices), task)
     for coloring in range(tables.surfaces.shape[0]):
         for vertex in range(start, end):
-            compute_vertex_surface_vjp(scene, tables, grad_placed, grad_tables, coloring, vertex)
+            compute_vertex_surface_vjp(
+                scene, views, tables, grad_placed, grad_tables, coloring, vertex
+            )
     if ti.static(is_cpu() and scene.stages.lit == LIT_VERTICES):
-        sum_lights(scene, tables, grad_tables, task)
+        column = 16 * num_matrices(scene, tables, grad_tables)
+        sum_lights(scene, views, tables, grad_tables, task, column)
 
 
 @ti.func
 def pull_back_face_surfaces(
     scene: ti.template(),
+    views: ti.template(),
     tables: ti.template(),
     grad_placed: ti.template(),
     grad_tables: ti.template(),
@@ -281,9 +292,10 @@ def pull_back_face_surfaces(
     start, end = share_of(num_faces, count_tasks(grad_tables, num_faces), task)
     for coloring in range(tables.surfaces.shape[0]):
         for face in range(start, end):
-            compute_face_surface_vjp(scene, tables, grad_placed, grad_tables, coloring, face)
+            compute_face_surface_vjp(scene, views, tables, grad_placed, grad_tables, coloring, face)
     if ti.static(is_cpu() and scene.stages.lit == LIT_FACES):
-        sum_lights(scene, tables, grad_tables, task)
+        column = 16 * num_matrices(scene, tables, grad_tables)
+        sum_lights(scene, views, tables, grad_tables, task, column)
 
 
 @ti.func
@@ -348,6 +360,10 @@ def pull_back_vertex(
         if ti.static(scene.stages.has_normals):
             if has_surface:
                 grad += face_normal_vjp(scene, grad_tables.surfaces, coloring, frame, face, corner)
+        if ti.static(scene.stages.lights_have_places and scene.stages.lit == LIT_FACES):
+            if has_surface:
+                row = face_row(scene, face)
+                grad += pull_back_place(scene, views, tables, grad_tables, coloring, row) / 3.0
         if ti.static(scene.stages.position_column >= 0):
             if has_varyings:
                 column = ti.static(scene.stages.position_column)
@@ -357,6 +373,9 @@ def pull_back_vertex(
                 light = light_of_corner(scene, tables.surfaces, 1.0, coloring, face, vertex)
                 for c in ti.static(range(scene.stages.channels)):
                     grad_color[c] += light[c] * grad_placed.varyings[view, face, corner, c]
+    if ti.static(scene.stages.lights_have_places and scene.stages.lit == LIT_VERTICES):
+        if has_surface:
+            grad += pull_back_place(scene, views, tables, grad_tables, coloring, vertex)
     grad += compute_corners_vjp(views, tables, view, grad_clip)
     add_vector(grad_scene.vertices, frame, vertex, grad)
     if ti.static(scene.stages.moves_cameras):
@@ -369,13 +388,29 @@ def pull_back_vertex(
 
 
 @ti.func
+def pull_back_place(
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    grad_tables: ti.template(),
+    coloring: int,
+    row: int,
+) -> vec3:
+    """The gradient at where a surface is, of its light."""
+    grad_light = load_light(grad_tables.surfaces, coloring, row)
+    return compute_light_vjp(scene, views, tables, coloring, row, grad_light).point
+
+
+@ti.func
 def sum_uniforms(
     scene: ti.template(), views: ti.template(), tables: ti.template(), grad_tables: ti.template()
 ):
     """A GPU's task sums one share of the gradient of a matrix or of a light."""
-    num_shares, num_lights = grad_tables.partials.shape[0], scene.layout[NUM_LIGHTS]
-    is_lit = ti.static(int(scene.stages.lit != NOTHING))
-    num_groups = num_matrices(scene, tables, grad_tables) + is_lit * (1 + num_lights)
+    num_shares = grad_tables.partials.shape[0]
+    num_groups = num_matrices(scene, tables, grad_tables)
+    for kind in ti.static(KINDS):
+        if ti.static(scene.stages.lit != NOTHING and scene.stages.lights.counts[kind] > 0):
+            num_groups += scene.layout[NUM_LIGHTS + kind]
     for i in range(num_groups * num_shares):
         group, num_drawn = i // num_shares, num_matrices(scene, tables, grad_tables)
         share = i - group * num_shares
@@ -385,7 +420,7 @@ def sum_uniforms(
         else:
             if ti.static(scene.stages.lit != NOTHING):
                 light = group - num_drawn
-                sum_light_group(scene, tables, grad_tables, share, light, 16 * num_drawn)
+                sum_light_of_group(scene, views, tables, grad_tables, share, light, 16 * num_drawn)
 
 
 @ti.func

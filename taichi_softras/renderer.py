@@ -22,8 +22,9 @@ from taichi_softras.copies import (
     store_images,
     store_indices,
 )
-from taichi_softras.fields import FieldTree, body, num_components, num_elements, place_dual, upload
+from taichi_softras.fields import FieldTree, body, num_elements, place_dual, upload
 from taichi_softras.forward_mode import check_parameters, count_numbers, differentiate
+from taichi_softras.funcs.lights import NO_LIGHTS
 from taichi_softras.functional import check_background, check_image_size
 from taichi_softras.geometry.scene_arrays import CAMERA_SIZE
 from taichi_softras.io.images import over_background, save_video
@@ -51,17 +52,12 @@ from taichi_softras.runtime import (
 from taichi_softras.scene.attributes import FieldAttribute
 from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.checks import check_kind
-from taichi_softras.scene.lights import Lights
+from taichi_softras.scene.lights import Light, Lights, group_lights
 from taichi_softras.scene.mesh import Mesh
-from taichi_softras.scene.spherical_harmonics import SphericalHarmonics
-from taichi_softras.shading.base import (
-    EYE,
-    VIEW_ROTATION,
-    Shading,
-    uniform_values,
-)
+from taichi_softras.shading.base import EYE, VIEW_ROTATION, Shading, uniform_values
 from taichi_softras.shading.composition import Composition, compose
 from taichi_softras.shading.flat import Flat
+from taichi_softras.shading.materials import DEFAULTS, NUMBERS
 from taichi_softras.shading.outputs import Index, choose_outputs
 from taichi_softras.tape import TapeMemory
 from taichi_softras.workspace import MAX_PAIRS, Workspace, check_entries, describe_scene
@@ -99,7 +95,7 @@ class Renderer:
         image_size: tuple,
         rasterizer: Optional[Rasterizer] = None,
         shading: Optional[Shading] = None,
-        lights: Union[Lights, SphericalHarmonics, None] = None,
+        lights: Union[Light, Sequence[Light], None] = None,
         frames: Optional[Sequence[int]] = None,
         views_per_pass: Optional[int] = None,
         outputs: Union[Sequence[str], dict] = (),
@@ -115,8 +111,9 @@ class Renderer:
             image_size: (H, W) in pixels.
             rasterizer: how pixels are covered; `SoftAggregation()` when left out.
             shading: how colours come from light; `Flat()` when left out.
-            lights: `Lights` or `SphericalHarmonics`; `Lights()` when left out and the shading is
-                lit.
+            lights: one, or a list of any number and mix of `AmbientLight`, `DirectionalLights`,
+                `PointLights`, `SpotLights`, `SphericalHarmonics` and `Lights`; of an empty list
+                all is black. `Lights()` when left out and the shading is lit.
             frames: of a mesh that moves, those that are views; all when left out.
             views_per_pass: how many views are rasterized together, and so have memory for it at
                 a time; the gradient of a view that left this memory draws it once more. Left
@@ -138,7 +135,7 @@ class Renderer:
                 output that lacks what it needs; for colours that light cannot tint; for a
                 background of another shape, or behind a shading without colours.
         """
-        _check_scene(mesh, cameras, lights)
+        _check_scene(mesh, cameras)
         self.mesh = mesh
         self.cameras = cameras
         self.image_size = check_image_size(image_size)
@@ -158,9 +155,16 @@ class Renderer:
         if getattr(self.shading, "of_nearest_face", False):
             name = type(self.shading).__name__
             raise ValueError(f"{name} is no picture of its own: outputs={{'name': {name}()}}")
+        shadings_of_pass = [self.shading, *shadings.values()]
+        needs_lights = lights is None and any(
+            getattr(one, "lights", False) or getattr(one, "light", None) for one in shadings_of_pass
+        )
+        self.lights = Lights() if needs_lights else lights
+        self._lights = group_lights([] if self.lights is None else self.lights)
         composition = compose(
-            [self.shading, *shadings.values()],
+            shadings_of_pass,
             looks_of(mesh),
+            self._lights.structure,
             is_over_image=background is not None,
         )
         if composition.light is not None and self._colors.n != 3:
@@ -168,8 +172,6 @@ class Renderer:
                 f"{type(self.shading).__name__} lights colours of 3 channels, the mesh has "
                 f"{self._colors.n}: use Unlit"
             )
-        needs_lights = lights is None and composition.light is not None
-        self.lights = Lights() if needs_lights else lights
         self._atlas = self._make_atlas(composition)
         self._pipeline = self._make_pipeline(composition)
         if self._atlas is not None:
@@ -376,8 +378,7 @@ class Renderer:
             yield
         except CornerError as error:
             self.cameras.check()
-            if self._pipeline.composition.light is not None:
-                self.lights.check()
+            self._lights.check()
             if self._pipeline.composition.reads_color:
                 self.mesh.check_colors()
             is_finite = np.isfinite(self.mesh.vertices.to_numpy()).all()
@@ -492,6 +493,7 @@ class Renderer:
             self._load_grads(start, todo, first, end)
             pipeline.backward(is_first=todo == end)
             todo = start
+        pipeline.pull_back_eyes()
         self._run_copy(
             scatter,
             first,
@@ -609,9 +611,8 @@ class Renderer:
         return Atlas(self.mesh, composition.slots)
 
     def _make_pipeline(self, composition: Composition) -> Pipeline:
-        mesh, lights = self.mesh, self.lights
-        is_lit = composition.light is not None
-        fields = [field for field, *_ in lights.uniform_fields] if is_lit else []
+        mesh = self.mesh
+        lights = NO_LIGHTS if composition.light is None else self._lights.structure
         albedo = (1, 1, 1)
         if composition.reads_color:
             shape = self._colors.shape
@@ -619,12 +620,12 @@ class Renderer:
         return Pipeline(
             self._workspace,
             Topology(mesh.faces, mesh.corner_starts, mesh.corners_of_vertex),
-            Kinds(*self.cameras.kinds, *((lights.kind, lights.num_lights) if is_lit else (0, 0))),
+            Kinds(*self.cameras.kinds, lights),
             composition,
             self.image_size,
             self.num_views,
             self.cameras.num_views,
-            sum(num_elements(field) * num_components(field) for field in fields),
+            lights.size,
             albedo,
             mesh.is_moving,
             self.cameras.needs_grad,
@@ -636,23 +637,25 @@ class Renderer:
         fields = list(self.cameras.uniform_fields)
         if composition.light is not None:
             lights = CAMERA_SIZE * self.cameras.num_views
-            fields += [(f, lights + start, step) for f, start, step in self.lights.uniform_fields]
+            fields += [(f, lights + start, step) for f, start, step in self._lights.uniform_fields]
         constants = np.zeros(tuple(self._pipeline.fragment_uniforms.shape), default_numpy_float())
         own = []
+        if composition.first_light >= 0:
+            first = composition.first_light
+            own += [(f, first + start, step) for f, start, step in self._lights.uniform_fields]
+        for name, column in composition.constants:
+            constants[:, column : column + NUMBERS[name][1]] = DEFAULTS[name]
         for shading, name, column in composition.uniforms:
             size = shading.uniforms[name]
             if name == VIEW_ROTATION:  # the core computes it
                 continue
             if name == EYE:
-                if self.cameras.eye is None:
-                    raise ValueError(
-                        f"{type(shading).__name__} reads {EYE!r}: use cameras of Camera.look_at"
-                    )
-                own.append((self.cameras.eye, column))
+                if self.cameras.eye is not None:  # otherwise a stage of the core finds it
+                    own.append((self.cameras.eye, column, 0))
                 continue
             value = uniform_values(shading, name, size)
             if isinstance(value, ti.Field):
-                own.append((value, column))
+                own.append((value, column, 0))
             else:
                 constants[:, column : column + size] = value
         self._pipeline.fragment_uniforms.from_numpy(constants)
@@ -689,7 +692,7 @@ class Renderer:
         return (first, end) if self.mesh.is_moving else (0, 1)
 
 
-def _check_scene(mesh: Mesh, cameras: Camera, lights: Any) -> None:
+def _check_scene(mesh: Mesh, cameras: Camera) -> None:
     """Raises a ValueError that says what to write, unless all are of their kinds."""
     if isinstance(mesh, (list, tuple)) and all(isinstance(one, Mesh) for one in mesh):
         raise ValueError(
@@ -699,9 +702,6 @@ def _check_scene(mesh: Mesh, cameras: Camera, lights: Any) -> None:
         )
     check_kind("mesh", mesh, (Mesh,), "one Mesh, such as Mesh(vertices, faces)")
     check_kind("cameras", cameras, (Camera,), "one Camera of all views, Camera.look_at(eyes)")
-    if lights is not None:
-        kinds = (Lights, SphericalHarmonics)
-        check_kind("lights", lights, kinds, "Lights(...) or SphericalHarmonics(...)")
 
 
 def _checked_frames(frames: Optional[Sequence[int]], mesh: Mesh, cameras: Camera) -> np.ndarray:

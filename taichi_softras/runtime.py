@@ -249,7 +249,7 @@ def launched_directly(slow: Any) -> Callable:
         chosen = tuple(of(one) for of, one in zip(features, arguments) if of is not None)
         found = variants.get((primal, chosen))
         if found is None:
-            with _unrecorded():
+            with _unrecorded(), _unrolled():
                 slow(*arguments)
             compiled = primal.compiled_kernels[primal.ensure_compiled(*arguments)]
             code = program.compile_kernel(program.config(), program.get_device_caps(), compiled)
@@ -276,6 +276,17 @@ def _unrecorded() -> Iterator[None]:
         yield
     finally:
         runtime.grad_replaced = before
+
+
+@contextlib.contextmanager
+def _unrolled() -> Iterator[None]:
+    """Within it Taichi does not warn of static loops that are long."""
+    runtime = impl.get_runtime()
+    before, runtime.unrolling_limit = runtime.unrolling_limit, 0
+    try:
+        yield
+    finally:
+        runtime.unrolling_limit = before
 
 
 def _is_open(annotation: Any) -> bool:

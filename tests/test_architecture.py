@@ -11,7 +11,7 @@ FLOORS = [
     {"workspace", "funcs", "tape", "scripts"},
     {"fields", "geometry", "rasterizers"},
     {"shading", "scene", "copies", "losses", "optim", "forward_mode"},
-    {"placement", "gauss_newton"},
+    {"placement", "gauss_newton", "testing"},
     {"pipeline", "functional"},
     {"renderer"},
     {"cli"},

@@ -10,9 +10,11 @@ import pytest
 import taichi_softras as tsr
 from benchmarks.launches import metered
 from taichi_softras.fields import FieldTree
+from taichi_softras.funcs.lights import LightStructure
 from taichi_softras.renderer import Renderer
 from taichi_softras.runtime import ti
 from taichi_softras.shading.base import Shading
+from taichi_softras.shading.outputs import VertexNormal
 from tests import tolerances
 
 PAGE = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
@@ -48,18 +50,20 @@ def cotangent_of(field) -> np.ndarray:
     return np.random.default_rng(1).normal(size=field.to_numpy().shape)
 
 
-def assert_gradient_is_the_difference(field, gradient, value_of):
+def assert_gradient_is_the_difference(
+    field, gradient, value_of, step=tolerances.FINITE_DIFFERENCE_STEP
+):
     """Of `value_of()` by some numbers of a field, each moved by itself."""
     values = field.to_numpy()
     expected, actual = [], []
     for index in list(np.ndindex(values.shape))[:9]:
         sums = []
-        for step in (tolerances.FINITE_DIFFERENCE_STEP, -tolerances.FINITE_DIFFERENCE_STEP):
+        for sign in (1, -1):
             moved = values.copy()
-            moved[index] += step
+            moved[index] += sign * step
             field.from_numpy(moved)
             sums.append(value_of())
-        expected.append((sums[0] - sums[1]) / (2 * tolerances.FINITE_DIFFERENCE_STEP))
+        expected.append((sums[0] - sums[1]) / (2 * step))
         actual.append(gradient[index])
     field.from_numpy(values)
     scale = np.abs(expected).max()
@@ -91,6 +95,30 @@ def test_a_shading(backend, added):
     expected = np.concatenate([np.ravel(gradient) for gradient in gradients[:2]])
     scale = np.abs(expected).max()
     np.testing.assert_allclose(products, expected, atol=tolerances.TRANSPOSE_DOUBLE * scale)
+
+
+@pytest.mark.f64
+def test_adjoints_of_the_shadings(backend, added):
+    """As a user would hold them."""
+    tsr.testing.check_shading(added.RimLight())
+    lights = LightStructure(directional=1, point=1)
+    errors = tsr.testing.check_shading(added.WrappedLight(), lights=lights)
+    assert list(errors)[-2:] == ["directional 0", "point 0"]
+
+
+def test_a_shading_that_reads_lights(backend, added):
+    """A sphere under one light is dark nowhere, and brightest where it faces it."""
+    lights = tsr.DirectionalLights([(0, 0, 1)], [(1, 1, 1)])
+    outputs = {"color": tsr.Unlit(), "normal": VertexNormal()}
+    renderer = make_renderer(
+        tsr.ApproximateGradient(), added.WrappedLight(), lights=lights, outputs=outputs
+    )
+    image = renderer.render().to_numpy()
+    colors, normals = (field.to_numpy() for field in renderer.outputs.values())
+    cosines = normals[..., 2:] / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+    seen = image[..., 3] == 1
+    expected = (colors * (0.5 + 0.5 * cosines))[seen]
+    np.testing.assert_allclose(image[seen][:, :3], expected, atol=1e-5)
 
 
 @pytest.mark.cpu
@@ -263,14 +291,6 @@ def test_rasterize_knows_depths_alone(backend, added):
 def depth_with_uniform(added):
     functions = {"fragment": added.disparity_fragment, "fragment_vjp": added.disparity_fragment_vjp}
     return shading_of(varyings={"depth": 1}, uniforms={"strength": 1}, strength=1.0, **functions)
-
-
-@pytest.mark.cpu
-def test_the_eye_of_matrices_is_not_known(backend, added):
-    cameras = tsr.Camera.from_matrices(np.eye(4), projection=tsr.Perspective())
-    mesh = tsr.Mesh(*tsr.primitives.triangle())
-    with pytest.raises(ValueError, match="RimLight reads 'eye_world': use cameras of"):
-        Renderer(mesh, cameras, SIZE, shading=added.RimLight())
 
 
 @pytest.mark.cpu

@@ -6,9 +6,11 @@ import taichi_softras as tsr
 def test_names():
     assert sorted(tsr.__all__) == [
         "Adam",
+        "AmbientLight",
         "ApproximateGradient",
         "Camera",
         "Depth",
+        "DirectionalLights",
         "FilteredDerivative",
         "Flat",
         "GaussNewton",
@@ -18,6 +20,9 @@ def test_names():
         "Mesh",
         "Orthographic",
         "Perspective",
+        "Phong",
+        "PhysicallyBased",
+        "PointLights",
         "Prefiltered",
         "Renderer",
         "SGD",
@@ -26,6 +31,7 @@ def test_names():
         "SoftAggregation",
         "SphericalHarmonics",
         "Texture",
+        "SpotLights",
         "Unlit",
         "camera_conventions",
         "fragments",
@@ -37,6 +43,7 @@ def test_names():
         "rotate",
         "scripts",
         "visible_faces",
+        "testing",
     ]
 
 

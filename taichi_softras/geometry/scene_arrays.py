@@ -5,7 +5,8 @@ Named tuples of arrays group the arguments of kernels. A kernel puts its argumen
 the arrays in Python: `place_scene(*scene, *views, *tables, *placed)`.
 
 Which stages a scene needs is compiled in: `Stages`. Which kinds of cameras it has, and how many
-lights, are numbers at run time, in the small array `layout`: one compiled kernel serves them all.
+lights of each kind, are numbers at run time, in the small array `layout`: one compiled kernel
+serves them all.
 
 Bounds of loops are lengths of arrays and numbers of `layout` alone: a comparison outside of loops,
 used for several bounds, is wrong on Vulkan (Taichi 1.7.4).
@@ -15,6 +16,7 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
+from taichi_softras.funcs.lights import NO_LIGHTS, LightStructure
 from taichi_softras.funcs.lookups import Lookup
 from taichi_softras.funcs.values import value
 from taichi_softras.runtime import is_cpu, ti
@@ -26,8 +28,6 @@ PROJECTION_START = 16
 LOOK_AT, POSE_MATRIX = 0, 1
 # Kinds of projection: fov_y_degrees, height, or the matrix clip_from_view.
 PERSPECTIVE, PARALLEL, PROJECTION_MATRIX = 0, 1, 2
-# Kinds of light: ambient 3, then direction 3 and colour 3 of each light; or coefficients 9 x 3.
-DIRECTIONAL, HARMONICS = 0, 1
 # What is lit, and tints the colours.
 NOTHING, LIT_FACES, LIT_VERTICES = 0, 1, 2
 
@@ -38,7 +38,7 @@ class Stages:
 
     Attributes:
         lit: NOTHING, or what has a light of its own: LIT_FACES or LIT_VERTICES.
-        light: DIRECTIONAL or HARMONICS.
+        lights: which kinds there are, 1, and which not, 0; how many, `Layout` says.
         channels: C of the colours; 0 where nothing reads them.
         lookup: how face textures are read; None where vertices have the colours, which are the
             first varyings.
@@ -48,13 +48,14 @@ class Stages:
             where there are none, as the next two.
         position_column: 3 columns, world.
         depth_column: 1 column.
+        face_normal_column: 3 columns, world, length 1.
         moves_cameras: whether cameras have a gradient.
         varies_by_view: whether varyings of materials differ from view to view.
         barycentric_column: 3 columns: 1 at a corner itself, 0 at the two others.
     """
 
     lit: int = NOTHING
-    light: int = DIRECTIONAL
+    lights: LightStructure = NO_LIGHTS
     channels: int = 0
     lookup: Optional[Lookup] = None
     num_varyings: int = 0
@@ -65,6 +66,7 @@ class Stages:
     moves_cameras: bool = True
     varies_by_view: bool = False
     barycentric_column: int = -1
+    face_normal_column: int = -1
 
     @property
     def has_textures(self) -> bool:
@@ -86,14 +88,23 @@ class Stages:
         """Whether anything reads those of faces or vertices."""
         return self.lit != NOTHING or self.normal_column >= 0
 
+    @property
+    def lights_have_places(self) -> bool:
+        """Whether the light of a surface depends on where it is."""
+        return self.lit != NOTHING and self.lights.point + self.lights.spot > 0
+
 
 class Layout(NamedTuple):
     """What numbers of a scene mean: the array `layout`."""
 
     pose: int
     projection: int
-    num_lights: int = 0  # directional ones, beside the ambient one
     resolution: int = 1  # R of textures
+    ambient: int = 0  # how many lights of each kind, in the order of `funcs.lights`
+    directional: int = 0
+    point: int = 0
+    spot: int = 0
+    harmonics: int = 0
 
     def array(self) -> ti.Ndarray:
         """For the kernels."""
@@ -102,7 +113,7 @@ class Layout(NamedTuple):
         return array
 
 
-POSE, PROJECTION, NUM_LIGHTS, RESOLUTION = range(len(Layout._fields))
+POSE, PROJECTION, RESOLUTION, NUM_LIGHTS = range(4)  # NUM_LIGHTS + kind: of each kind
 
 
 class SceneArrays(NamedTuple):

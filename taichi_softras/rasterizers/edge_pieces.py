@@ -25,7 +25,7 @@ from taichi_softras.rasterizers.faces import (
     load_planes,
     load_triangle,
 )
-from taichi_softras.rasterizers.fragments import Shader, Surface
+from taichi_softras.rasterizers.fragments import Shader, Surface, compilation_of
 from taichi_softras.rasterizers.outlines import connect_faces
 from taichi_softras.rasterizers.visible_colors import color_at
 from taichi_softras.rasterizers.z_buffer import ZBuffer, contains
@@ -127,19 +127,20 @@ def cut_edges(
     beside = BESIDE[is_double()]
     limits = (method.near, method.far, float(method.double_sided), beside * min(size), beside)
     for of_tiles in bins.bands():
-        cut_pieces(
-            *bins.of_faces,
-            *of_tiles,
-            counts.neighbours,
-            workspace.constants("piece_limits", limits),
-            *size,
-            radius,
-            *surface,
-            background,
-            counts.total,
-            *pieces,
-            shader,
-        )
+        with compilation_of(shader):
+            cut_pieces(
+                *bins.of_faces,
+                *of_tiles,
+                counts.neighbours,
+                workspace.constants("piece_limits", limits),
+                *size,
+                radius,
+                *surface,
+                background,
+                counts.total,
+                *pieces,
+                shader,
+            )
     return pieces
 
 

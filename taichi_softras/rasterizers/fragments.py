@@ -8,6 +8,7 @@ image. It is compiled into the rasterizer's kernels.
     varyings -> samples of textures -> derived values -> colours of the parts
 """
 
+import contextlib
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 import numpy as np
@@ -21,7 +22,7 @@ from taichi_softras.funcs.images import (
 )
 from taichi_softras.funcs.lookups import Lookup
 from taichi_softras.funcs.values import value
-from taichi_softras.runtime import ti, vec2, vec3
+from taichi_softras.runtime import lean_compilation, ti, vec2, vec3
 from taichi_softras.workspace import Workspace
 
 
@@ -200,6 +201,11 @@ def lay_face_textures(workspace: Workspace, lookup: Optional[Lookup], entries: i
     """`Surface.images` of face textures, which have R * R texels or R * R * R; R is 0 without."""
     resolution = 0 if lookup is None else round(entries ** (1 / lookup.num_axes))
     return workspace.constants("texture_resolution", (resolution,), int)
+
+
+def compilation_of(shader: Shader) -> contextlib.AbstractContextManager:
+    """How kernels of a z-buffer compile; those of fragments that read uniforms are long."""
+    return lean_compilation() if shader.num_uniforms else contextlib.nullcontext()
 
 
 def background_of(shader: Shader, background: Any, far: float) -> tuple:

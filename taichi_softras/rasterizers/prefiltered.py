@@ -15,7 +15,7 @@ from taichi_softras.rasterizers.edge_filter import filter_edges, find_hulls, pul
 from taichi_softras.rasterizers.edge_pieces import count_edges, cut_edges
 from taichi_softras.rasterizers.edge_scatter import scatter_pieces
 from taichi_softras.rasterizers.edge_tangents import push_edges, push_faces, push_pieces
-from taichi_softras.rasterizers.fragments import Shader, Surface, SurfaceNumbers
+from taichi_softras.rasterizers.fragments import Shader, Surface, SurfaceNumbers, compilation_of
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, pull_faces
 from taichi_softras.rasterizers.z_buffer import bin_visible_faces
 from taichi_softras.runtime import is_cpu, ti
@@ -176,18 +176,19 @@ class PrefilteredRasterization(ZBufferRasterization):
             self.shader,
         )
         self.pull_back_surface(self.grad_image)
-        scatter_pieces(
-            *bins.of_faces,
-            *self.surface,
-            *self.pieces,
-            grad_places,
-            grad_jumps,
-            float(min(self.image.shape[2:])),
-            self.scatter_owners if is_cpu() else 0,
-            self.grad_corners,
-            *self.grad_surface,
-            self.shader,
-        )
+        with compilation_of(self.shader):
+            scatter_pieces(
+                *bins.of_faces,
+                *self.surface,
+                *self.pieces,
+                grad_places,
+                grad_jumps,
+                float(min(self.image.shape[2:])),
+                self.scatter_owners if is_cpu() else 0,
+                self.grad_corners,
+                *self.grad_surface,
+                self.shader,
+            )
 
     @property
     def scatter_owners(self) -> int:

@@ -20,6 +20,7 @@ from taichi_softras.rasterizers.fragments import (
     Surface,
     SurfaceNumbers,
     background_of,
+    compilation_of,
     load_corner_varyings,
     load_uniforms,
     look_up_tangent,
@@ -79,14 +80,15 @@ class ZBufferRasterization(Rasterization):
 
     def paint(self) -> None:
         """Fills `drawn`."""
-        paint(
-            *self.z_buffer.bins.of_faces,
-            *self.z_buffer.seen,
-            *self.surface,
-            self.background,
-            self.drawn,
-            self.shader,
-        )
+        with compilation_of(self.shader):
+            paint(
+                *self.z_buffer.bins.of_faces,
+                *self.z_buffer.seen,
+                *self.surface,
+                self.background,
+                self.drawn,
+                self.shader,
+            )
 
     @property
     def owners(self) -> int:
@@ -104,16 +106,17 @@ class ZBufferRasterization(Rasterization):
             return
         num_faces, owners = self.corners_shape[1], self.owners
         by_face = max(owners, surface.uniforms.shape[0]), num_faces, shader.num_uniforms
-        paint_backward(
-            *self.z_buffer.bins.of_faces,
-            *self.z_buffer.seen,
-            *surface,
-            grad_drawn,
-            owners,
-            self.workspace.get("grad_uniforms_by_face", by_face if by_face[2] else (1, 1, 1)),
-            *self.grad_surface,
-            shader,
-        )
+        with compilation_of(self.shader):
+            paint_backward(
+                *self.z_buffer.bins.of_faces,
+                *self.z_buffer.seen,
+                *surface,
+                grad_drawn,
+                owners,
+                self.workspace.get("grad_uniforms_by_face", by_face if by_face[2] else (1, 1, 1)),
+                *self.grad_surface,
+                shader,
+            )
 
 
 @ti.func

@@ -4,13 +4,13 @@ R. Ramamoorthi, P. Hanrahan, "An Efficient Representation for Irradiance Environ
 SIGGRAPH 2001; OpenDR lights its scenes so.
 """
 
-from taichi_softras.fields import FieldTree, upload
-from taichi_softras.geometry.scene_arrays import HARMONICS
+from taichi_softras.funcs.lights import LightStructure
 from taichi_softras.scene.attributes import FieldAttribute
-from taichi_softras.scene.checks import check_field, finite_array
+from taichi_softras.scene.checks import finite_array
+from taichi_softras.scene.lights import Light
 
 
-class SphericalHarmonics:
+class SphericalHarmonics(Light):
     """Distant light of order 2: real spherical harmonics, which a matt surface blurs.
 
     White reflects sum_k A_k c_k Y_k(normal), with Y_k in the order 1; y, z, x; xy, yz, 3z^2 - 1,
@@ -23,6 +23,8 @@ class SphericalHarmonics:
     """
 
     coefficients = FieldAttribute()
+    structure = LightStructure(harmonics=1)
+    parts = {"coefficients": ("harmonics", 0)}
 
     def __init__(self, coefficients):
         """Places the field.
@@ -35,19 +37,4 @@ class SphericalHarmonics:
             ValueError: another shape, or entries that are not finite.
         """
         coefficients = finite_array("coefficients", coefficients, (9, 3))
-        tree = FieldTree()
-        self.coefficients = tree.add((9,), (3,))
-        tree.place()
-        upload([self.coefficients], [coefficients])
-
-    kind = HARMONICS
-    num_lights = 1
-
-    def check(self) -> None:
-        """Raises a ValueError if something that was written to the field is not finite."""
-        check_field("lights.coefficients", self.coefficients)
-
-    @property
-    def uniform_fields(self) -> list:
-        """(field, where its numbers begin, how far those of two rows are apart)."""
-        return [(self.coefficients, 0, 3)]
+        self._place(coefficients=coefficients)

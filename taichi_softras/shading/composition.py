@@ -261,7 +261,8 @@ def _make_shader(
         count = values.looks.num_color if shading.channels is None else shading.channels
         parts.append(
             Part(
-                *functions,
+                functions[0],
+                functions[1],
                 tuple(inputs),
                 layer.uniforms,
                 num_channels,

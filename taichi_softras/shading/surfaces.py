@@ -40,12 +40,13 @@ def compute_vertex_surface(
     normal = vertex_normal(scene, frame_of(scene, views, coloring), vertex)
     store_vector(tables.surfaces, coloring, vertex, normal)
     if ti.static(scene.stages.lit == LIT_VERTICES):
-        compute_light(scene, tables, coloring, vertex)
+        compute_light(scene, views, tables, coloring, vertex)
 
 
 @ti.func
 def compute_vertex_surface_vjp(
     scene: ti.template(),
+    views: ti.template(),
     tables: ti.template(),
     grad_placed: ti.template(),
     grad_tables: ti.template(),
@@ -58,7 +59,7 @@ def compute_vertex_surface_vjp(
         grad += pull_back_normal_columns(scene, tables, grad_placed.varyings, coloring, vertex)
     if ti.static(scene.stages.lit == LIT_VERTICES):
         grad_light = pull_back_vertex_light(scene, tables, grad_placed, coloring, vertex)
-        grad += compute_light_vjp(scene, tables, coloring, vertex, grad_light)
+        grad += compute_light_vjp(scene, views, tables, coloring, vertex, grad_light).normal
         store_light(grad_tables.surfaces, coloring, vertex, grad_light)
     store_vector(grad_tables.surfaces, coloring, vertex, grad)
 
@@ -78,7 +79,7 @@ def compute_vertex_surface_jvp(
     moved = vertex_normal_jvp(scene, tangent_scene.vertices, frame, vertex)
     store_vector(tangent_tables.surfaces, coloring, vertex, moved)
     if ti.static(scene.stages.lit == LIT_VERTICES):
-        compute_light_jvp(scene, tables, tangent_scene.uniforms, tangent_tables, coloring, vertex)
+        compute_light_jvp(scene, views, tables, tangent_scene, tangent_tables, coloring, vertex)
 
 
 @ti.func
@@ -92,12 +93,13 @@ def compute_face_surface(
     coloring, row = coloring_of(tables, view), face_row(scene, face)
     normal = face_normal(scene, frame_of(scene, views, view), face)
     store_vector(tables.surfaces, coloring, row, normal)
-    compute_light(scene, tables, coloring, row)
+    compute_light(scene, views, tables, coloring, row)
 
 
 @ti.func
 def compute_face_surface_vjp(
     scene: ti.template(),
+    views: ti.template(),
     tables: ti.template(),
     grad_placed: ti.template(),
     grad_tables: ti.template(),
@@ -111,7 +113,7 @@ def compute_face_surface_vjp(
         grad += vertex_normal_vjp(scene, grad_tables.surfaces, coloring, face)
     if ti.static(scene.stages.lit == LIT_FACES):
         grad_light = pull_back_face_light(scene, tables, grad_placed, coloring, face)
-        grad += compute_light_vjp(scene, tables, coloring, row, grad_light)
+        grad += compute_light_vjp(scene, views, tables, coloring, row, grad_light).normal
         store_light(grad_tables.surfaces, coloring, row, grad_light)
     store_vector(grad_tables.surfaces, coloring, row, grad)
 
@@ -130,4 +132,4 @@ def compute_face_surface_jvp(
     coloring, row = coloring_of(tables, view), face_row(scene, face)
     moved = face_normal_jvp(scene, tangent_scene.vertices, frame_of(scene, views, view), face)
     store_vector(tangent_tables.surfaces, coloring, row, moved)
-    compute_light_jvp(scene, tables, tangent_scene.uniforms, tangent_tables, coloring, row)
+    compute_light_jvp(scene, views, tables, tangent_scene, tangent_tables, coloring, row)

@@ -16,6 +16,7 @@ from taichi_softras.geometry.scene_arrays import (
     load_light,
     load_vector,
 )
+from taichi_softras.geometry.surface_normals import face_normal
 from taichi_softras.runtime import ti, vec3
 
 
@@ -49,6 +50,10 @@ def compute_varyings(
             position = load_vector(scene.vertices, frame_of(scene, views, view), vertex)
             for k in ti.static(range(3)):
                 placed.varyings[view, face, corner, scene.stages.position_column + k] = position[k]
+        if ti.static(scene.stages.face_normal_column >= 0):
+            normal = unit_normal(face_normal(scene, frame_of(scene, views, view), face))
+            for k in ti.static(range(3)):
+                placed.varyings[view, face, corner, scene.stages.face_normal_column + k] = normal[k]
         if ti.static(scene.stages.depth_column >= 0):
             depth = placed.corners[view, face, corner, 2]
             placed.varyings[view, face, corner, scene.stages.depth_column] = depth
@@ -96,6 +101,9 @@ def compute_varyings_jvp(
             moved = load_vector(tangent_scene.vertices, frame_of(scene, views, view), vertex)
             for k in ti.static(range(3)):
                 varyings[slot, view, face, corner, scene.stages.position_column + k] = moved[k]
+        if ti.static(scene.stages.face_normal_column >= 0):  # shadings read its side alone
+            for k in ti.static(range(3)):
+                varyings[slot, view, face, corner, scene.stages.face_normal_column + k] = 0.0
         if ti.static(scene.stages.depth_column >= 0):
             moved = tangent_placed.corners[slot, view, face, corner, 2]
             varyings[slot, view, face, corner, scene.stages.depth_column] = moved

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from taichi_softras.funcs.numeric import exp, sigmoid, sum_of_three
+from taichi_softras.funcs.numeric import cos_degrees, exp, log, sigmoid, sum_of_three
 from taichi_softras.runtime import ti
 from taichi_softras.workspace import array
 from tests import tolerances
@@ -50,6 +50,19 @@ def test_exp_is_clamped(backend):
     np.testing.assert_array_equal(y[:3], values_of(exp, np.full(3, -87, np.float32)))
     np.testing.assert_array_equal(y[3:], values_of(exp, np.full(3, 88, np.float32)))
     assert (y > 0).all() and np.isfinite(y).all()
+
+
+def test_log(backend):
+    x = np.exp(np.linspace(-87, 88, 200_001)).astype(np.float32)
+    expected = np.log(x.astype(float))
+    error = np.abs(values_of(log, x) - expected) / np.maximum(np.abs(expected), 1)
+    assert error.max() < tolerances.EXP_SINGLE
+
+
+def test_cos_degrees(backend):
+    x = np.linspace(0, 90, 9001).astype(np.float32)
+    expected = np.cos(np.radians(x.astype(float)))
+    assert np.abs(values_of(cos_degrees, x) - expected).max() < tolerances.EXP_SINGLE
 
 
 @ti.func

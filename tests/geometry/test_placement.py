@@ -9,15 +9,15 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from taichi_softras.funcs.lights import KINDS, POINT, SIZES, SPOT, LightStructure
 from taichi_softras.funcs.lookups import CUBES, TEXELS
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
-    DIRECTIONAL,
-    HARMONICS,
     LIT_FACES,
     LIT_VERTICES,
     LOOK_AT,
     NOTHING,
+    NUM_LIGHTS,
     PARALLEL,
     PERSPECTIVE,
     POSE_MATRIX,
@@ -59,45 +59,47 @@ class Case(NamedTuple):
     channels: int = 3
 
 
+DIRECTIONAL, HARMONICS = LightStructure(1, 1), LightStructure(harmonics=1)
+LOCAL, MIXED = LightStructure(point=1, spot=1), LightStructure(ambient=1, point=1, harmonics=1)
 CASES = {
     "flat": Case(
-        Layout(LOOK_AT, PERSPECTIVE, 2),
+        Layout(LOOK_AT, PERSPECTIVE, ambient=1, directional=2),
         Stages(LIT_FACES, DIRECTIONAL, 3, num_varyings=3, moves_cameras=False),
         passes=((0, 2), (1, 2)),
         num_cameras=3,
         num_frames=3,
     ),
     "flat_attributes": Case(
-        Layout(LOOK_AT, PARALLEL, 1),
+        Layout(LOOK_AT, PARALLEL, ambient=1, directional=1),
         Stages(LIT_FACES, DIRECTIONAL, 3, None, 10, 3, 6, 9),
         passes=((0, 2), (1, 2)),
         num_cameras=3,
         num_frames=1,
     ),
     "gouraud_moving": Case(
-        Layout(LOOK_AT, PERSPECTIVE),
+        Layout(LOOK_AT, PERSPECTIVE, harmonics=1),
         Stages(LIT_VERTICES, HARMONICS, 3, None, 10, 3, 7, 6),
         passes=((0, 2), (1, 2)),
         num_cameras=1,
         num_frames=3,
     ),
     "gouraud_texels": Case(
-        Layout(LOOK_AT, PERSPECTIVE, 2, 2),
-        Stages(LIT_VERTICES, DIRECTIONAL, 3, TEXELS, moves_cameras=False),
+        Layout(LOOK_AT, PERSPECTIVE, 2, point=2, spot=1),
+        Stages(LIT_VERTICES, LOCAL, 3, TEXELS, moves_cameras=False),
         passes=((0, 2), (2, 2)),
         num_cameras=4,
         num_frames=4,
     ),
     "gouraud_cubes": Case(
-        Layout(LOOK_AT, PARALLEL, resolution=3),
+        Layout(LOOK_AT, PARALLEL, 3, harmonics=1),
         Stages(LIT_VERTICES, HARMONICS, 3, CUBES, 4, -1, 1, 0, moves_cameras=False),
         passes=((0, 2),),
         num_cameras=2,
         num_frames=1,
     ),
     "flat_cubes": Case(
-        Layout(LOOK_AT, PERSPECTIVE, resolution=2),
-        Stages(LIT_FACES, HARMONICS, 3, CUBES, 3, normal_column=0, moves_cameras=False),
+        Layout(LOOK_AT, PERSPECTIVE, 2, 1, 0, 1, 0, 1),
+        Stages(LIT_FACES, MIXED, 3, CUBES, 3, normal_column=0, moves_cameras=False),
         passes=((1, 2), (0, 1)),
         num_cameras=3,
         num_frames=3,
@@ -177,6 +179,17 @@ def camera_numbers(generator, layout, camera):
     return numbers
 
 
+def light_numbers(generator, kind):
+    """Of one light; spots are wide, and look at the scene."""
+    numbers = generator.normal(size=SIZES[kind])
+    if kind in (POINT, SPOT):
+        numbers[:3] *= 3 / np.linalg.norm(numbers[:3])
+        numbers[6:9] = generator.uniform(0.1, 1.0, 3)
+    if kind == SPOT:
+        numbers[9:] = [*-numbers[:3], 3.0, 60.0]
+    return numbers
+
+
 def make_scene(case):
     """Arrays of double precision by name, and faces: a torus without symmetries."""
     generator = np.random.default_rng(2)
@@ -184,15 +197,18 @@ def make_scene(case):
     vertices, faces = primitives.torus(major_segments=4, minor_segments=3)
     shape = (case.num_frames, *vertices.shape)
     cameras = [camera_numbers(generator, layout, k) for k in range(case.num_cameras)]
-    num_lights = {DIRECTIONAL: 3 + 6 * layout.num_lights, HARMONICS: 27}[case.stages.light]
-    lights = generator.normal(size=0 if case.stages.lit == NOTHING else num_lights)
+    lights = [
+        light_numbers(generator, kind)
+        for kind in KINDS
+        for _ in range(case.stages.lights.counts[kind] and layout[NUM_LIGHTS + kind])
+    ]
     owners, entries = len(vertices), 1
     if case.stages.has_textures:
         owners, entries = len(faces), layout.resolution**case.stages.lookup.num_axes
     scene = {
         "vertices": vertices + generator.uniform(-0.1, 0.1, shape),
         "albedo": generator.uniform(size=(owners, entries, case.channels)),
-        "uniforms": np.concatenate([*cameras, lights]),
+        "uniforms": np.concatenate([*cameras, *lights]),
     }
     return scene, np.asarray(faces)
 

@@ -2,19 +2,21 @@
 
 import numpy as np
 
+from taichi_softras.funcs.lights import KINDS, SIZES
 from taichi_softras.funcs.lookups import TEXELS
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
-    HARMONICS,
     LIT_FACES,
     LIT_VERTICES,
     LOOK_AT,
     NOTHING,
+    NUM_LIGHTS,
     PARALLEL,
     PERSPECTIVE,
     PROJECTION_START,
 )
 from taichi_softras.io.meshes import texel_barycentrics
+from tests.reference.lights import matt
 
 
 def unit(vectors):
@@ -62,26 +64,18 @@ def matrix_of(numbers, layout, views):
     return np.stack([*scaled.T, -to_view[2], to_clip[3]])
 
 
-def harmonics(normals):
-    """Ramamoorthi & Hanrahan 2001, equations 3 and 12, over pi."""
-    x, y, z = np.moveaxis(normals, -1, 0)
-    basis = [  # of 0.282095, 0.488603, 1.092548, 0.315392 and 0.546274 in the paper
-        np.full_like(x, 0.5 / np.sqrt(np.pi)),
-        *(np.sqrt(0.75 / np.pi) * 2 / 3 * np.stack([y, z, x])),
-        *(np.sqrt(3.75 / np.pi) / 4 * np.stack([x * y, y * z])),
-        0.25 * np.sqrt(5 / np.pi) / 4 * (3 * z * z - 1),
-        np.sqrt(3.75 / np.pi) / 4 * x * z,
-        0.5 * np.sqrt(3.75 / np.pi) / 4 * (x * x - y * y),
-    ]
-    return np.stack(basis, axis=-1)
-
-
-def reflect(normals, numbers, kind):
-    """The light of unit normals (..., 3)."""
-    if kind == HARMONICS:
-        return harmonics(normals) @ numbers.reshape(9, 3)
-    lights = numbers[3:].reshape(-1, 6)
-    return numbers[:3] + np.maximum(normals @ unit(lights[:, :3]).T, 0) @ lights[:, 3:]
+def reflect(normals, points, numbers, layout, stages):
+    """The light of unit normals (F, 3, 3) at points (F, 3, 3)."""
+    light, start = np.zeros_like(normals), 0
+    for kind in KINDS:
+        for _ in range(stages.lights.counts[kind] and layout[NUM_LIGHTS + kind]):
+            one = numbers[None, start : start + SIZES[kind]]
+            rows = np.broadcast_to(one, (light.size // 3, SIZES[kind]))
+            light += matt(kind, rows, normals.reshape(-1, 3), points.reshape(-1, 3)).reshape(
+                light.shape
+            )
+            start += SIZES[kind]
+    return light
 
 
 def shares_of_corners(lit, lookup, resolution):
@@ -119,8 +113,11 @@ def place(scene, faces, case, views, num_views):
         light = 1.0
         if stages.lit != NOTHING:
             of_faces = np.repeat(unit(face_normals)[:, None], 3, axis=1)
-            lit = normals if stages.lit == LIT_VERTICES else of_faces
-            light = reflect(lit, uniforms[CAMERA_SIZE * num_cameras :], stages.light)
+            centres = np.repeat(positions[faces].mean(axis=1, keepdims=True), 3, axis=1)
+            lit, points = of_faces, centres
+            if stages.lit == LIT_VERTICES:
+                lit, points = normals, positions[faces]
+            light = reflect(lit, points, uniforms[CAMERA_SIZE * num_cameras :], layout, stages)
         varyings = np.zeros((len(faces), 3, stages.num_varyings))
         columns = {
             stages.normal_column: normals,

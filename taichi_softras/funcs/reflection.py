@@ -1,0 +1,304 @@
+"""What a surface sends to the eye of the light of one direction; each adjoint below its primal.
+
+Directions have length 1, or are 0, where nothing is sent. A white matt surface sends back the
+cosine of the light's direction to its normal: factors of pi are left to the light's unit.
+"""
+
+from taichi_softras.funcs.numeric import exp, log
+from taichi_softras.funcs.vectors import unit_normal, unit_normal_vjp
+from taichi_softras.runtime import ti, vec3
+
+SMALLEST_BASE = 1e-6  # of a power: the highlight is 0 below
+LEAST_ALPHA = 1e-3  # roughness^2: a perfect mirror would show a point light nowhere
+DIELECTRIC = 0.04  # reflected by what is no metal, seen straight on (index of refraction 1.5)
+
+
+@ti.func
+def turn_to_eye(normal: vec3, face_normal: vec3, to_eye: vec3) -> vec3:
+    """The unit normal of a point, of the side of its face that the eye sees.
+
+    Args:
+        normal: of any length, world.
+        face_normal: of the whole face; 0 if its back is to be lit as its front.
+        to_eye: from the point to the eye, of any length.
+    """
+    side = ti.select(face_normal.dot(to_eye) < 0.0, -1.0, 1.0)
+    return side * unit_normal(normal)
+
+
+@ti.func
+def turn_to_eye_vjp(normal: vec3, face_normal: vec3, to_eye: vec3, grad_turned: vec3) -> vec3:
+    """The gradient with respect to `normal`; the side has none."""
+    side = ti.select(face_normal.dot(to_eye) < 0.0, -1.0, 1.0)
+    return unit_normal_vjp(normal, side * grad_turned)
+
+
+@ti.func
+def phong(
+    is_blinn: ti.template(),
+    normal: vec3,
+    to_eye: vec3,
+    to_light: vec3,
+    albedo: vec3,
+    specular: vec3,
+    shininess: float,
+) -> vec3:
+    """Matt light, and a highlight around the mirrored light (Phong 1975), or halfway (Blinn 1977).
+
+    Args:
+        is_blinn: whether the highlight is that of Blinn.
+        normal: world, length 1, as the next two.
+        to_eye: from the point.
+        to_light: from the point.
+        albedo: the matt part.
+        specular: the highlight's colour.
+        shininess: its power.
+    """
+    cosine = ti.max(normal.dot(to_light), 0.0)
+    return albedo * cosine + specular * highlight(is_blinn, normal, to_eye, to_light, shininess)
+
+
+@ti.func
+def phong_vjp(
+    is_blinn: ti.template(),
+    normal: vec3,
+    to_eye: vec3,
+    to_light: vec3,
+    albedo: vec3,
+    specular: vec3,
+    shininess: float,
+    grad_color: vec3,
+):
+    """Gradients with respect to all vectors and `shininess`, a struct; with the `color` itself."""
+    cosine = ti.max(normal.dot(to_light), 0.0)
+    power = highlight(is_blinn, normal, to_eye, to_light, shininess)
+    grads = highlight_vjp(
+        is_blinn, normal, to_eye, to_light, shininess, power, grad_color.dot(specular)
+    )
+    grad_cosine = ti.select(cosine > 0.0, grad_color.dot(albedo), 0.0)
+    return ti.Struct(
+        color=albedo * cosine + specular * power,
+        normal=grads.normal + grad_cosine * to_light,
+        to_eye=grads.to_eye,
+        to_light=grads.to_light + grad_cosine * normal,
+        albedo=grad_color * cosine,
+        specular=grad_color * power,
+        shininess=grads.shininess,
+    )
+
+
+@ti.func
+def highlight_base(is_blinn: ti.template(), normal: vec3, to_eye: vec3, to_light: vec3) -> float:
+    """The cosine that is raised to a power."""
+    base = 0.0
+    if ti.static(is_blinn):
+        base = normal.dot(unit_normal(to_light + to_eye))
+    else:
+        base = 2.0 * normal.dot(to_light) * normal.dot(to_eye) - to_light.dot(to_eye)
+    return base
+
+
+@ti.func
+def highlight(
+    is_blinn: ti.template(), normal: vec3, to_eye: vec3, to_light: vec3, shininess: float
+) -> float:
+    """The power, where the light is on the normal's side."""
+    base = highlight_base(is_blinn, normal, to_eye, to_light)
+    is_lit = (normal.dot(to_light) > 0.0) & (base > SMALLEST_BASE)
+    return ti.select(is_lit, exp(shininess * log(ti.max(base, SMALLEST_BASE))), 0.0)
+
+
+@ti.func
+def highlight_vjp(
+    is_blinn: ti.template(),
+    normal: vec3,
+    to_eye: vec3,
+    to_light: vec3,
+    shininess: float,
+    power: float,
+    grad_power: float,
+):
+    """Gradients with respect to the vectors and `shininess`, a struct; `power` is the value."""
+    base = ti.max(highlight_base(is_blinn, normal, to_eye, to_light), SMALLEST_BASE)
+    grad_base = grad_power * shininess * power / base
+    grad_normal, grad_eye, grad_light = vec3(0.0), vec3(0.0), vec3(0.0)
+    if ti.static(is_blinn):
+        grad_normal = grad_base * unit_normal(to_light + to_eye)
+        grad_eye = unit_normal_vjp(to_light + to_eye, grad_base * normal)
+        grad_light = grad_eye
+    else:
+        along_light, along_eye = normal.dot(to_light), normal.dot(to_eye)
+        grad_normal = 2.0 * grad_base * (along_eye * to_light + along_light * to_eye)
+        grad_eye = grad_base * (2.0 * along_light * normal - to_light)
+        grad_light = grad_base * (2.0 * along_eye * normal - to_eye)
+    return ti.Struct(
+        normal=grad_normal,
+        to_eye=grad_eye,
+        to_light=grad_light,
+        shininess=grad_power * power * log(base),
+    )
+
+
+@ti.func
+def metallic_roughness(
+    normal: vec3, to_eye: vec3, to_light: vec3, base_color: vec3, metallic: float, roughness: float
+) -> vec3:
+    """Pi times the reflectance, times the cosine, of glTF 2.0's material (appendix B).
+
+    The diffuse part is (1 - F) c; the specular one F D V with the distribution D of
+    Trowbridge-Reitz (GGX), Smith's visibility V in its separable form, Schlick's F. alpha is
+    roughness^2, at least `LEAST_ALPHA`.
+
+    Args:
+        normal: world, length 1, as the next two.
+        to_eye: from the point.
+        to_light: from the point.
+        base_color: of a metal what it mirrors, otherwise its matt part.
+        metallic: 0 to 1.
+        roughness: 0 to 1.
+    """
+    lobe = specular_lobe(normal, to_eye, to_light, roughness)
+    straight = DIELECTRIC + (base_color - DIELECTRIC) * metallic
+    fresnel = straight + (1.0 - straight) * lobe.grazing
+    matt = (1.0 - metallic) * base_color
+    cosine = ti.max(normal.dot(to_light), 0.0)
+    return cosine * (matt + fresnel * (lobe.strength - matt))
+
+
+@ti.func
+def metallic_roughness_vjp(
+    normal: vec3,
+    to_eye: vec3,
+    to_light: vec3,
+    base_color: vec3,
+    metallic: float,
+    roughness: float,
+    grad_color: vec3,
+):
+    """Gradients with respect to all arguments, a struct; with the `color` itself."""
+    lobe = specular_lobe(normal, to_eye, to_light, roughness)
+    straight = DIELECTRIC + (base_color - DIELECTRIC) * metallic
+    fresnel = straight + (1.0 - straight) * lobe.grazing
+    matt = (1.0 - metallic) * base_color
+    cosine = ti.max(normal.dot(to_light), 0.0)
+
+    reflected = matt + fresnel * (lobe.strength - matt)
+    grad_cosine = ti.select(cosine > 0.0, grad_color.dot(reflected), 0.0)
+    grad_reflected = cosine * grad_color
+    grad_fresnel = grad_reflected * (lobe.strength - matt)
+    grad_straight = grad_fresnel * (1.0 - lobe.grazing)
+    grad_matt = grad_reflected * (1.0 - fresnel)
+    grads = specular_lobe_vjp(
+        normal,
+        to_eye,
+        to_light,
+        roughness,
+        lobe,
+        grad_reflected.dot(fresnel),
+        grad_fresnel.dot(1.0 - straight),
+    )
+    return ti.Struct(
+        color=cosine * reflected,
+        normal=grads.normal + grad_cosine * to_light,
+        to_eye=grads.to_eye,
+        to_light=grads.to_light + grad_cosine * normal,
+        base_color=metallic * grad_straight + (1.0 - metallic) * grad_matt,
+        metallic=grad_straight.dot(base_color - DIELECTRIC) - grad_matt.dot(base_color),
+        roughness=grads.roughness,
+    )
+
+
+@ti.func
+def specular_lobe(normal: vec3, to_eye: vec3, to_light: vec3, roughness: float):
+    """`strength`, pi D V, and `grazing`, (1 - |V . H|)^5 of Schlick's F.
+
+    Returns:
+        A struct of these, and of what the adjoint needs of the way there.
+    """
+    half = unit_normal(to_light + to_eye)
+    squared = squared_alpha(roughness)
+    divisor = spread(normal, half, squared)
+    inverse = ti.select(normal.dot(half) > 0.0, 1.0 / divisor, 0.0)
+    of_light = masking(normal.dot(to_light), squared)
+    of_eye = masking(normal.dot(to_eye), squared)
+    away = 1.0 - ti.abs(to_eye.dot(half))
+    return ti.Struct(
+        strength=squared * inverse * inverse / (of_light * of_eye),
+        grazing=away * away * away * away * away,
+        half=half,
+        squared=squared,
+        inverse=inverse,
+        of_light=of_light,
+        of_eye=of_eye,
+        away=away,
+    )
+
+
+@ti.func
+def specular_lobe_vjp(
+    normal: vec3,
+    to_eye: vec3,
+    to_light: vec3,
+    roughness: float,
+    lobe: ti.template(),  # its value
+    grad_strength: float,
+    grad_grazing: float,
+):
+    """Gradients with respect to the vectors and `roughness`, a struct."""
+    half, squared, of_light, of_eye = lobe.half, lobe.squared, lobe.of_light, lobe.of_eye
+    along_half, along_light = normal.dot(half), normal.dot(to_light)
+    along_eye, eye_half = normal.dot(to_eye), to_eye.dot(half)
+
+    grad_log = grad_strength * lobe.strength  # of its logarithm: each factor has its own share
+    grad_divisor = -2.0 * grad_log * lobe.inverse
+    grad_along_half = 2.0 * (squared - 1.0) * along_half * grad_divisor
+    slope_light = masking_slopes(along_light, squared, of_light)
+    slope_eye = masking_slopes(along_eye, squared, of_eye)
+    grad_along_light = -grad_log / of_light * slope_light.cosine
+    grad_along_eye = -grad_log / of_eye * slope_eye.cosine
+    grad_squared = grad_log / squared + grad_divisor * along_half * along_half
+    grad_squared -= grad_log * (slope_light.squared / of_light + slope_eye.squared / of_eye)
+
+    grad_eye_half = -5.0 * lobe.away * lobe.away * lobe.away * lobe.away * grad_grazing
+    grad_eye_half *= ti.select(eye_half < 0.0, -1.0, 1.0)
+    grad_half = grad_along_half * normal + grad_eye_half * to_eye
+    grad_sum = unit_normal_vjp(to_light + to_eye, grad_half)
+    alpha = roughness * roughness
+    grad_alpha = ti.select(alpha > LEAST_ALPHA, 2.0 * alpha * grad_squared, 0.0)
+    return ti.Struct(
+        normal=grad_along_half * half + grad_along_light * to_light + grad_along_eye * to_eye,
+        to_eye=grad_sum + grad_along_eye * normal + grad_eye_half * half,
+        to_light=grad_sum + grad_along_light * normal,
+        roughness=2.0 * roughness * grad_alpha,
+    )
+
+
+@ti.func
+def squared_alpha(roughness: float) -> float:
+    """alpha^2."""
+    alpha = ti.max(roughness * roughness, LEAST_ALPHA)
+    return alpha * alpha
+
+
+@ti.func
+def spread(normal: vec3, half: vec3, squared: float) -> float:
+    """(N . H)^2 (alpha^2 - 1) + 1 of unit vectors, without the cancellation near N = H."""
+    along = normal.dot(half)
+    return normal.cross(half).norm_sqr() + squared * along * along
+
+
+@ti.func
+def masking(cosine: float, squared: float) -> float:
+    """|c| + sqrt(alpha^2 + (1 - alpha^2) c^2) of one direction."""
+    return ti.abs(cosine) + ti.sqrt(squared + (1.0 - squared) * cosine * cosine)
+
+
+@ti.func
+def masking_slopes(cosine: float, squared: float, value: float):
+    """Its derivatives by `cosine` and `squared`, a struct; `value` is the masking."""
+    root = value - ti.abs(cosine)
+    sign = ti.select(cosine < 0.0, -1.0, 1.0)
+    return ti.Struct(
+        cosine=sign + (1.0 - squared) * cosine / root,
+        squared=0.5 * (1.0 - cosine * cosine) / root,
+    )
