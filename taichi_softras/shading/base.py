@@ -154,8 +154,7 @@ def compose(
     reads_color = COLOR in places
     num_samples = num_color if reads_color and lookup is not None else 0
 
-    parts, uniforms, channels = [], [], [range(0)] * len(shadings)
-    num_channels = 0
+    parts, uniforms, channels, num_channels = [], [], [range(0)] * len(shadings), 0
     shared, num_uniforms = _place_constants(drawn, sizes, constants)
     places.update({name: num_varyings + num_samples + at for name, at in shared})
     first_light = num_uniforms if any(shading.lights for shading in drawn) else -1
@@ -241,6 +240,8 @@ def _check_shading(shading: Shading, num_color: int) -> None:
     name = shading.__name__ if isinstance(shading, type) else type(shading).__name__
     duties = ("varyings", "uniforms", "channels", "light", "lights", "fragment", "fragment_vjp")
     missing = [duty for duty in duties if not hasattr(shading, duty)]
+    if getattr(shading, "lights", False) and isinstance(shading, type):
+        raise ValueError(f"shading must be a value, got a class: write {name}(), with brackets")
     if not getattr(shading, "lights", False):
         functions = "fragment", "fragment_vjp"
         missing += [duty for duty in functions if getattr(shading, duty, None) is None]
