@@ -460,6 +460,8 @@ def _check_shading(shading: Shading, looks: Looks) -> None:
     name = shading.__name__ if isinstance(shading, type) else type(shading).__name__
     duties = ("varyings", "uniforms", "channels", "light", "lights", "fragment", "fragment_vjp")
     missing = [duty for duty in duties if not hasattr(shading, duty)]
+    if getattr(shading, "lights", False) and isinstance(shading, type):
+        raise ValueError(f"shading must be a value, got a class: write {name}(), with brackets")
     if not getattr(shading, "lights", False):
         functions = "fragment", "fragment_vjp"
         missing += [duty for duty in functions if getattr(shading, duty, None) is None]

@@ -214,6 +214,11 @@ def test_the_worst_of_lights_and_normals_is_finite(backend, shading):
     np.testing.assert_allclose(image[seen][:, :3], np.broadcast_to(black, (seen.sum(), 3)))
 
 
+def test_a_lit_shading_is_a_value(backend):
+    with pytest.raises(ValueError, match=r"write Phong\(\), with brackets"):
+        make_renderer(tsr.Phong, SHARP, [])
+
+
 def test_the_back_of_a_face_is_lit_as_its_front(backend):
     """With `two_sided`; the light and the eye are behind."""
     mesh = tsr.Mesh([(-1, -1, 0), (1, -1, 0), (0, 1, 0)], [(0, 1, 2)])
