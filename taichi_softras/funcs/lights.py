@@ -11,7 +11,7 @@ of each kind there are. Every function has its adjoint below it.
     harmonics    nine coefficients of 3 colours each
 """
 
-from taichi_softras.funcs.lighting import harmonics, harmonics_vjp
+from taichi_softras.funcs.harmonics import harmonics, harmonics_vjp
 from taichi_softras.funcs.numeric import cos_degrees, sin_degrees
 from taichi_softras.funcs.values import value
 from taichi_softras.funcs.vectors import (

@@ -256,3 +256,29 @@ def test_cameras_of_matrices_have_eyes(backend):
     scale = np.abs(gradient).max()
     atol = tolerances.TRANSPOSE_DOUBLE * scale
     np.testing.assert_allclose(products, gradient.ravel(), atol=atol)
+
+
+def test_frames_of_a_moving_mesh_are_lit_as_still_ones(backend):
+    """Pass by pass, each with normals and sides of its own."""
+    lights = make_lights()
+    still = make_renderer(tsr.Phong(), SOFT, lights)
+    mesh = still.mesh
+    vertices = mesh.vertices.to_numpy()
+    frames = np.stack([vertices, vertices * [1.0, -0.8, 1.1]])
+    moving = tsr.Mesh(frames, mesh.faces_array, vertex_colors=mesh.vertex_colors.to_numpy())
+    renderer = tsr.Renderer(
+        moving, still.cameras, SIZE, SOFT, tsr.Phong(), lights, views_per_pass=1
+    )
+    image = renderer.render().to_numpy()
+    cotangent = np.random.default_rng(1).normal(size=image.shape).astype(image.dtype)
+    renderer.backward(cotangent)
+    gradient, of_lights = moving.vertices.grad.to_numpy(), 0.0
+    of_all_lights = lights[1].positions.grad.to_numpy()
+    for frame in range(2):
+        mesh.vertices.from_numpy(np.ascontiguousarray(frames[frame], vertices.dtype))
+        np.testing.assert_allclose(still.render().to_numpy()[0], image[frame], atol=1e-5)
+        still.backward(cotangent[frame][None])
+        error = relative_error(gradient[frame], mesh.vertices.grad.to_numpy())
+        assert error < tolerances.SAME_GRADIENT_SINGLE
+        of_lights = of_lights + lights[1].positions.grad.to_numpy()
+    assert relative_error(of_all_lights, of_lights) < tolerances.SAME_GRADIENT_SINGLE

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from taichi_softras.funcs.lighting import harmonics
+from taichi_softras.funcs.harmonics import harmonics
 from taichi_softras.runtime import ti
 from taichi_softras.scene.spherical_harmonics import SphericalHarmonics
 from taichi_softras.workspace import array
