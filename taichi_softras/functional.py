@@ -8,8 +8,9 @@ import numpy as np
 
 from taichi_softras.funcs.lookups import CUBES, TEXELS
 from taichi_softras.funcs.numeric import LARGEST
-from taichi_softras.rasterizers.base import Rasterizer, check_rasterizer
+from taichi_softras.rasterizers.base import Rasterization, Rasterizer, check_rasterizer
 from taichi_softras.rasterizers.binning import check_size
+from taichi_softras.rasterizers.clipping import check_near_clip, draw_clipped
 from taichi_softras.rasterizers.depth_range import (
     ALL_DEPTHS,
     complete,
@@ -18,7 +19,7 @@ from taichi_softras.rasterizers.depth_range import (
     needs_fit,
     warn_of_cut,
 )
-from taichi_softras.rasterizers.fragments import SILHOUETTE, Surface
+from taichi_softras.rasterizers.fragments import SILHOUETTE, Shader, Surface
 from taichi_softras.rasterizers.k_nearest import Fragments, KNearest
 from taichi_softras.rasterizers.planes import pixels_from_planes, planes_from_pixels
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
@@ -35,6 +36,7 @@ def rasterize(
     image_size: tuple,
     rasterizer: Optional[Rasterizer] = None,
     max_pairs: int = MAX_PAIRS,
+    near_clip: Optional[float] = None,
 ) -> tuple:
     """Draws projected triangles and returns the image with its vector-Jacobian product.
 
@@ -55,6 +57,8 @@ def rasterize(
         rasterizer: the method; `SoftAggregation()` when left out. `near` and `far` that it leaves
             out are fitted to the corners of this call.
         max_pairs: how many (tile, face) pairs are in memory at a time, see `Renderer`.
+        near_clip: the depth at which faces are cut, see `Renderer`. A divided corner (x_ndc, y_ndc,
+            depth) behind the camera has no place, so its face is left out.
 
     Returns:
         image: (B, H, W, C + 1), alpha last, row 0 on top.
@@ -69,7 +73,8 @@ def rasterize(
     check_rasterizer(rasterizer)
     dtype = default_numpy_float()
     height, width = check_image_size(image_size)
-    workspace, corners, corners_array = _lay_corners(corners, (height, width), max_pairs)
+    near_clip = check_near_clip(near_clip, rasterizer.far)
+    workspace, corners, corners_array = _lay_corners(corners, (height, width), max_pairs, near_clip)
     views, faces = corners.shape[:2]
 
     is_depth = isinstance(colors, Shading)
@@ -82,7 +87,13 @@ def rasterize(
             _check_colors(colors.shape, views, faces)
         shader, surface = lay_colors(workspace, colors)
     rasterizer = _fitted(rasterizer, corners, (height, width))
-    rasterization = rasterizer.forward(workspace, corners_array, shader, surface, (height, width))
+
+    def draw(corners: ti.Ndarray, shader: Shader, surface: Surface) -> Rasterization:
+        return rasterizer.forward(workspace, corners, shader, surface, (height, width))
+
+    rasterization, clipping = draw_clipped(
+        workspace, corners_array, shader, surface, (height, width), draw
+    )
     image = np.empty((views, height, width, shader.num_channels + 1), dtype)
     pixels_from_planes(rasterization.image, image)
     _warn_once_of_cut(rasterizer, corners, (height, width), shader.num_channels > 0)
@@ -93,10 +104,12 @@ def rasterize(
             raise ValueError(f"grad_image must have shape {image.shape}, got {grad_image.shape}")
         planes_from_pixels(grad_image, rasterization.grad_image)
         rasterization.backward()
-        grad_surface = rasterization.grad_surface
+        by_corners, grad_surface = rasterization.grad_corners, rasterization.grad_surface
+        if clipping is not None:
+            by_corners, grad_surface = clipping.backward(rasterization)
         if is_depth and shader.num_varyings:
-            load_depths_backward(grad_surface.varyings, rasterization.grad_corners)
-        grad_corners = rasterization.grad_corners.to_numpy()[:, :faces]
+            load_depths_backward(grad_surface.varyings, by_corners)
+        grad_corners = by_corners.to_numpy()[:, :faces]
         grad_colors = None
         if colors is not None:
             grad_table = grad_surface.textures if shader.has_textures else grad_surface.varyings
@@ -112,6 +125,7 @@ def fragments(
     image_size: tuple,
     rasterizer: Optional[KNearest] = None,
     max_pairs: int = MAX_PAIRS,
+    near_clip: Optional[float] = None,
 ) -> Fragments:
     """The K nearest faces of each pixel, sorted by depth, -1 where there are no more.
 
@@ -121,6 +135,8 @@ def fragments(
         rasterizer: gives K, the blur radius and how depths are interpolated; `KNearest()` when
             left out.
         max_pairs: how many (tile, face) pairs are in memory at a time, see `Renderer`.
+        near_clip: as for `rasterize`. Of a face that is cut, the index and the weights are those of
+            the whole face.
 
     Raises:
         ValueError: for wrong shapes, sizes or values that are not finite; for a rasterizer
@@ -130,7 +146,8 @@ def fragments(
     rasterizer = KNearest() if rasterizer is None else rasterizer
     check_rasterizer(rasterizer)
     image_size = check_image_size(image_size)
-    workspace, corners, corners_array = _lay_corners(corners, image_size, max_pairs)
+    near_clip = check_near_clip(near_clip, rasterizer.far)
+    workspace, corners, corners_array = _lay_corners(corners, image_size, max_pairs, near_clip)
     rasterizer = _fitted(rasterizer, corners, image_size)
     result = rasterizer.fragments(workspace, corners_array, image_size)
     _warn_once_of_cut(rasterizer, corners, image_size, has_color=False)
@@ -230,7 +247,7 @@ def check_image_size(image_size: tuple) -> tuple:
     return height, width
 
 
-def _lay_corners(corners: np.ndarray, image_size: tuple, max_pairs: int) -> tuple:
+def _lay_corners(corners: np.ndarray, image_size: tuple, max_pairs: int, near_clip: float) -> tuple:
     """The workspace of a call; projected corners, finite and (B, F, 3, 3 or 4); their array."""
     dtype = default_numpy_float()
     if not isinstance(corners, np.ndarray):
@@ -238,7 +255,7 @@ def _lay_corners(corners: np.ndarray, image_size: tuple, max_pairs: int) -> tupl
     shape = corners.shape
     if len(shape) != 4 or shape[0] < 1 or shape[2] != 3 or shape[3] not in (3, 4):
         raise ValueError(f"corners must have shape (B, F, 3, 3) or (B, F, 3, 4), got {shape}")
-    workspace = Workspace(describe_scene(image_size, *shape[:2]), max_pairs)
+    workspace = Workspace(describe_scene(image_size, *shape[:2]), max_pairs, near_clip)
     check_size(workspace.scene, *shape[:2], image_size)  # before any copy
     corners = _checked("corners", corners, dtype)
     drawn_faces = max(shape[1], 1)  # Taichi has no empty arrays: one face at depth 0 draws nothing

@@ -1,6 +1,6 @@
 """The core: the only file that knows the order of the stages, forward, backward and in tangents.
 
-    arrays of the scene -> place -> corners, varyings, textures -> rasterize (fragment) -> image
+    arrays of the scene -> place -> corners, varyings, textures -> clip -> rasterize (fragment) -> image
 
 Arrays in, arrays out: no field, no tape, no autodiff of Taichi's.
 """
@@ -33,7 +33,8 @@ from taichi_softras.placement import (
     place_scene_tangent,
 )
 from taichi_softras.rasterizers.base import Rasterization, Rasterizer
-from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.rasterizers.clipping import Clipping, draw_clipped
+from taichi_softras.rasterizers.fragments import Shader, Surface
 from taichi_softras.runtime import kernel, lean_compilation, ti
 from taichi_softras.shading.base import BY_FACE, BY_VERTEX, Composition
 from taichi_softras.workspace import Workspace, array
@@ -115,6 +116,7 @@ class Pipeline:
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
         self.fragment_uniforms = workspace.get("fragment_uniforms", shape)
         self.rasterization: Optional[Rasterization] = None
+        self._clipping: Optional[Clipping] = None  # of `rasterization`
         self._tables: Optional[Tables] = None  # of the pass that was placed last
         # of `rasterization`: the rasterizer, first view, number of views
         self._drawn: Optional[tuple] = None
@@ -148,8 +150,18 @@ class Pipeline:
         if uniforms is not self.fragment_uniforms:
             copy_rows(self.fragment_uniforms, first, uniforms)
         surface = Surface(placed.varyings, placed.textures, uniforms)
-        self.rasterization = rasterizer.forward(
-            self._of_rasterizer, placed.corners, self.composition.shader, surface, self.image_size
+
+        def rasterize(corners: ti.Ndarray, shader: Shader, surface: Surface) -> Rasterization:
+            inputs = (corners, shader, surface, self.image_size)
+            return rasterizer.forward(self._of_rasterizer, *inputs)
+
+        self.rasterization, self._clipping = draw_clipped(
+            self._of_rasterizer,
+            placed.corners,
+            self.composition.shader,
+            surface,
+            self.image_size,
+            rasterize,
         )
         self._drawn = rasterizer, first, num_views
 
@@ -211,7 +223,10 @@ class Pipeline:
         """
         _, first, num_views = self._drawn
         self.rasterization.backward()
+        grad_corners = self.rasterization.grad_corners
         grad_surface = self.rasterization.grad_surface
+        if self._clipping is not None:
+            grad_corners, grad_surface = self._clipping.backward(self.rasterization)
         tables, placed = self._allocate(num_views)
         with lean_compilation():
             place_scene_backward(
@@ -219,9 +234,7 @@ class Pipeline:
                 *self._views(first),
                 is_first,
                 *tables,
-                *Placed(
-                    self.rasterization.grad_corners, grad_surface.varyings, grad_surface.textures
-                ),
+                *Placed(grad_corners, grad_surface.varyings, grad_surface.textures),
                 *allocate_grad_tables(self.workspace, self.scene, tables, placed),
                 *self.grad_scene,
             )
@@ -255,7 +268,10 @@ class Pipeline:
             if self.composition.shader.num_uniforms:
                 stack_rows(self.tangent_fragment_uniforms, index, of_uniforms)
         surface = Surface(stacked.varyings, stacked.textures, of_uniforms)
-        return self.rasterization.push_forward(stacked.corners, surface)
+        corners = stacked.corners
+        if self._clipping is not None:
+            corners, surface = self._clipping.push_forward(corners, surface)
+        return self.rasterization.push_forward(corners, surface)
 
     def _uniforms_of_pass(self, name: str, num_views: int) -> ti.Ndarray:
         """Rows of the views of a pass; all rows where each pass sees all of them."""

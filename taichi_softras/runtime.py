@@ -93,6 +93,11 @@ def is_double() -> bool:
     return _config().default_fp == ti.f64
 
 
+def has_doubles() -> bool:
+    """Whether kernels have 64-bit floats, whatever their `float` is."""
+    return is_cpu() or is_double() or _config().arch == ti.cuda
+
+
 def default_numpy_float() -> type:
     """np.float32 or np.float64, as `float` in kernels."""
     return np.float64 if is_double() else np.float32

@@ -5,7 +5,7 @@ from taichi_softras.funcs.triangle import barycentric, barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import FaceArrays
 from taichi_softras.rasterizers.edge_pieces import EdgePieces, cross_edges, load_edge
-from taichi_softras.rasterizers.faces import SOURCE_FACE, clip_corner_vjp, load_triangle
+from taichi_softras.rasterizers.faces import ROW, SOURCE_FACE, clip_corner_vjp, load_triangle
 from taichi_softras.rasterizers.fragments import Surface, look_up_vjp
 from taichi_softras.rasterizers.visible_colors import color_at_vjp
 from taichi_softras.runtime import kernel, ti, vec2, vec3
@@ -230,18 +230,18 @@ def add_to_surface(
     grad_surface: ti.template(),
 ):
     """At the varyings, texture and uniforms that a point's colour came from."""
-    source = of_faces.boxes[i, SOURCE_FACE]
+    face = of_faces.boxes[i, ROW]
     for corner in ti.static(range(3)):
         for k in ti.static(range(shader.num_varyings)):
             table = ti.static(grad_surface.varyings)
             grad = grads.used[corner] * grads.varyings[k]
-            ti.atomic_add(table[view % table.shape[0], source, corner, k], grad)
+            ti.atomic_add(table[view % table.shape[0], face, corner, k], grad)
     look_up_vjp(
         shader,
         grad_surface.textures,
         view,
-        source,
-        grads.used,
+        of_faces.boxes[i, SOURCE_FACE],
+        grads.on_source,
         resolution,
         grads.samples,
         True,

@@ -8,6 +8,7 @@ from taichi_softras.rasterizers.binning import TILE, FaceArrays
 from taichi_softras.rasterizers.edge_filter import find_near_pieces, measure, place_ends
 from taichi_softras.rasterizers.edge_pieces import EdgePieces, cross_edges, load_edge
 from taichi_softras.rasterizers.faces import (
+    ROW,
     SOURCE_FACE,
     clip_corner_vjp,
     load_triangle,
@@ -93,8 +94,10 @@ def color_tangent(
         moved = corner_tangent(of_faces.records, shorter, i, corner, tangent_corners, parameter)
         change -= weights[corner] * slope.dot(vec2(moved.x, moved.y))
         change += grads.inverse_w[corner] * moved.z
-    where = ti.Vector([parameter, view, of_faces.boxes[i, SOURCE_FACE]])
-    return change + move_fragment(shader, tangent_surface, where, grads.used, resolution, grads)
+    where = ti.Vector([parameter, view, of_faces.boxes[i, ROW], of_faces.boxes[i, SOURCE_FACE]])
+    return change + move_fragment(
+        shader, tangent_surface, where, grads.used, grads.on_source, resolution, grads
+    )
 
 
 @kernel
@@ -238,8 +241,16 @@ def push_end(
         for corner in ti.static(range(3)):
             moved = corner_tangent(records, shorter, i, corner, tangent_corners, parameter)
             change += front.inverse_w[corner] * moved.z
-        source = ti.Vector([parameter, view, of_faces.boxes[i, SOURCE_FACE]])
-        change += move_fragment(shader, of_surface, source, front.used, resolution, front)
+        row, source = of_faces.boxes[i, ROW], of_faces.boxes[i, SOURCE_FACE]
+        change += move_fragment(
+            shader,
+            of_surface,
+            ti.Vector([parameter, view, row, source]),
+            front.used,
+            front.on_source,
+            resolution,
+            front,
+        )
         if behind != NO_FACE:
             at = line.a + (line.b - line.a) * place
             change -= push_behind(

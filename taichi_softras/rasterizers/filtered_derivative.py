@@ -24,6 +24,7 @@ from taichi_softras.rasterizers.fragments import (
     load_corner_varyings,
     load_uniforms,
     look_up,
+    place_on_source,
     shade_vjp,
 )
 from taichi_softras.rasterizers.outlines import draw_outlines
@@ -352,9 +353,10 @@ def move_image(  # more than 12 parameters, many lines: four groups of arrays
                             moved = tangent_corners[parameter, view, face, corner, k]
                             change += grads[corner, k] * moved
                     tangent_image[parameter, view, channel, row, column] = change
-            at_corners = load_corner_varyings(shader, varyings, view, source)
+            at_corners = load_corner_varyings(shader, varyings, view, face)
             at = interpolate(shader, used, at_corners)
-            samples = look_up(shader, textures, view, source, used, resolution)
+            on_source = place_on_source(shader, used, at_corners)
+            samples = look_up(shader, textures, view, source, on_source, resolution)
             of_view = load_uniforms(shader, uniforms, view)
             for channel in range(shader.num_channels):
                 grads = shade_vjp(shader, at, samples, of_view, unit(shader.num_channels, channel))
@@ -362,8 +364,9 @@ def move_image(  # more than 12 parameters, many lines: four groups of arrays
                     tangent_image[parameter, view, channel, row, column] += move_fragment(
                         shader,
                         ti.static(Surface(tangent_varyings, tangent_textures, tangent_uniforms)),
-                        ti.Vector([parameter, view, source]),
+                        ti.Vector([parameter, view, face, source]),
                         used,
+                        on_source,
                         resolution,
                         grads,
                     )

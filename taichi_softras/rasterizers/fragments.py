@@ -53,6 +53,8 @@ class Shader:
         num_samples: channels of a texture, 0 without.
         num_uniforms: N.
         num_channels: C, of all parts; alpha is not among them. 0 draws the silhouette alone.
+        is_cut: whether faces may be pieces of others, see `clipping`. With textures their last
+            three varyings are the weights of the corners of these.
     """
 
     parts: tuple
@@ -61,6 +63,7 @@ class Shader:
     num_samples: int
     num_uniforms: int
     num_channels: int
+    is_cut: bool = False
 
     @property
     def num_edge_channels(self) -> int:
@@ -79,6 +82,22 @@ class Shader:
 
 
 SILHOUETTE = Shader((), 0, None, 0, 0, 0)
+
+
+def cut_shader(shader: Shader) -> Shader:
+    """The same for faces that may be pieces of others."""
+    first_sample, added = shader.num_varyings, 3 if shader.has_textures else 0
+
+    def moved(part: Part) -> Part:
+        inputs = tuple(k + added if k >= first_sample else k for k in part.inputs)
+        return Part(**{**vars(part), "inputs": inputs})
+
+    changes = {
+        "parts": tuple(map(moved, shader.parts)),
+        "num_varyings": shader.num_varyings + added,
+        "is_cut": True,
+    }
+    return Shader(**{**vars(shader), **changes})
 
 
 @ti.func
@@ -167,6 +186,36 @@ def interpolate(shader: ti.template(), used: vec3, corner_varyings: ti.template(
         for corner in ti.static(range(3)):
             result[k] += used[corner] * corner_varyings[corner, k]
     return result
+
+
+@ti.func
+def place_on_source(shader: ti.template(), used: vec3, corner_varyings: ti.template()) -> vec3:
+    """The weights of the corners of the face whose texture a point shows."""
+    result = used
+    if ti.static(shader.is_cut and shader.has_textures):
+        for j in ti.static(range(3)):
+            column = ti.static(shader.num_varyings - 3 + j)
+            of_corners = vec3(
+                corner_varyings[0, column], corner_varyings[1, column], corner_varyings[2, column]
+            )
+            result[j] = used.dot(of_corners)
+    return result
+
+
+@ti.func
+def place_on_source_vjp(
+    shader: ti.template(),
+    grad_on_source: vec3,
+    grad_used: ti.template(),  # (3,) added to
+    grad_varyings: ti.template(),  # (K,) added to
+):
+    """The adjoint: weights of a face's pieces are varyings, whose gradient goes on to `used`."""
+    if ti.static(shader.is_cut and shader.has_textures):
+        for j in ti.static(range(3)):
+            grad_varyings[shader.num_varyings - 3 + j] += grad_on_source[j]
+    else:
+        for j in ti.static(range(3)):
+            grad_used[j] += grad_on_source[j]
 
 
 @ti.func

@@ -5,10 +5,11 @@ the derivatives of the face.
 """
 
 from taichi_softras.rasterizers.binning import FaceArrays, TileArrays
-from taichi_softras.rasterizers.faces import is_in_box
+from taichi_softras.rasterizers.faces import ENDS, is_in_box
 from taichi_softras.rasterizers.fragments import Surface, load_uniforms
 from taichi_softras.rasterizers.soft_fragments import (
     HEIGHT,
+    NUM_ENDS,
     VARYINGS,
     WIDTH,
     PixelArrays,
@@ -17,6 +18,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     load_numbers,
     locate_pixel,
     pull_back_corner,
+    pull_back_end,
     pull_back_fragment,
     settle_tie,
     tile_of,
@@ -88,8 +90,14 @@ def push_pixels_forward(  # more than 12 parameters, many lines: groups of array
                 ]
                 for parameter in range(tangent_image.shape[0]):
                     change = push_corners(grads, parameter, view, index, tangent_corners)
+                    if ti.static(structure.shader.is_cut):
+                        for end in ti.static(range(NUM_ENDS)):
+                            grad = pull_back_end(structure, numbers, records, i, end, totals)
+                            for k in ti.static(range(4)):
+                                moved = tangent_corners[parameter, view, index, ENDS + end, k]
+                                change += grad[k] * moved
                     change += push_surface(
-                        structure, numbers, totals, pulled, parameter, view, face.source, tangents
+                        structure, numbers, totals, pulled, parameter, view, face, tangents
                     )
                     before = tangent_image[parameter, view, channel, row, column]
                     tangent_image[parameter, view, channel, row, column] = before + change
@@ -121,7 +129,7 @@ def push_surface(
     pulled: ti.template(),
     parameter: int,
     view: int,
-    face: int,
+    face: ti.template(),
     tangents: ti.template(),
 ) -> float:
     """The gradients at varyings, texture and uniforms times derivatives by one parameter."""
@@ -130,13 +138,13 @@ def push_surface(
     for corner in ti.static(range(3)):
         for k in ti.static(range(structure.shader.num_varyings)):
             entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
-            change += totals[entry] * tangents.varyings[parameter, of_view, face, corner, k]
+            change += totals[entry] * tangents.varyings[parameter, of_view, face.index, corner, k]
     if ti.static(structure.shader.has_textures):
-        entries, shares = structure.shader.lookup.entries(pulled.used, numbers.resolution)
+        entries, shares = structure.shader.lookup.entries(pulled.on_source, numbers.resolution)
         of_view = view % tangents.textures.shape[1]
         for k in ti.static(range(structure.shader.lookup.count)):
             for channel in ti.static(range(structure.shader.num_samples)):
-                tangent = tangents.textures[parameter, of_view, face, entries[k], channel]
+                tangent = tangents.textures[parameter, of_view, face.source, entries[k], channel]
                 change += pulled.samples[channel] * shares[k] * tangent
     of_view = view % tangents.uniforms.shape[1]
     for k in ti.static(range(structure.shader.num_uniforms)):

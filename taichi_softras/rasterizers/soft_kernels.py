@@ -17,7 +17,7 @@ from taichi_softras.rasterizers.binning import (
     FaceArrays,
     TileArrays,
 )
-from taichi_softras.rasterizers.faces import is_in_box
+from taichi_softras.rasterizers.faces import ENDS, is_in_box
 from taichi_softras.rasterizers.fragments import (
     Surface,
     interpolate,
@@ -25,6 +25,7 @@ from taichi_softras.rasterizers.fragments import (
     look_up,
     look_up_vjp,
     no_samples,
+    place_on_source,
     shade,
 )
 from taichi_softras.rasterizers.soft_fragments import (
@@ -46,6 +47,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     locate_pixel,
     mix,
     pull_back_corner,
+    pull_back_end,
     pull_back_fragment,
     settle_tie,
     store_pixel,
@@ -71,7 +73,7 @@ class Pulls(NamedTuple):
     """What a row of fragments gives to a face's texture, a local vector each."""
 
     shares: object  # of the pixels
-    used: list  # of 3
+    used: list  # of 3, at which the texture is looked up
     samples: list  # gradients
 
 
@@ -208,8 +210,9 @@ def blend_textured(
     for lane in range(part.first_lane, part.end_lane):
         if looks.gain[lane] > 0.0:
             used = vec3(looks.used[0][lane], looks.used[1][lane], looks.used[2][lane])
+            on_source = place_on_source(structure.shader, used, face.varyings)
             samples = look_up(
-                structure.shader, textures, part.view, face.source, used, numbers.resolution
+                structure.shader, textures, part.view, face.source, on_source, numbers.resolution
             )
             for channel in ti.static(range(structure.shader.num_samples)):
                 looks.samples[channel][lane] = samples[channel]
@@ -347,9 +350,14 @@ def pull_back_faces(  # more than 12 parameters: groups of arrays
                             grad_corners[view, index, corner, k] = grad[k]
                         if grad_corners.shape[3] == 4:
                             grad_corners[view, index, corner, 3] = grad[3]
+                        if ti.static(structure.shader.is_cut):
+                            for end in ti.static(range(2 * corner, 2 * corner + 2)):
+                                by_end = pull_back_end(structure, numbers, records, i, end, totals)
+                                for k in ti.static(range(4)):
+                                    grad_corners[view, index, ENDS + end, k] = by_end[k]
                         for k in ti.static(range(structure.shader.num_varyings)):
                             entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
-                            varyings_of_views[view, face.source, corner, k] = totals[entry]
+                            varyings_of_views[view, index, corner, k] = totals[entry]
                 if ti.static(structure.shader.num_uniforms > 0):
                     totals = sum_lanes(sums, structure.first_uniform, structure.num_sums)
                     part = view * numbers.tasks_per_view + task % numbers.tasks_per_view
@@ -402,7 +410,7 @@ def pull_back_face(
                 if ti.static(structure.shader.has_textures):
                     shares[lane] = pulled.share
                     for corner in ti.static(range(3)):
-                        used[corner][lane] = pulled.used[corner]
+                        used[corner][lane] = pulled.on_source[corner]
                     for channel in ti.static(range(structure.shader.num_samples)):
                         samples[channel][lane] = pulled.samples[channel]
             if ti.abs(tied).max() > 0.0:
@@ -438,7 +446,7 @@ def scatter_row(
                 used,
                 numbers.resolution,
                 samples,
-                False,
+                shader.is_cut,  # tasks may have pieces of one face
             )
 
 
@@ -514,7 +522,7 @@ def pull_back_tiles(  # more than 12 parameters: groups of arrays
                             grad_textures,
                             view,
                             face.source,
-                            pulled.used,
+                            pulled.on_source,
                             numbers.resolution,
                             pulled.samples,
                             True,
@@ -528,10 +536,15 @@ def pull_back_tiles(  # more than 12 parameters: groups of arrays
                 ti.atomic_add(grad_corners[view, index, corner, k], grad[k])
             if grad_corners.shape[3] == 4:
                 ti.atomic_add(grad_corners[view, index, corner, 3], grad[3])
+            if ti.static(structure.shader.is_cut):
+                for end in ti.static(range(2 * corner, 2 * corner + 2)):
+                    by_end = pull_back_end(structure, numbers, records, i, end, totals)
+                    for k in ti.static(range(4)):
+                        ti.atomic_add(grad_corners[view, index, ENDS + end, k], by_end[k])
             for k in ti.static(range(structure.shader.num_varyings)):
                 entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
                 of_varyings = view % grad_varyings.shape[0]
-                ti.atomic_add(grad_varyings[of_varyings, face.source, corner, k], totals[entry])
+                ti.atomic_add(grad_varyings[of_varyings, index, corner, k], totals[entry])
         for k in ti.static(range(structure.shader.num_uniforms)):
             of_uniforms = view % grad_uniforms.shape[0]
             ti.atomic_add(

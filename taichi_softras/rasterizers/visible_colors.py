@@ -9,7 +9,7 @@ from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.triangle import barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE, Rasterization, check_held
 from taichi_softras.rasterizers.binning import FaceArrays
-from taichi_softras.rasterizers.faces import SOURCE_FACE, load_planes, load_triangle
+from taichi_softras.rasterizers.faces import ROW, SOURCE_FACE, load_planes, load_triangle
 from taichi_softras.rasterizers.fragments import (
     Shader,
     Surface,
@@ -20,6 +20,8 @@ from taichi_softras.rasterizers.fragments import (
     look_up,
     look_up_slopes,
     look_up_vjp,
+    place_on_source,
+    place_on_source_vjp,
     shade,
     shade_vjp,
     texture_resolution,
@@ -128,9 +130,10 @@ def color_at(
 ):
     """(C,) of a face at the point with these weights on the screen, up to a factor."""
     used = PERSPECTIVE.place(on_screen, load_planes(of_faces.records, i)).used
+    at_corners = load_corner_varyings(shader, surface.varyings, view, of_faces.boxes[i, ROW])
     source = of_faces.boxes[i, SOURCE_FACE]
-    at_corners = load_corner_varyings(shader, surface.varyings, view, source)
-    samples = look_up(shader, surface.textures, view, source, used, resolution)
+    on_source = place_on_source(shader, used, at_corners)
+    samples = look_up(shader, surface.textures, view, source, on_source, resolution)
     of_view = load_uniforms(shader, surface.uniforms, view)
     return shade(shader, interpolate(shader, used, at_corners), samples, of_view)
 
@@ -149,27 +152,32 @@ def color_at_vjp(
     """The adjoint of `color_at`.
 
     Returns:
-        A struct: the weights `used`, and the gradients of `weights` on the screen, `inverse_w` of
+        A struct: the weights `used`, those at which the texture is looked up (`on_source`), and the
+        gradients of `weights` on the screen, `inverse_w` of
         the corners, interpolated `varyings`, `samples` and `uniforms`.
     """
     planes = load_planes(of_faces.records, i)
     point = PERSPECTIVE.place(on_screen, planes)
     source = of_faces.boxes[i, SOURCE_FACE]
-    at_corners = load_corner_varyings(shader, surface.varyings, view, source)
-    samples = look_up(shader, surface.textures, view, source, point.used, resolution)
-    slopes = look_up_slopes(shader, surface.textures, view, source, point.used, resolution)
+    at_corners = load_corner_varyings(shader, surface.varyings, view, of_faces.boxes[i, ROW])
+    on_source = place_on_source(shader, point.used, at_corners)
+    samples = look_up(shader, surface.textures, view, source, on_source, resolution)
+    slopes = look_up_slopes(shader, surface.textures, view, source, on_source, resolution)
     of_view = load_uniforms(shader, surface.uniforms, view)
     varyings = interpolate(shader, point.used, at_corners)
     grads = shade_vjp(shader, varyings, samples, of_view, grad_color)
-    grad_used = vec3(0.0)
+    grad_used, by_place = vec3(0.0), vec3(0.0)
+    for corner in ti.static(range(3)):
+        for k in ti.static(range(shader.num_samples)):
+            by_place[corner] += grads.samples[k] * slopes[k, corner]
+    place_on_source_vjp(shader, by_place, grad_used, grads.varyings)
     for corner in ti.static(range(3)):
         for k in ti.static(range(shader.num_varyings)):
             grad_used[corner] += grads.varyings[k] * at_corners[corner, k]
-        for k in ti.static(range(shader.num_samples)):
-            grad_used[corner] += grads.samples[k] * slopes[k, corner]
     by_weights, by_planes, _ = PERSPECTIVE.place_vjp(on_screen, planes, point, grad_used, 0.0)
     return ti.Struct(
         used=point.used,
+        on_source=on_source,
         weights=by_weights,
         inverse_w=by_planes,
         varyings=grads.varyings,
@@ -277,6 +285,9 @@ def paint_backward(  # more than 12 parameters: four groups of arrays
     shader: ti.template(),
 ):
     """A thread owns a face and visits its pixels in all views that share its surface."""
+    if ti.static(shader.is_cut and shader.has_textures):
+        for entry in ti.grouped(grad_textures):
+            grad_textures[entry] = 0.0
     for index in range(owners * (records.shape[0] // faces.shape[0])):
         num_faces = records.shape[0] // faces.shape[0]
         owner = index // num_faces
@@ -313,16 +324,18 @@ def pull_back_face(
     i = view * num_faces + face
     source = of_faces.boxes[i, SOURCE_FACE]
     planes = load_planes(of_faces.records, i)
-    at_corners = load_corner_varyings(shader, surface.varyings, view, source)
+    at_corners = load_corner_varyings(shader, surface.varyings, view, of_faces.boxes[i, ROW])
     of_view = load_uniforms(shader, surface.uniforms, view)
     sums = at_corners * 0.0
     sums_uniforms = of_view * 0.0
-    clear_texture(shader, grad_surface.textures, view, source)
+    if ti.static(not shader.is_cut):
+        clear_texture(shader, grad_surface.textures, view, source)
     for row in range(of_faces.boxes[i, 2], of_faces.boxes[i, 3] + 1):
         for column in range(of_faces.boxes[i, 0], of_faces.boxes[i, 1] + 1):
             if seen.faces[view, row, column] == face:
                 used = PERSPECTIVE.place(load_weights(seen.weights, view, row, column), planes).used
-                samples = look_up(shader, surface.textures, view, source, used, resolution)
+                on_source = place_on_source(shader, used, at_corners)
+                samples = look_up(shader, surface.textures, view, source, on_source, resolution)
                 grads = shade_vjp(
                     shader,
                     interpolate(shader, used, at_corners),
@@ -339,22 +352,22 @@ def pull_back_face(
                     grad_surface.textures,
                     view,
                     source,
-                    used,
+                    on_source,
                     resolution,
                     grads.samples,
-                    False,  # a face's owner adds
+                    shader.is_cut,  # a face's owner adds, or those of its pieces
                 )
     for k in ti.static(range(shader.num_varyings)):
         table = ti.static(grad_surface.varyings)
         shared = view % table.shape[0]
         for corner in ti.static(range(3)):
-            before = ti.select(view < table.shape[0], 0.0, table[shared, source, corner, k])
-            table[shared, source, corner, k] = before + sums[corner, k]
+            before = ti.select(view < table.shape[0], 0.0, table[shared, face, corner, k])
+            table[shared, face, corner, k] = before + sums[corner, k]
     for k in ti.static(range(shader.num_uniforms)):
         table = ti.static(grad_surface.uniforms)
         shared = view % table.shape[0]
-        before = ti.select(view < table.shape[0], 0.0, table[shared, source, k])
-        table[shared, source, k] = before + sums_uniforms[k]
+        before = ti.select(view < table.shape[0], 0.0, table[shared, face, k])
+        table[shared, face, k] = before + sums_uniforms[k]
 
 
 @ti.func
@@ -405,13 +418,14 @@ def unit(count: ti.template(), index: int):
 def move_fragment(
     shader: ti.template(),
     tangents: ti.template(),  # `Surface`, with a first axis of parameters
-    where: ti.math.ivec3,  # parameter, view, face
+    where: ti.math.ivec4,  # parameter, view, face, and that of the mesh whose texture it shows
     used: vec3,
+    on_source: vec3,  # where the texture is looked up
     resolution: int,
     grads: ti.template(),  # of `shade_vjp`
 ) -> float:
     """The change of a channel with the surface, from its gradients at the fragment's inputs."""
-    parameter, view, face = where[0], where[1], where[2]
+    parameter, view, face, source = where[0], where[1], where[2], where[3]
     change = 0.0
     if ti.static(shader.num_varyings > 0):
         shared = view % tangents.varyings.shape[1]
@@ -421,10 +435,10 @@ def move_fragment(
                 change += used[corner] * grads.varyings[k] * moved
     if ti.static(shader.has_textures):
         shared = view % tangents.textures.shape[1]
-        entries, shares = shader.lookup.entries(used, resolution)
+        entries, shares = shader.lookup.entries(on_source, resolution)
         for k in ti.static(range(shader.lookup.count)):
             for channel in ti.static(range(shader.num_samples)):
-                moved = tangents.textures[parameter, shared, face, entries[k], channel]
+                moved = tangents.textures[parameter, shared, source, entries[k], channel]
                 change += shares[k] * grads.samples[channel] * moved
     for k in ti.static(range(shader.num_uniforms)):
         shared = view % tangents.uniforms.shape[1]
