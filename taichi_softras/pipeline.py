@@ -1,6 +1,6 @@
 """The core: the only file that knows the order of the stages, forward, backward and in tangents.
 
-    arrays of the scene -> place -> corners, varyings, textures -> clip -> rasterize (fragment) -> image
+    scene -> place -> corners, varyings, textures -> clip -> rasterize (fragment) -> image
 
 Arrays in, arrays out: no field, no tape, no autodiff of Taichi's.
 """

@@ -416,11 +416,12 @@ class lean_compilation:  # noqa: N801, a context manager
     """
 
     def __enter__(self):
-        self._before = _config().cfg_optimization
+        self._before = _config().cfg_optimization, impl.get_runtime().unrolling_limit
         _config().cfg_optimization = False
+        impl.get_runtime().unrolling_limit = 0  # no warning of loops over what faces have
 
     def __exit__(self, *_):
-        _config().cfg_optimization = self._before
+        _config().cfg_optimization, impl.get_runtime().unrolling_limit = self._before
 
 
 # Forward mode, for kernels of users ---------------------------------------------------------------

@@ -103,8 +103,11 @@ def euclidean_piece_vjp(
     pixel: vec2, triangle: ti.template(), weights: vec3, shown: vec3, grad: float
 ):
     """The gradients at the three corners, and at start and end of the outline's edges."""
-    ends = outline_distance_vjp(pixel, triangle.outline, ti.select(shown.min() >= 0.0, grad, -grad))
-    return (vec2(0.0), vec2(0.0), vec2(0.0), *ends)
+    none = vec2(0.0)
+    p, q, r, s, t, u = outline_distance_vjp(
+        pixel, triangle.outline, ti.select(shown.min() >= 0.0, grad, -grad)
+    )
+    return none, none, none, p, q, r, s, t, u
 
 
 @ti.func
@@ -112,11 +115,11 @@ def barycentric_piece_vjp(
     pixel: vec2, triangle: ti.template(), weights: vec3, shown: vec3, grad: float
 ):
     """The gradients at the three corners; the ends of edges have none."""
+    none = vec2(0.0)
     smallest = shown.min()
     pull = -barycentric_vjp(triangle, least_vjp(shown, 2.0 * ti.abs(smallest) * grad))
-    none = vec2(0.0)
-    of_ends = (none, none, none, none, none, none)
-    return (weights.x * pull, weights.y * pull, weights.z * pull, *of_ends)
+    x, y, z = weights.x * pull, weights.y * pull, weights.z * pull
+    return x, y, z, none, none, none, none, none, none
 
 
 @ti.func

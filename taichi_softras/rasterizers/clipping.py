@@ -1,4 +1,4 @@
-"""Clipping: corners and what faces wear in; faces that reach behind the camera or too far, cut, out.
+"""Clipping: faces in; those that reach behind the camera or too far are cut, and go out in pieces.
 
 In clip space, before any division. A face that is cut becomes a polygon, and this a fan of pieces,
 rows behind those of the mesh's faces; its own row is drawn no longer. Corners and varyings of a
