@@ -386,8 +386,9 @@ def cut_faces(
         num_pieces = firsts[i + 1] - firsts[i]
         if num_pieces > 0:
             first = firsts[i] - firsts[view * given.shape[1]]
-            corners[view, face, PIECES, 0] = ti.cast(first % HALF, float)
-            corners[view, face, PIECES, 1] = ti.cast(first // HALF, float)
+            first_row = given.shape[1] + first
+            corners[view, face, PIECES, 0] = ti.cast(first_row % HALF, float)
+            corners[view, face, PIECES, 1] = ti.cast(first_row // HALF, float)
             corners[view, face, PIECES, 2] = ti.cast(num_pieces, float)
             polygon = cut_by_limits(given, limits, view, face)
             apex = 0  # at a corner of the guard band or the near cut, if there is one

@@ -13,12 +13,14 @@ from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import SCAN_CHUNK, TILE, FaceArrays, TileArrays, scan
 from taichi_softras.rasterizers.faces import (
     INVERSE_AREA,
+    ROW,
+    SOURCE_FACE,
     load_corner,
     load_planes,
     load_triangle,
 )
 from taichi_softras.rasterizers.fragments import Shader, Surface
-from taichi_softras.rasterizers.outlines import connect_faces
+from taichi_softras.rasterizers.outlines import NO_EDGE, connect_faces
 from taichi_softras.rasterizers.visible_colors import color_at
 from taichi_softras.rasterizers.z_buffer import ZBuffer, contains
 from taichi_softras.runtime import is_double, kernel, ti, vec2, vec3
@@ -101,6 +103,7 @@ def cut_edges(
             *surface,
             resolution,
             background,
+            corners.shape[1],
             count,
             *pieces,
             shader,
@@ -190,7 +193,7 @@ def is_drawn(of_faces: ti.template(), i: int, is_double_sided: int) -> int:
 @ti.func
 def owns_edge(
     of_faces: ti.template(),  # `FaceArrays`
-    neighbours: ti.template(),  # (F, 3)
+    neighbours: ti.template(),  # see `connect_faces`
     i: int,
     k: int,
     is_double_sided: int,
@@ -202,11 +205,10 @@ def owns_edge(
     also between two that face the same way; the wider of them owns it.
     """
     records = ti.static(of_faces.records)
-    result = is_drawn(of_faces, i, is_double_sided)
-    num_faces = neighbours.shape[0]
-    neighbour = neighbours[i % num_faces, k]
+    neighbour = neighbours[i % neighbours.shape[0], k]
+    result = is_drawn(of_faces, i, is_double_sided) & (neighbour != NO_EDGE)
     if result & (neighbour != NO_FACE):
-        j = i - i % num_faces + neighbour
+        j = i - of_faces.boxes[i, ROW] + neighbour // 3
         if is_drawn(of_faces, j, is_double_sided):
             if records[i, INVERSE_AREA] * records[j, INVERSE_AREA] > 0.0:
                 result = (has_inner_edges != 0) & (not is_thinner(records, i, j))
@@ -253,7 +255,7 @@ def is_in_front(records: ti.template(), i: int, j: int, k: int) -> int:
 def count_pieces(  # more than 12 parameters: a count, its prefix sum and their scratch
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
-    neighbours: array(int, 2),  # (F, 3)
+    neighbours: array(int, 2),  # see `connect_faces`
     height: int,
     width: int,
     radius: float,  # half pixels
@@ -284,7 +286,7 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
     tile_starts: array(int, 1),  # (T + 1,)
     tile_faces: array(int, 1),  # (>= pairs,)
     band: array(int, 1),  # first tile and end of the tiles that have lists
-    neighbours: array(int, 2),  # (F, 3)
+    neighbours: array(int, 2),  # see `connect_faces`
     limits: array(float, 1),  # near, far, whether double-sided, BESIDE in half pixels and of them
     height: int,
     width: int,
@@ -294,6 +296,7 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
     uniforms: array(float, 2),  # (B or 1, N)
     resolution: int,  # of textures
     background: array(float, 1),  # (C,)
+    num_faces: int,  # F
     num_pieces: int,
     starts: array(int, 1),  # (3 B F + 1,)
     edges: array(int, 1),  # (P,) and the following: written, see `EdgePieces`
@@ -314,7 +317,6 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
         pieces = ti.static(EdgePieces(starts, edges, num_parts, places, links, colors))
         edge = edges[piece]
         i = edge // 3
-        num_faces = neighbours.shape[0]
         view = i // num_faces
         line = load_edge(records, i, edge % 3)
         cuts = cut_evenly(line.a, line.b, height, width, radius)
@@ -508,28 +510,30 @@ def look_behind(
     """
     records = ti.static(of_faces.records)
     is_double_sided = ti.cast(limits[2], ti.i32)
-    num_faces = neighbours.shape[0]
     i = edge // 3
-    first_face = i - i % num_faces
+    first_face = i - of_faces.boxes[i, ROW]
     line = load_edge(records, i, edge % 3)
     point = line.a + (line.b - line.a) * place
     weights = line.of_a * (1.0 - place) + line.of_b * place
     depth = PERSPECTIVE.depth(weights, load_planes(records, i))
     direction = (line.b - line.a).normalized()
     step = vec2(direction.y, -direction.x) * (limits[3] + limits[4] * ti.abs(point).sum())
-    across = neighbours[i % num_faces, edge % 3]
+    neighbour = neighbours[i % neighbours.shape[0], edge % 3]
+    own_face = of_faces.boxes[i, SOURCE_FACE]
+    across, face_across = NO_FACE, NO_FACE
     is_inner = False
-    if across != NO_FACE:
-        j = first_face + across
+    if neighbour >= 0:
+        j = first_face + neighbour // 3
+        across, face_across = j, of_faces.boxes[j, SOURCE_FACE]
         is_inner = is_drawn(of_faces, j, is_double_sided) & (
             records[i, INVERSE_AREA] * records[j, INVERSE_AREA] > 0.0
         )
     is_hidden = (depth <= limits[0]) | (depth >= limits[1])
     behind, nearest = NO_FACE, 0.0
     for slot in range(of_tiles.starts[tile], of_tiles.starts[tile + 1]):
-        face = of_tiles.faces[slot]
-        j = first_face + face
-        if (j != i) & (face != across):
+        j = first_face + of_tiles.faces[slot]
+        face = of_faces.boxes[j, SOURCE_FACE]
+        if (face != own_face) & (face != face_across):
             triangle = load_triangle(records, j)
             for beyond in ti.static(range(2)):
                 beside = point + ti.static(2.0 * beyond - 1.0) * step
@@ -547,5 +551,5 @@ def look_behind(
                         if ti.static(beyond == 1) & is_nearer:
                             behind, nearest = j, there
     if is_inner:
-        behind = first_face + across
+        behind = across
     return ti.Struct(is_hidden=is_hidden, behind=behind)

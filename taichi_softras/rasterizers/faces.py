@@ -157,8 +157,7 @@ def set_up_faces(
         boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3] = 1, 0, 1, 0
         boxes[i, SOURCE_FACE], boxes[i, ROW], boxes[i, EDGE_KINDS] = face, face, WHOLE
         if corners.shape[2] > 3:
-            low, high = corners[view, face, ORIGIN, 0], corners[view, face, ORIGIN, 1]
-            boxes[i, SOURCE_FACE] = ti.cast(low, ti.i32) + HALF * ti.cast(high, ti.i32)
+            boxes[i, SOURCE_FACE] = load_whole(corners, view, face, ORIGIN)
             boxes[i, EDGE_KINDS] = ti.cast(corners[view, face, ORIGIN, 2], ti.i32)
         if place.is_in_sight:
             set_up_face(corners, view, face, height, width, reach * shorter, records, boxes)
@@ -313,6 +312,13 @@ def set_up_outline(
     for corner, j in ti.static(ti.ndrange(3, 3)):
         records[i, MIX + 3 * corner + j] = corners[view, face, MIXES + corner, j]
     return ti.Struct(low=low, high=high)
+
+
+@ti.func
+def load_whole(corners: ti.template(), view: int, face: int, row: int) -> int:
+    """A whole number, from its low and high half."""
+    low, high = corners[view, face, row, 0], corners[view, face, row, 1]
+    return ti.cast(low, ti.i32) + HALF * ti.cast(high, ti.i32)
 
 
 @ti.func
