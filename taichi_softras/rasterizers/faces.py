@@ -41,7 +41,7 @@ NOWHERE = 1e6  # half pixels: where an edge is that a face has not
 SMALLEST_DEPTH = 1e-8  # nearer corners, or of a smaller w, are behind the camera
 LARGEST_COORDINATE = 1e12  # NDC or depth: beyond it, products of coordinates overflow
 # NDC: in single precision pixels near the edges of a face with a farther corner are wrong
-GUARD_TRIGGER = 8192.0
+GUARD_TRIGGER = 1024.0
 CULL_SLACK = 1e-4  # relative: rounding takes no pixel away
 
 
