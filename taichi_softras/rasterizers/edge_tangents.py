@@ -72,6 +72,12 @@ def edge_tangent(
 
 
 @ti.func
+def rows_of(of_faces: ti.template(), parameter: int, view: int, i: int):
+    """Where `move_fragment` finds the tangents of what face i wears."""
+    return ti.Vector([parameter, view, of_faces.boxes[i, ROW], of_faces.boxes[i, SOURCE_FACE]])
+
+
+@ti.func
 def color_tangent(
     shader: ti.template(),
     of_faces: ti.template(),
@@ -94,7 +100,7 @@ def color_tangent(
         moved = corner_tangent(of_faces.records, shorter, i, corner, tangent_corners, parameter)
         change -= weights[corner] * slope.dot(vec2(moved.x, moved.y))
         change += grads.inverse_w[corner] * moved.z
-    where = ti.Vector([parameter, view, of_faces.boxes[i, ROW], of_faces.boxes[i, SOURCE_FACE]])
+    where = rows_of(of_faces, parameter, view, i)
     return change + move_fragment(
         shader, tangent_surface, where, grads.used, grads.on_source, resolution, grads
     )
@@ -241,15 +247,9 @@ def push_end(
         for corner in ti.static(range(3)):
             moved = corner_tangent(records, shorter, i, corner, tangent_corners, parameter)
             change += front.inverse_w[corner] * moved.z
-        row, source = of_faces.boxes[i, ROW], of_faces.boxes[i, SOURCE_FACE]
+        rows = rows_of(of_faces, parameter, view, i)
         change += move_fragment(
-            shader,
-            of_surface,
-            ti.Vector([parameter, view, row, source]),
-            front.used,
-            front.on_source,
-            resolution,
-            front,
+            shader, of_surface, rows, front.used, front.on_source, resolution, front
         )
         if behind != NO_FACE:
             at = line.a + (line.b - line.a) * place

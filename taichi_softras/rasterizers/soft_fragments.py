@@ -497,14 +497,14 @@ def pull_back_fragment(
     slope = structure.alpha.slope(kept, fragment.coverage, numbers.num_counted)
     grad_x = grad_pixel[structure.shader.num_channels] * slope
     pull = vec2(0.0)
-    share = 0.0
+    share, on_source = 0.0, used
     grad_samples = no_samples(structure.shader)
     if ti.static(structure.has_color):
         share = share_of(structure, numbers, face, pixel, planes, fragment)
         grads = pull_back_color(
             structure.shader, numbers, face, pixel, planes, grad_pixel, textures, used, share
         )
-        grad_samples = grads.samples
+        grad_samples, on_source = grads.samples, grads.on_source
         for k in ti.static(range(structure.shader.num_varyings)):
             for corner in ti.static(range(3)):
                 entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
@@ -527,9 +527,6 @@ def pull_back_fragment(
             if ti.static(structure.color.is_soft):
                 add(sums, DEPTHS_OVER_W + corner, lane, grad_depth_over_w[corner])
         pull = barycentric_vjp(face.triangle, structure.clipping.clip_vjp(weights, grad_clipped))
-    on_source = used
-    if ti.static(structure.has_color):
-        on_source = place_on_source(structure.shader, used, face.varyings)
     grad_signed = grad_x * numbers.inverse_sigma
     tied = 0.0
     if ti.static(structure.shader.is_cut):
@@ -603,7 +600,8 @@ def pull_back_color(
     """The adjoint of the colour of a fragment that has the `share` w of a pixel.
 
     Returns:
-        A struct: `gain`, w (C - I) . G; the gradients at the `varyings`, `samples` and `uniforms`
+        A struct: `gain`, w (C - I) . G; the weights `on_source` at which the texture is looked up;
+        the gradients at the `varyings`, `samples` and `uniforms`
         at the point with the weights `used`, and at these.
     """
     varyings = interpolate(shader, used, face.varyings)
@@ -632,6 +630,7 @@ def pull_back_color(
             grad_used[corner] += grads.varyings[k] * face.varyings[corner, k]
     return ti.Struct(
         gain=gain,
+        on_source=on_source,
         varyings=grads.varyings,
         samples=grads.samples,
         uniforms=grads.uniforms,

@@ -238,3 +238,19 @@ def gradient_error(corners, colors, by, image_size, rasterizer) -> float:
     error = relative_error(gradient, expected)
     print(f"gradient of {by}: largest relative error {error:.1e}")
     return error
+
+
+def crossing_scene():
+    """(2, 5, 3, 4) clip corners of two views, and (1, 5, 3, 3) colours of the corners.
+
+    Some faces reach behind the camera, and some before the depth 1, with one corner or two.
+    """
+    generator = np.random.default_rng(3)
+    corners = generator.uniform(-1, 1, (2, 5, 3, 4)) * [2.0, 1.5, 1.0, 1.0]
+    corners[..., 2] = generator.uniform(1.2, 3, (2, 5, 3))
+    corners[0, 0, 0, 2] = -0.5
+    corners[0, 1, :2, 2] = -0.7, 0.4
+    corners[0, 2, 1, 2] = 0.3
+    corners[1, 3, 1, 2] = -0.3
+    corners[..., 3] = corners[..., 2]
+    return corners, generator.uniform(size=(1, 5, 3, 3))
