@@ -93,6 +93,7 @@ class Clipping:
             image_size: (H, W) in pixels.
             reach: NDC: how far a face covers pixels beyond its edges.
         """
+        has_doubles()  # before a kernel asks
         self.workspace = workspace
         self._given, self._surface, self._shader = corners, surface, shader
         views, num_faces = corners.shape[:2]

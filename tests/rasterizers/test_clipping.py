@@ -201,7 +201,7 @@ def test_a_room_has_no_holes(backend, rasterizer):
 
 def far_quad(distance):
     """Two triangles with an edge across the image, and corners that are so far outside."""
-    along, across = np.array([0.8, 0.6]), np.array([-0.6, 0.8])
+    along, across = np.array([np.cos(0.65), np.sin(0.65)]), np.array([-np.sin(0.65), np.cos(0.65)])
     a, b = 0.1317 * across - distance * along, 0.1317 * across + 0.7 * distance * along
     c, d = a + distance * across, b - distance * across
     corners = np.zeros((1, 2, 3, 4))
@@ -219,7 +219,7 @@ def test_far_corners_move_no_pixel(backend, distance):
     image, _ = draw(corners, colors, tsr.FilteredDerivative(**DEPTHS, overdraw=False), None, size)
     seen, _ = nearest_faces(corners[0], size, 0.1)
     assert (image[..., 1] == 1).all()
-    assert (image[0, ..., 0] != seen).sum() <= 1
+    assert (np.abs(image[0, ..., 0] - seen) > 0.5).sum() <= 1
 
 
 def test_what_is_behind_is_not_drawn(backend):
