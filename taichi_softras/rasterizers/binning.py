@@ -108,8 +108,9 @@ class Bins:
         is_clipped = corners.shape[2] > 3
         near = -1.0 if is_clipped or workspace.near_clip is None else workspace.near_clip
         size = CUT_RECORD_SIZE if is_clipped else RECORD_SIZE
-        records = workspace.get("face_records", (views * num_faces, size))
-        boxes = workspace.get("face_boxes", (views * num_faces, BOX_SIZE), int)
+        of = "piece" if is_clipped else "face"  # a scene with pieces is counted twice in a draw
+        records = workspace.get(f"{of}_records", (views * num_faces, size))
+        boxes = workspace.get(f"{of}_boxes", (views * num_faces, BOX_SIZE), int)
         self.of_faces = FaceArrays(records, boxes)
         self._starts = workspace.get("bin_starts", (num_tiles + 1,), int)
         self._cursors = workspace.get("bin_cursors", (num_tiles,), int)
