@@ -8,8 +8,9 @@ import numpy as np
 
 from taichi_softras.funcs.lookups import CUBES, TEXELS
 from taichi_softras.funcs.numeric import LARGEST
-from taichi_softras.rasterizers.base import Rasterizer, check_rasterizer
+from taichi_softras.rasterizers.base import Rasterization, Rasterizer, check_rasterizer
 from taichi_softras.rasterizers.binning import check_size
+from taichi_softras.rasterizers.clipping import check_near_clip, draw_clipped
 from taichi_softras.rasterizers.depth_range import (
     ALL_DEPTHS,
     complete,
@@ -18,7 +19,13 @@ from taichi_softras.rasterizers.depth_range import (
     needs_fit,
     warn_of_cut,
 )
-from taichi_softras.rasterizers.fragments import SILHOUETTE, lay_face_textures, no_surface
+from taichi_softras.rasterizers.fragments import (
+    SILHOUETTE,
+    Shader,
+    Surface,
+    lay_face_textures,
+    no_surface,
+)
 from taichi_softras.rasterizers.k_nearest import Fragments, KNearest
 from taichi_softras.rasterizers.nearest_face import NearestFace
 from taichi_softras.rasterizers.planes import pixels_from_planes, planes_from_pixels
@@ -39,6 +46,7 @@ def rasterize(
     rasterizer: Optional[Rasterizer] = None,
     max_pairs: int = MAX_PAIRS,
     background: Optional[np.ndarray] = None,
+    near_clip: Optional[float] = None,
 ) -> tuple:
     """Draws projected triangles and returns the image with its vector-Jacobian product.
 
@@ -61,6 +69,8 @@ def rasterize(
         max_pairs: how many (tile, face) pairs are in memory at a time, see `Renderer`.
         background: (H, W, C) or (1 or B, H, W, C), an image behind all faces, in place of the
             colour that the rasterizer has.
+        near_clip: the depth at which faces are cut, see `Renderer`. A divided corner (x_ndc, y_ndc,
+            depth) behind the camera has no place, so its face is left out.
 
     Returns:
         image: (B, H, W, C + 1), alpha last, row 0 on top.
@@ -76,7 +86,8 @@ def rasterize(
     check_rasterizer(rasterizer)
     dtype = default_numpy_float()
     height, width = check_image_size(image_size)
-    workspace, corners, corners_array = _lay_corners(corners, (height, width), max_pairs)
+    near_clip = check_near_clip(near_clip, rasterizer.far)
+    workspace, corners, corners_array = _lay_corners(corners, (height, width), max_pairs, near_clip)
     views, faces = corners.shape[:2]
 
     is_depth = isinstance(colors, Shading)
@@ -93,7 +104,13 @@ def rasterize(
             _check_colors(colors.shape, views, faces)
         shader, surface = lay_colors(workspace, colors, background is not None)
     rasterizer = _fitted(rasterizer, corners, (height, width))
-    rasterization = rasterizer.forward(workspace, corners_array, shader, surface, (height, width))
+
+    def draw(corners: ti.Ndarray, shader: Shader, surface: Surface) -> Rasterization:
+        return rasterizer.forward(workspace, corners, shader, surface, (height, width))
+
+    rasterization, clipping = draw_clipped(
+        workspace, corners_array, shader, surface, (height, width), draw
+    )
     drawn = np.empty((views, height, width, shader.num_channels + 1), dtype)
     pixels_from_planes(rasterization.image, drawn)
     image = drawn if background is None else _lay_behind(drawn, background)
@@ -108,10 +125,12 @@ def rasterize(
             grad_drawn, *grad_background = _lay_behind_vjp(drawn, background, grad_image)
         planes_from_pixels(grad_drawn, rasterization.grad_image)
         rasterization.backward()
-        grad_surface = rasterization.grad_surface
+        by_corners, grad_surface = rasterization.grad_corners, rasterization.grad_surface
+        if clipping is not None:
+            by_corners, grad_surface = clipping.backward(rasterization)
         if is_depth and shader.num_varyings:
-            load_depths_backward(grad_surface.varyings, rasterization.grad_corners)
-        grad_corners = rasterization.grad_corners.to_numpy()[:, :faces]
+            load_depths_backward(grad_surface.varyings, by_corners)
+        grad_corners = by_corners.to_numpy()[:, :faces]
         grad_colors = None
         if colors is not None:
             grad_table = grad_surface.textures if shader.has_textures else grad_surface.varyings
@@ -163,6 +182,7 @@ def visible_faces(
     image_size: tuple,
     rasterizer: Optional[Rasterizer] = None,
     max_pairs: int = MAX_PAIRS,
+    near_clip: Optional[float] = None,
 ) -> VisibleFaces:
     """Which face each pixel shows, and where on it; of equal depths the face of lower index.
 
@@ -171,12 +191,14 @@ def visible_faces(
         image_size: (H, W) in pixels.
         rasterizer: which depths, and which sides of faces, have a colour; all when left out.
         max_pairs: how many (tile, face) pairs are in memory at a time, see `Renderer`.
+        near_clip: the depth at which faces are cut, see `rasterize`.
 
     Raises:
         ValueError: for wrong shapes, sizes or values that are not finite.
     """
     image_size = check_image_size(image_size)
-    workspace, corners, corners_array = _lay_corners(corners, image_size, max_pairs)
+    near_clip = check_near_clip(near_clip)
+    workspace, corners, corners_array = _lay_corners(corners, image_size, max_pairs, near_clip)
     method = NearestFace()
     if rasterizer is not None:
         check_rasterizer(rasterizer)
@@ -186,7 +208,12 @@ def visible_faces(
     surface = lay_colors(workspace, None)[1]
     surface = surface._replace(varyings=_upload(workspace, "varyings", weights, weights.shape))
     shader = compose([Barycentric()], Looks(0)).nearest
-    drawn = method.forward(workspace, corners_array, shader, surface, image_size)
+
+    def draw(*inputs) -> Rasterization:
+        return method.forward(workspace, *inputs, image_size)
+
+    inputs = (workspace, corners_array, shader, surface, image_size)
+    drawn, clipping = draw_clipped(*inputs, draw)
     image = np.empty((views, *image_size, 4), dtype)
     pixels_from_planes(drawn.image, image)
 
@@ -197,7 +224,8 @@ def visible_faces(
             raise ValueError(f"grad_barycentrics must have shape {shape}, got {grad.shape}")
         planes_from_pixels(np.concatenate([grad, grad[..., :1] * 0], axis=-1), drawn.grad_image)
         drawn.backward()
-        return drawn.grad_corners.to_numpy()[:, :faces]
+        by_corners = drawn.grad_corners if clipping is None else clipping.backward(drawn)[0]
+        return by_corners.to_numpy()[:, :faces]
 
     return VisibleFaces(drawn.face_ids.to_numpy(), image[..., :3], vjp)
 
@@ -208,6 +236,7 @@ def fragments(
     image_size: tuple,
     rasterizer: Optional[KNearest] = None,
     max_pairs: int = MAX_PAIRS,
+    near_clip: Optional[float] = None,
 ) -> Fragments:
     """The K nearest faces of each pixel, sorted by depth, -1 where there are no more.
 
@@ -217,6 +246,8 @@ def fragments(
         rasterizer: gives K, the blur radius and how depths are interpolated; `KNearest()` when
             left out.
         max_pairs: how many (tile, face) pairs are in memory at a time, see `Renderer`.
+        near_clip: as for `rasterize`. Of a face that is cut, the index and the weights are those of
+            the whole face.
 
     Raises:
         ValueError: for wrong shapes, sizes or values that are not finite; for a rasterizer
@@ -226,7 +257,8 @@ def fragments(
     rasterizer = KNearest() if rasterizer is None else rasterizer
     check_rasterizer(rasterizer)
     image_size = check_image_size(image_size)
-    workspace, corners, corners_array = _lay_corners(corners, image_size, max_pairs)
+    near_clip = check_near_clip(near_clip, rasterizer.far)
+    workspace, corners, corners_array = _lay_corners(corners, image_size, max_pairs, near_clip)
     rasterizer = _fitted(rasterizer, corners, image_size)
     result = rasterizer.fragments(workspace, corners_array, image_size)
     _warn_once_of_cut(rasterizer, corners, image_size, has_color=False)
@@ -359,7 +391,7 @@ def check_background(
     return array
 
 
-def _lay_corners(corners: np.ndarray, image_size: tuple, max_pairs: int) -> tuple:
+def _lay_corners(corners: np.ndarray, image_size: tuple, max_pairs: int, near_clip: float) -> tuple:
     """The workspace of a call; projected corners, finite and (B, F, 3, 3 or 4); their array."""
     dtype = default_numpy_float()
     if not isinstance(corners, np.ndarray):
@@ -367,7 +399,7 @@ def _lay_corners(corners: np.ndarray, image_size: tuple, max_pairs: int) -> tupl
     shape = corners.shape
     if len(shape) != 4 or shape[0] < 1 or shape[2] != 3 or shape[3] not in (3, 4):
         raise ValueError(f"corners must have shape (B, F, 3, 3) or (B, F, 3, 4), got {shape}")
-    workspace = Workspace(describe_scene(image_size, *shape[:2]), max_pairs)
+    workspace = Workspace(describe_scene(image_size, *shape[:2]), max_pairs, near_clip)
     check_size(workspace.scene, *shape[:2], image_size)  # before any copy
     corners = _checked("corners", corners, dtype)
     drawn_faces = max(shape[1], 1)  # Taichi has no empty arrays: one face at depth 0 draws nothing

@@ -1,7 +1,7 @@
 """The core: the only file that knows the order of the stages, forward, backward and in tangents.
 
-    arrays of the scene -> place -> lay materials -> corners, varyings, textures
-                                                  -> rasterize (fragment) -> image
+    scene -> place -> lay materials -> corners, varyings, textures
+          -> clip -> rasterize (fragment) -> image
 
 Arrays in, arrays out: no field, no tape, no autodiff of Taichi's.
 """
@@ -43,7 +43,13 @@ from taichi_softras.placement import (
     place_scene_tangent,
 )
 from taichi_softras.rasterizers.base import Rasterization, Rasterizer
-from taichi_softras.rasterizers.fragments import Surface, SurfaceNumbers, lay_face_textures
+from taichi_softras.rasterizers.clipping import Clipping, draw_clipped
+from taichi_softras.rasterizers.fragments import (
+    Shader,
+    Surface,
+    SurfaceNumbers,
+    lay_face_textures,
+)
 from taichi_softras.rasterizers.nearest_face import NearestFace, NearestFaceRasterization
 from taichi_softras.runtime import kernel, lean_compilation, ti
 from taichi_softras.shading.base import (
@@ -181,6 +187,8 @@ class Pipeline:
             self._eye_columns = [at for _, name, at in composition.uniforms if name == EYE]
         self.rasterization: Optional[Rasterization] = None
         self.nearest: Optional[NearestFaceRasterization] = None
+        self._clipping: Optional[Clipping] = None  # of `rasterization`
+        self._clipping_of_nearest: Optional[Clipping] = None
         self._tables: Optional[Tables] = None  # of the pass that was placed last
         # of `rasterization`: the rasterizer, first view, number of views
         self._drawn: Optional[tuple] = None
@@ -243,15 +251,34 @@ class Pipeline:
         if uniforms is not self.fragment_uniforms:
             copy_rows(self.fragment_uniforms, first, uniforms)
         textures = self.looks.texels if self.composition.slots else placed.textures
-        inputs = Surface(placed.varyings, textures, uniforms, self._images), self.image_size
-        self.rasterization = rasterizer.forward(
-            self._of_rasterizer, placed.corners, self.composition.shader, *inputs
+        surface = Surface(placed.varyings, textures, uniforms, self._images)
+        self.rasterization, self._clipping = self._draw(
+            rasterizer, self._of_rasterizer, placed.corners, self.composition.shader, surface
         )
         if self.composition.nearest is not None:
-            self.nearest = NearestFace.as_seen_by(rasterizer).forward(
-                self._of_nearest, placed.corners, self.composition.nearest, *inputs
+            self.nearest, self._clipping_of_nearest = self._draw(
+                NearestFace.as_seen_by(rasterizer),
+                self._of_nearest,
+                placed.corners,
+                self.composition.nearest,
+                surface,
             )
         self._drawn = rasterizer, first, num_views
+
+    def _draw(
+        self,
+        rasterizer: Any,
+        workspace: Workspace,
+        corners: ti.Ndarray,
+        shader: Shader,
+        surface: Surface,
+    ) -> tuple:
+        """The rasterization, and the `Clipping` of its faces or None."""
+
+        def rasterize(corners: ti.Ndarray, shader: Shader, surface: Surface) -> Rasterization:
+            return rasterizer.forward(workspace, corners, shader, surface, self.image_size)
+
+        return draw_clipped(workspace, corners, shader, surface, self.image_size, rasterize)
 
     def place(self, first: int, num_views: int) -> Placed:
         """What a rasterizer reads of some views."""
@@ -370,20 +397,12 @@ class Pipeline:
 
     def _pull_back_drawn(self) -> tuple:
         """The gradients at the corners and the surface, of all that was drawn."""
-        self.rasterization.backward()
-        grads = self.rasterization.grad_corners, self.rasterization.grad_surface
+        grads = _pull_back(self.rasterization, self._clipping)
         if self.nearest is None or not self.nearest.shader.num_channels:
             return grads
-        self.nearest.backward()
-        others = self.nearest.grad_corners, self.nearest.grad_surface
+        others = _pull_back(self.nearest, self._clipping_of_nearest)
         both = self._get_like("grad_of_both", grads[0]), grads[1].like(self.workspace, "both")
-        add_gradients(
-            *(
-                array
-                for corners, surface in (grads, others, both)
-                for array in (corners, surface.varyings, surface.textures, surface.uniforms)
-            )
-        )
+        add_gradients(*(array for corners, of in (grads, others, both) for array in (corners, *of)))
         return both
 
     def _backward_looks(
@@ -468,7 +487,10 @@ class Pipeline:
                 stack_rows(self.tangent_fragment_uniforms, index, of_uniforms)
             textures = self._push_looks(index, count, first, placed.corners, stacked)
         surface = SurfaceNumbers(stacked.varyings, textures, of_uniforms)
-        return self.rasterization.push_forward(stacked.corners, surface)
+        corners = stacked.corners
+        if self._clipping is not None:
+            corners, surface = self._clipping.push_forward(corners, surface)
+        return self.rasterization.push_forward(corners, surface)
 
     def _push_looks(
         self, index: int, count: int, first: int, corners: ti.Ndarray, stacked: Placed
@@ -555,6 +577,14 @@ class Pipeline:
     def _allocate(self, num_views: int) -> tuple:
         """The `Tables` and `Placed` of a pass."""
         return allocate_placement(self.workspace, self.scene, self.num_cameras, num_views)
+
+
+def _pull_back(rasterization: Rasterization, clipping: Optional[Clipping]) -> tuple:
+    """The gradients at the corners and the surface that were given."""
+    rasterization.backward()
+    if clipping is not None:
+        return clipping.backward(rasterization)
+    return rasterization.grad_corners, rasterization.grad_surface
 
 
 @kernel

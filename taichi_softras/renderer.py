@@ -31,12 +31,14 @@ from taichi_softras.io.images import over_background, save_video
 from taichi_softras.pipeline import Kinds, Pipeline, Topology
 from taichi_softras.rasterizers.base import Rasterizer, check_has_jacobian, check_rasterizer
 from taichi_softras.rasterizers.binning import CornerError
+from taichi_softras.rasterizers.clipping import check_near_clip, draw_clipped
 from taichi_softras.rasterizers.depth_range import (
     KeptRange,
     checked_depth_range,
     complete,
     needs_fit,
 )
+from taichi_softras.rasterizers.fragments import SILHOUETTE, no_surface
 from taichi_softras.rasterizers.k_nearest import Fragments
 from taichi_softras.rasterizers.planes import jacobian_from_planes
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
@@ -101,6 +103,7 @@ class Renderer:
         outputs: Union[Sequence[str], dict] = (),
         max_pairs: int = MAX_PAIRS,
         background: Optional[np.ndarray] = None,
+        near_clip: Optional[float] = None,
     ):
         """Places the fields of the image.
 
@@ -127,6 +130,9 @@ class Renderer:
                 bands of tiles: the same image. See `count_pairs`.
             background: (H, W, C) or (1 or B, H, W, C), an image behind all faces, in place of the
                 colour that the rasterizer has.
+            near_clip: the depth at which faces are cut, and before which nothing is drawn, in units
+                of the world. Left out, faces that reach behind the camera are cut just in front of
+                it. A cut has no border: where it is in the image, shapes end there sharply.
 
         Raises:
             ValueError: for an image size below (1, 1), or a scene with an array of more than
@@ -147,7 +153,8 @@ class Renderer:
         self.num_views = len(frames)
         self.views_per_pass = _checked_views_per_pass(views_per_pass, self)
         scene = describe_scene(self.image_size, self.num_views, mesh.num_faces)
-        self._workspace = Workspace(scene, max_pairs)
+        self._near_clip = near_clip
+        self._workspace = Workspace(scene, max_pairs, check_near_clip(near_clip))
         self._frames = self._workspace.get("frames", (self.num_views,), int)
         self._frames.from_numpy(frames)
         self._colors = mesh.vertex_colors if mesh.face_colors is None else mesh.face_colors
@@ -236,6 +243,7 @@ class Renderer:
                 first image would be lost, and its gradient wrong).
         """
         check_rasterizer(self.rasterizer)
+        check_near_clip(self._near_clip, self.rasterizer.far)
         views = self._checked_views(view)
         self._refuse_second_render(views)
         self._draw_recorded(*views)
@@ -423,9 +431,15 @@ class Renderer:
     def _count_pairs(self) -> int:
         workspace = self._workspace.another()
         count = 0
+        surface = no_surface(workspace)
         for view in range(self.num_views):
             corners = self._pipeline.place(view, 1).corners
-            count += self.rasterizer.bin_faces(workspace, corners, self.image_size).num_pairs
+
+            def count_of(corners: ti.Ndarray, *_) -> int:
+                return self.rasterizer.bin_faces(workspace, corners, self.image_size).num_pairs
+
+            inputs = (corners, SILHOUETTE, surface, self.image_size)
+            count += draw_clipped(workspace, *inputs, count_of)[0]
         return count
 
     @property

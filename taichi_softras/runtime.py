@@ -93,6 +93,42 @@ def is_double() -> bool:
     return _config().default_fp == ti.f64
 
 
+_tried_doubles: dict = {}  # the running program, and whether its device has them
+
+
+def has_doubles() -> bool:
+    """Whether kernels have 64-bit floats, whatever their `float` is.
+
+    Of Vulkan's devices some do: the first call runs a kernel, so none may be compiling then.
+    """
+    if is_cpu() or is_double() or _config().arch == ti.cuda:
+        return True
+    runtime = current_runtime()
+    if runtime not in _tried_doubles:
+        _tried_doubles.clear()
+        _tried_doubles[runtime] = _config().arch == ti.vulkan and _try_doubles()
+    return _tried_doubles[runtime]
+
+
+def _try_doubles() -> bool:
+    """Whether 1 + 2^-40 is more than 1."""
+    number = ti.ndarray(ti.f32, 1)
+    number.fill(2.0**-40)
+    try:
+        _lose_digits(number)
+        return number[0] > 0.0
+    except RuntimeError:
+        return False
+
+
+@ti.kernel
+def _lose_digits(number: ti.types.ndarray(dtype=ti.f32, ndim=1, needs_grad=False)):
+    """To 0 if floats are short."""
+    for i in number:
+        more = ti.sqrt(1.0 + ti.cast(number[i], ti.f64))
+        number[i] = ti.cast(more * more - 1.0, ti.f32)
+
+
 def default_numpy_float() -> type:
     """np.float32 or np.float64, as `float` in kernels."""
     return np.float64 if is_double() else np.float32
@@ -422,11 +458,12 @@ class lean_compilation:  # noqa: N801, a context manager
     """
 
     def __enter__(self):
-        self._before = _config().cfg_optimization
+        self._before = _config().cfg_optimization, impl.get_runtime().unrolling_limit
         _config().cfg_optimization = False
+        impl.get_runtime().unrolling_limit = 0  # no warning of loops over what faces have
 
     def __exit__(self, *_):
-        _config().cfg_optimization = self._before
+        _config().cfg_optimization, impl.get_runtime().unrolling_limit = self._before
 
 
 # Forward mode, for kernels of users ---------------------------------------------------------------

@@ -6,6 +6,7 @@ array (it is wrong on Vulkan): gradients are arrays of their own.
 """
 
 import math
+from typing import Optional
 
 import numpy as np
 
@@ -72,18 +73,27 @@ class Workspace:
     Attributes:
         scene: what it is for, see `describe_scene`.
         max_pairs: (tile, face) pairs that are in memory at a time, see `binning.Bins`.
+        near_clip: depth at which faces are cut, see `rasterizers.clipping`; None where nobody cuts.
+        num_cut_rows: how many of the faces that are drawn now are pieces of cut ones.
     """
 
-    def __init__(self, scene: str = "this scene", max_pairs: int = MAX_PAIRS):
+    def __init__(
+        self,
+        scene: str = "this scene",
+        max_pairs: int = MAX_PAIRS,
+        near_clip: Optional[float] = None,
+    ):
         require_taichi()
         self.scene = scene
         self.max_pairs = check_max_pairs(max_pairs)
+        self.near_clip = near_clip
+        self.num_cut_rows = 0
         self._arrays = {}
         self._constants = {}
 
     def another(self) -> "Workspace":
         """An empty one for the same scene."""
-        return Workspace(self.scene, self.max_pairs)
+        return Workspace(self.scene, self.max_pairs, self.near_clip)
 
     def get(self, name: str, shape: tuple, dtype: type = float) -> ti.Ndarray:
         """The array `name` of exactly this shape; zeros when it is new.

@@ -51,7 +51,15 @@ def test_depths_are_those_of_faces_in_front(drawn, share):
     assert depth_range.measure(CORNERS, SIZE, drawn) == expected
     clip = np.concatenate([CORNERS, CORNERS[..., 2:]], axis=-1)
     clip[..., :2] *= clip[..., 3:]
-    assert depth_range.measure(clip, SIZE, drawn) == expected
+    assert depth_range.measure(clip[:, [0, 1, 2, 4]], SIZE, drawn) == expected
+
+
+def test_faces_that_reach_behind_the_camera_are_seen(backend):
+    clip = np.concatenate([CORNERS, CORNERS[..., 2:]], axis=-1)
+    clip[..., :2] *= clip[..., 3:]
+    nearest = depth_range.NEAREST_OF_CUT * 99.0
+    assert depth_range.measure(clip, SIZE, (0.5, 50.0)) == (nearest, 99.0, 0.25)
+    assert depth_range.measure(clip[:, 3:4], SIZE) == (nearest, 99.0, 0.0)
 
 
 def test_a_range_has_room_on_both_sides():

@@ -10,6 +10,7 @@ from typing import Callable
 from taichi_softras.funcs.triangle import (
     barycentric_vjp,
     least_vjp,
+    outline_distance_vjp,
     squared_distance,
     squared_distance_vjp,
     tied_distance_vjp,
@@ -29,6 +30,9 @@ class Distance:
         signed_vjp: (pixel, triangle, weights, grad) -> gradients at corners a, b, c, and a number
             that is not 0 where `tied_vjp` has more.
         tied_vjp: (pixel, triangle, that number) -> more gradients at the corners.
+        piece_vjp: of a piece of a face: (pixel, triangle, weights, shown, grad) -> gradients at its
+            corners, and at the ends of `triangle.outline`, from which `signed` took the distance;
+            `shown` are the weights that it took.
         has_reach: whether a face covers pixels outside of its edges.
         is_length: whether it is measured on the image, in half pixels squared.
     """
@@ -36,6 +40,7 @@ class Distance:
     signed: Callable
     signed_vjp: Callable
     tied_vjp: Callable
+    piece_vjp: Callable
     has_reach: bool
     is_length: bool
 
@@ -93,12 +98,62 @@ def no_ties(pixel: vec2, triangle: ti.template(), grad: float):
     return vec2(0.0), vec2(0.0), vec2(0.0)
 
 
+@ti.func
+def euclidean_piece_vjp(
+    pixel: vec2, triangle: ti.template(), weights: vec3, shown: vec3, grad: float
+):
+    """The gradients at the three corners, and at start and end of the outline's edges."""
+    none = vec2(0.0)
+    p, q, r, s, t, u = outline_distance_vjp(
+        pixel, triangle.outline, ti.select(shown.min() >= 0.0, grad, -grad)
+    )
+    return none, none, none, p, q, r, s, t, u
+
+
+@ti.func
+def barycentric_piece_vjp(
+    pixel: vec2, triangle: ti.template(), weights: vec3, shown: vec3, grad: float
+):
+    """The gradients at the three corners; the ends of edges have none."""
+    none = vec2(0.0)
+    smallest = shown.min()
+    pull = -barycentric_vjp(triangle, least_vjp(shown, 2.0 * ti.abs(smallest) * grad))
+    x, y, z = weights.x * pull, weights.y * pull, weights.z * pull
+    return x, y, z, none, none, none, none, none, none
+
+
+@ti.func
+def inside_only_piece_vjp(
+    pixel: vec2, triangle: ti.template(), weights: vec3, shown: vec3, grad: float
+):
+    """Zero, as `inside_only_vjp`."""
+    none = vec2(0.0)
+    return none, none, none, none, none, none, none, none, none
+
+
 DISTANCES = {
     "euclidean": Distance(
-        euclidean, euclidean_vjp, tied_distance_vjp, has_reach=True, is_length=True
+        euclidean,
+        euclidean_vjp,
+        tied_distance_vjp,
+        euclidean_piece_vjp,
+        has_reach=True,
+        is_length=True,
     ),
     "barycentric": Distance(
-        barycentric_distance, barycentric_distance_vjp, no_ties, has_reach=True, is_length=False
+        barycentric_distance,
+        barycentric_distance_vjp,
+        no_ties,
+        barycentric_piece_vjp,
+        has_reach=True,
+        is_length=False,
     ),
-    "hard": Distance(inside_only, inside_only_vjp, no_ties, has_reach=False, is_length=False),
+    "hard": Distance(
+        inside_only,
+        inside_only_vjp,
+        no_ties,
+        inside_only_piece_vjp,
+        has_reach=False,
+        is_length=False,
+    ),
 }

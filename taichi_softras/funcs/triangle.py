@@ -239,6 +239,21 @@ def tied_distance_vjp(pixel: vec2, triangle: ti.template(), grad: float):
 
 
 @ti.func
+def outline_distance_vjp(pixel: vec2, outline: ti.template(), grad: float):
+    """Of `squared_distance` to edges that need not meet: at start and end of ab, of bc, of ca."""
+    distances = vec3(
+        squared_distance_to_edge(pixel, outline.ab),
+        squared_distance_to_edge(pixel, outline.bc),
+        squared_distance_to_edge(pixel, outline.ca),
+    )
+    grads = least_vjp(distances, grad)
+    ab_start, ab_end = edge_vjp(pixel, outline.ab, grads.x)
+    bc_start, bc_end = edge_vjp(pixel, outline.bc, grads.y)
+    ca_start, ca_end = edge_vjp(pixel, outline.ca, grads.z)
+    return ab_start, ab_end, bc_start, bc_end, ca_start, ca_end
+
+
+@ti.func
 def edge_vjp(pixel: vec2, edge: ti.template(), grad: float):
     """The gradients of the squared distance to an edge at its start and its end."""
     nearest = nearest_on_edge(pixel, edge)

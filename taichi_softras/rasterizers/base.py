@@ -27,7 +27,11 @@ class Rasterization(abc.ABC):
         grad_corners: the shape of the corners, written by `backward`.
         grad_surface: the shapes of the surface's arrays, written by `backward`; what views share
             is summed over them.
+        moves_outlines: whether, of faces that are cut, `backward` also writes what the ends of the
+            mesh's edges get, see `faces.ENDS`.
     """
+
+    moves_outlines: ClassVar[bool] = False
 
     image: ti.Ndarray
 

@@ -11,7 +11,12 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from taichi_softras.rasterizers.faces import BOX_SIZE, RECORD_SIZE, set_up_faces
+from taichi_softras.rasterizers.faces import (
+    BOX_SIZE,
+    CUT_RECORD_SIZE,
+    RECORD_SIZE,
+    set_up_faces,
+)
 from taichi_softras.runtime import CPU_BLOCK, is_cpu, kernel, ti
 from taichi_softras.workspace import MOST_ENTRIES, Workspace, array, check_entries
 
@@ -19,6 +24,7 @@ TILE_BITS = 3
 TILE = 1 << TILE_BITS  # pixels a side
 TILES_PER_TASK = 4  # that draws on a CPU: small, so that threads end together
 SCAN_CHUNK = 512
+NEEDS_CLIPPING = -(2**31)  # in place of a number of pairs
 # lavapipe ends loops of unequal length early around integer atomics unless groups have 8 threads
 ATOMIC_BLOCK_DIM = 8
 
@@ -37,6 +43,18 @@ class CornerError(ValueError):
             f"face {face} of view {view} has a corner that is {what}: check the vertices and the "
             "camera (a step size that is too large often does this)"
         )
+
+
+class ClippingNeeded(Exception):  # noqa: N818, it is no error
+    """A face on the image reaches behind the camera, or too far: `clipping` cuts such faces.
+
+    Attributes:
+        reach: NDC: how far faces cover pixels beyond their edges.
+    """
+
+    def __init__(self, reach: float):
+        super().__init__(reach)
+        self.reach = reach
 
 
 class FaceArrays(NamedTuple):
@@ -72,7 +90,7 @@ class Bins:
             workspace: keeps the arrays.
             corners: (B, F, 3, 4): x_clip, y_clip, depth, w_clip of each corner, undivided, x and y
                 scaled to NDC (the shorter image side spans [-1, 1]); or (B, F, 3, 3): x_ndc,
-                y_ndc, depth, divided, where w is the depth.
+                y_ndc, depth, divided, where w is the depth. Those of `clipping` have more rows.
             image_size: (H, W) in pixels.
             reach: NDC: how far a face covers pixels beyond its edges.
 
@@ -86,17 +104,22 @@ class Bins:
         check_size(workspace.scene, views, num_faces, image_size)
         self._workspace = workspace
         self._grid = views, self.rows, self.columns
-        records = workspace.get("face_records", (views * num_faces, RECORD_SIZE))
-        boxes = workspace.get("face_boxes", (views * num_faces, BOX_SIZE), int)
+        is_clipped = corners.shape[2] > 3
+        near = -1.0 if is_clipped or workspace.near_clip is None else workspace.near_clip
+        size = CUT_RECORD_SIZE if is_clipped else RECORD_SIZE
+        of = "piece" if is_clipped else "face"  # a scene with pieces is counted twice in a draw
+        records = workspace.get(f"{of}_records", (views * num_faces, size))
+        boxes = workspace.get(f"{of}_boxes", (views * num_faces, BOX_SIZE), int)
         self.of_faces = FaceArrays(records, boxes)
         self._starts = workspace.get("bin_starts", (num_tiles + 1,), int)
         self._cursors = workspace.get("bin_cursors", (num_tiles,), int)
-        self._corners = corners
-        self._status = workspace.get("bin_status", (2,), int)
+        self._corners, self._reach = corners, reach
+        self._status = workspace.get("bin_status", (3,), int)
         set_up_and_count(
             corners,
             *image_size,
             reach,
+            near,
             num_tiles,
             self.rows,
             self.columns,
@@ -114,8 +137,15 @@ class Bins:
 
     @functools.cached_property
     def num_pairs(self) -> int:
-        """See `Bins`; a CornerError for a corner that is NaN, infinite or too large."""
+        """See `Bins`.
+
+        Raises:
+            CornerError: for a corner that is NaN, infinite or too large.
+            ClippingNeeded: for a face that must be cut, if the workspace says where.
+        """
         num_pairs = self._status[0]  # the only thing that the host reads of a draw
+        if num_pairs == NEEDS_CLIPPING:
+            raise ClippingNeeded(self._reach)
         if num_pairs < 0:
             view, face = divmod(-1 - num_pairs, self._corners.shape[1])
             is_finite = np.isfinite(self._corners.to_numpy()[view, face]).all()
@@ -210,6 +240,7 @@ def set_up_and_count(  # one launch for three stages
     height: int,
     width: int,
     reach: float,  # NDC
+    near: float,  # depth, see `set_up_faces`
     num_tiles: int,
     tile_rows: int,
     tile_columns: int,
@@ -218,11 +249,12 @@ def set_up_and_count(  # one launch for three stages
     starts: array(int, 1),  # (T + 1,)
     chunks: array(int, 1),  # (chunks + 1,) scratch
     cursors: array(int, 1),  # (T,) a copy of the starts
-    status: array(int, 1),  # (2,) number of pairs, or -1 - the index of a face that is not drawable
+    # (3,) number of pairs, or -1 - the index of a face that is not drawable, or NEEDS_CLIPPING
+    status: array(int, 1),
     on_cpu: ti.template(),
 ):
     """Faces, how many there are in each tile, and where each tile's begin."""
-    set_up_faces(corners, height, width, reach, records, boxes, status)
+    set_up_faces(corners, height, width, reach, near, records, boxes, status)
     if ti.static(on_cpu):
         count_by_view(boxes, corners.shape[0], tile_rows, tile_columns, starts)
     else:
@@ -230,6 +262,9 @@ def set_up_and_count(  # one launch for three stages
     scan(num_tiles, starts, chunks, status)
     for tile in range(num_tiles):
         cursors[tile] = starts[tile]
+    for _ in range(1):
+        if (status[1] == 0) & (status[2] != 0):
+            status[0] = NEEDS_CLIPPING
 
 
 @ti.func

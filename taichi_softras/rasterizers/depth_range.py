@@ -19,6 +19,7 @@ MARGIN = 10.0
 LEAST_MARGIN = 0.05  # of the largest depth: single precision tells depths apart in such a range
 SPREAD = 100.0  # far over near where only one of them has a reason
 WITHOUT_FACES = (1.0, SPREAD)
+NEAREST_OF_CUT = 0.01  # of the largest depth: where faces may begin that reach behind the camera
 ALL_DEPTHS = (-math.inf, math.inf)
 
 
@@ -72,10 +73,11 @@ class KeptRange:
 
 
 class FaceDepths(NamedTuple):
-    """Depths of the faces in front of the camera.
+    """Depths of the faces in front of the camera, as far as they are.
 
     Attributes:
-        nearest, farthest: of all their corners; infinity and -infinity if there is no such face.
+        nearest, farthest: of all their corners; infinity and -infinity if there is no such face. Of
+            faces that reach behind the camera the nearest depth is small, whatever is seen of them.
         share_cut: how many of these, 0 to 1, reach beyond the depths that are drawn, where the
             image would show them.
     """
@@ -100,12 +102,17 @@ def measure(
     for corners in views:
         first, last = _extremes(corners[..., 2])
         is_in_front = (first > 0) & np.isfinite(last)  # no face with a NaN is
+        is_seen = is_in_front
         if corners.shape[-1] == 4:
-            is_in_front &= _extremes(corners[..., 3])[0] > 0
+            is_in_front = is_in_front & (_extremes(corners[..., 3])[0] > 0)
+            is_seen = (last > 0) & np.isfinite(last - first)
         nearest = min(nearest, first.min(where=is_in_front, initial=math.inf))
-        farthest = max(farthest, last.max(where=is_in_front, initial=-math.inf))
-        is_cut = is_in_front & ((first < np.float64(drawn[0])) | (last > np.float64(drawn[1])))
-        num_faces += np.count_nonzero(is_in_front)
+        farthest = max(farthest, last.max(where=is_seen, initial=-math.inf))
+        if (is_seen & ~is_in_front).any():
+            nearest = min(nearest, NEAREST_OF_CUT * farthest)
+        is_cut = is_in_front & (first < np.float64(drawn[0]))
+        is_cut |= is_seen & (last > np.float64(drawn[1]))
+        num_faces += np.count_nonzero(is_seen)
         num_cut += np.count_nonzero(_is_on_image(corners[is_cut], image_size))
     return FaceDepths(float(nearest), float(farthest), float(num_cut / max(num_faces, 1)))
 

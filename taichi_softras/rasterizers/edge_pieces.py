@@ -20,13 +20,15 @@ from taichi_softras.rasterizers.binning import (
 )
 from taichi_softras.rasterizers.faces import (
     INVERSE_AREA,
+    ROW,
+    SOURCE_FACE,
     is_in_box,
     load_corner,
     load_planes,
     load_triangle,
 )
 from taichi_softras.rasterizers.fragments import Shader, Surface, compilation_of
-from taichi_softras.rasterizers.outlines import connect_faces
+from taichi_softras.rasterizers.outlines import NO_EDGE, connect_faces
 from taichi_softras.rasterizers.visible_colors import color_at
 from taichi_softras.rasterizers.z_buffer import ZBuffer, contains
 from taichi_softras.runtime import is_double, kernel, ti, vec2, vec3
@@ -53,7 +55,7 @@ class EdgePieces(NamedTuple):
 class EdgeCounts(NamedTuple):
     """How many pieces edges will be cut to; see `EdgePieces`."""
 
-    neighbours: ti.Ndarray  # (F, 3) of `connect_faces`
+    neighbours: ti.Ndarray  # of `connect_faces`
     starts: ti.Ndarray  # (3 B F + 1,) int
     total: int  # P
 
@@ -122,7 +124,8 @@ def cut_edges(
         shader: what is drawn.
     """
     bins = z_buffer.bins
-    size = tuple(z_buffer.seen.faces.shape[1:])
+    views, *size = z_buffer.seen.faces.shape
+    num_faces = bins.of_faces.boxes.shape[0] // views
     pieces = allocate_pieces(workspace, counts, max(shader.num_channels, 1))
     beside = BESIDE[is_double()]
     limits = (method.near, method.far, float(method.double_sided), beside * min(size), beside)
@@ -137,6 +140,7 @@ def cut_edges(
                 radius,
                 *surface,
                 background,
+                num_faces,
                 counts.total,
                 *pieces,
                 shader,
@@ -238,7 +242,7 @@ def is_drawn(of_faces: ti.template(), i: int, is_double_sided: int) -> int:
 @ti.func
 def owns_edge(
     of_faces: ti.template(),  # `FaceArrays`
-    neighbours: ti.template(),  # (F, 3)
+    neighbours: ti.template(),  # see `connect_faces`
     i: int,
     k: int,
     is_double_sided: int,
@@ -250,11 +254,10 @@ def owns_edge(
     also between two that face the same way; the wider of them owns it.
     """
     records = ti.static(of_faces.records)
-    result = is_drawn(of_faces, i, is_double_sided)
-    num_faces = neighbours.shape[0]
-    neighbour = neighbours[i % num_faces, k]
+    neighbour = neighbours[i % neighbours.shape[0], k]
+    result = is_drawn(of_faces, i, is_double_sided) & (neighbour != NO_EDGE)
     if result & (neighbour != NO_FACE):
-        j = i - i % num_faces + neighbour
+        j = i - of_faces.boxes[i, ROW] + neighbour // 3
         if is_drawn(of_faces, j, is_double_sided):
             if records[i, INVERSE_AREA] * records[j, INVERSE_AREA] > 0.0:
                 result = (has_inner_edges != 0) & (not is_thinner(records, i, j))
@@ -301,7 +304,7 @@ def is_in_front(records: ti.template(), i: int, j: int, k: int) -> int:
 def count_pieces(  # more than 12 parameters: a count, its prefix sum and their scratch
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE) pixels
-    neighbours: array(int, 2),  # (F, 3)
+    neighbours: array(int, 2),  # see `connect_faces`
     height: int,
     width: int,
     radius: float,  # half pixels
@@ -331,7 +334,7 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
     tile_starts: array(int, 1),  # (T + 1,)
     tile_faces: array(int, 1),  # (>= pairs,)
     band: array(int, 1),  # first tile and end of the tiles that have lists
-    neighbours: array(int, 2),  # (F, 3)
+    neighbours: array(int, 2),  # see `connect_faces`
     limits: array(float, 1),  # near, far, whether double-sided, BESIDE in half pixels and of them
     height: int,
     width: int,
@@ -341,6 +344,7 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
     uniforms: array(float, 2),  # (B or 1, N)
     images: array(int, 1),  # see `Surface`
     background: array(float, 1),  # (C,)
+    num_faces: int,  # F
     num_pieces: int,
     starts: array(int, 1),  # (3 B F + 1,)
     edges: array(int, 1),  # (P,) and the following: written, see `EdgePieces`
@@ -361,7 +365,6 @@ def cut_pieces(  # more than 12 parameters: groups of arrays
         pieces = ti.static(EdgePieces(starts, edges, num_parts, places, links, colors))
         edge = edges[piece]
         i = edge // 3
-        num_faces = neighbours.shape[0]
         view = i // num_faces
         line = load_edge(records, i, edge % 3)
         cuts = cut_evenly(line.a, line.b, height, width, radius)
@@ -574,28 +577,30 @@ def look_behind(
     """
     records = ti.static(of_faces.records)
     is_double_sided = ti.cast(limits[2], ti.i32)
-    num_faces = neighbours.shape[0]
     i = edge // 3
-    first_face = i - i % num_faces
+    first_face = i - of_faces.boxes[i, ROW]
     line = load_edge(records, i, edge % 3)
     point = point_at(line, place)
     weights = weights_at(line, place)
     depth = PERSPECTIVE.depth(weights, load_planes(records, i))
     direction = (line.b - line.a).normalized()
     step = vec2(direction.y, -direction.x) * (limits[3] + limits[4] * ti.abs(point).sum())
-    across = neighbours[i % num_faces, edge % 3]
+    neighbour = neighbours[i % neighbours.shape[0], edge % 3]
+    own_face = of_faces.boxes[i, SOURCE_FACE]
+    across, face_across = NO_FACE, NO_FACE
     is_inner = False
-    if across != NO_FACE:
-        j = first_face + across
+    if neighbour >= 0:
+        j = first_face + neighbour // 3
+        across, face_across = j, of_faces.boxes[j, SOURCE_FACE]
         is_inner = is_drawn(of_faces, j, is_double_sided) & (
             records[i, INVERSE_AREA] * records[j, INVERSE_AREA] > 0.0
         )
     is_hidden = (depth <= limits[0]) | (depth >= limits[1])
     behind, nearest = NO_FACE, 0.0
     for slot in range(of_tiles.starts[here.tile], of_tiles.starts[here.tile + 1]):
-        face = of_tiles.faces[slot]
-        j = first_face + face
-        if (j != i) & (face != across) & may_hold(records, j, point, step):
+        j = first_face + of_tiles.faces[slot]
+        face = of_faces.boxes[j, SOURCE_FACE]
+        if (face != own_face) & (face != face_across) & may_hold(records, j, point, step):
             triangle = load_triangle(records, j)
             for beyond in ti.static(range(2)):
                 beside = point + ti.static(2.0 * beyond - 1.0) * step
@@ -615,5 +620,5 @@ def look_behind(
             if is_hidden:
                 break
     if is_inner:
-        behind = first_face + across
+        behind = across
     return ti.Struct(is_hidden=is_hidden, behind=behind)

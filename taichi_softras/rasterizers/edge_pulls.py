@@ -16,7 +16,9 @@ from taichi_softras.funcs.triangle import (
 )
 from taichi_softras.rasterizers.binning import ATOMIC_BLOCK_DIM
 from taichi_softras.rasterizers.faces import (
+    EDGE_KINDS,
     INVERSE_AREA,
+    NEAR_CUT,
     first_pixel,
     last_pixel,
     load_corner,
@@ -94,6 +96,7 @@ def pull_edges(
         edge = task - 3 * i
         sums = vec2(0.0)  # at the ends
         is_drawn = boxes[i, 0] <= boxes[i, 1]
+        is_drawn &= (boxes[i, EDGE_KINDS] >> (3 * edge)) & 7 < NEAR_CUT  # an edge of the mesh
         if is_drawn and (records[i, INVERSE_AREA] > 0.0 or is_double_sided != 0):
             sums = pull_edge(
                 ti.static(Lines(faces, image, grad_image)),

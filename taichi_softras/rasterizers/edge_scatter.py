@@ -11,7 +11,7 @@ from taichi_softras.rasterizers.edge_pieces import (
     point_at,
     weights_at,
 )
-from taichi_softras.rasterizers.faces import SOURCE_FACE, clip_corner_vjp, load_triangle
+from taichi_softras.rasterizers.faces import ROW, SOURCE_FACE, clip_corner_vjp, load_triangle
 from taichi_softras.rasterizers.fragments import Surface, SurfaceNumbers, look_up_vjp
 from taichi_softras.rasterizers.visible_colors import color_at_vjp
 from taichi_softras.runtime import CPU_BLOCK, kernel, ti, vec2, vec3
@@ -231,18 +231,18 @@ def add_to_surface(
     grad_surface: ti.template(),
 ):
     """At the varyings, texture and uniforms that a point's colour came from."""
-    source = of_faces.boxes[i, SOURCE_FACE]
+    face = of_faces.boxes[i, ROW]
     for corner in ti.static(range(3)):
         for k in ti.static(range(shader.num_varyings)):
             table = ti.static(grad_surface.varyings)
             grad = grads.used[corner] * grads.varyings[k]
-            ti.atomic_add(table[view % table.shape[0], source, corner, k], grad)
+            ti.atomic_add(table[view % table.shape[0], face, corner, k], grad)
     look_up_vjp(
         shader,
         surface,
         grad_surface.textures,
         view,
-        source,
+        of_faces.boxes[i, SOURCE_FACE],
         grads.used,
         grads.here,
         grads.samples,

@@ -14,6 +14,7 @@ from taichi_softras.rasterizers.edge_pieces import (
     weights_at,
 )
 from taichi_softras.rasterizers.faces import (
+    ROW,
     SOURCE_FACE,
     clip_corner_vjp,
     load_triangle,
@@ -77,6 +78,12 @@ def edge_tangent(
 
 
 @ti.func
+def rows_of(of_faces: ti.template(), parameter: int, view: int, i: int):
+    """Where `move_fragment` finds the tangents of what face i wears."""
+    return ti.Vector([parameter, view, of_faces.boxes[i, ROW], of_faces.boxes[i, SOURCE_FACE]])
+
+
+@ti.func
 def color_tangent(
     shader: ti.template(),
     of_faces: ti.template(),
@@ -99,7 +106,7 @@ def color_tangent(
         moved = corner_tangent(of_faces.records, shorter, i, corner, tangent_corners, parameter)
         change -= weights[corner] * slope.dot(vec2(moved.x, moved.y))
         change += grads.inverse_w[corner] * moved.z
-    where = ti.Vector([parameter, view, of_faces.boxes[i, SOURCE_FACE]])
+    where = rows_of(of_faces, parameter, view, i)
     return change + move_fragment(shader, surface, tangent_surface, where, grads.used, grads)
 
 
@@ -241,8 +248,8 @@ def push_end(
         for corner in ti.static(range(3)):
             moved = corner_tangent(records, shorter, i, corner, tangent_corners, parameter)
             change += front.inverse_w[corner] * moved.z
-        source = ti.Vector([parameter, view, of_faces.boxes[i, SOURCE_FACE]])
-        change += move_fragment(shader, surface, of_surface, source, front.used, front)
+        rows = rows_of(of_faces, parameter, view, i)
+        change += move_fragment(shader, surface, of_surface, rows, front.used, front)
         if behind != NO_FACE:
             at = point_at(line, place)
             change -= push_behind(

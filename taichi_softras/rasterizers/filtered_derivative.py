@@ -354,7 +354,7 @@ def move_image(  # more than 12 parameters, many lines: four groups of arrays
                             moved = tangent_corners[parameter, view, face, corner, k]
                             change += grads[corner, k] * moved
                     tangent_image[parameter, view, channel, row, column] = change
-            at_corners = load_corner_varyings(shader, surface.varyings, view, source)
+            at_corners = load_corner_varyings(shader, surface.varyings, view, face)
             of_view = load_uniforms(shader, surface.uniforms, view)
             for channel in range(shader.num_channels):
                 grads = shade_point_vjp(
@@ -372,7 +372,7 @@ def move_image(  # more than 12 parameters, many lines: four groups of arrays
                         shader,
                         surface,
                         tangents,
-                        ti.Vector([parameter, view, source]),
+                        ti.Vector([parameter, view, face, source]),
                         used,
                         grads,
                     )

@@ -106,6 +106,8 @@ class Shader:
         images: of `ImageLookup`, whose samples follow each other; none beside face textures.
         num_slots: images of a material.
         derived: of `Derived`, which may read those before.
+        is_cut: whether faces may be pieces of others, see `clipping`. With face textures their last
+            three varyings are the weights of the corners of these.
     """
 
     parts: tuple
@@ -117,6 +119,7 @@ class Shader:
     images: tuple = ()
     num_slots: int = 0
     derived: tuple = ()
+    is_cut: bool = False
 
     @property
     def num_values(self) -> int:
@@ -145,6 +148,23 @@ class Shader:
 
 
 SILHOUETTE = Shader((), 0, None, 0, 0, 0)
+
+
+def cut_shader(shader: Shader) -> Shader:
+    """The same for faces that may be pieces of others."""
+    first_sample, added = shader.num_varyings, 3 if shader.is_textured_by_face else 0
+
+    def moved(part: Any) -> Any:
+        inputs = tuple(k + added if k >= first_sample else k for k in part.inputs)
+        return type(part)(**{**vars(part), "inputs": inputs})
+
+    changes = {
+        "parts": tuple(map(moved, shader.parts)),
+        "derived": tuple(map(moved, shader.derived)),
+        "num_varyings": shader.num_varyings + added,
+        "is_cut": True,
+    }
+    return Shader(**{**vars(shader), **changes})
 
 
 @ti.func
@@ -266,6 +286,32 @@ def interpolate(shader: ti.template(), used: vec3, corner_varyings: ti.template(
 
 
 @ti.func
+def place_on_source(shader: ti.template(), used: vec3, varyings: ti.template()) -> vec3:
+    """The weights of the corners of the face whose texture a point with these varyings shows."""
+    result = used
+    if ti.static(shader.is_cut and shader.is_textured_by_face):
+        for j in ti.static(range(3)):
+            result[j] = varyings[ti.static(shader.num_varyings - 3 + j)]
+    return result
+
+
+@ti.func
+def place_on_source_vjp(
+    shader: ti.template(),
+    grad_on_source: vec3,
+    grad_used: ti.template(),  # (3,) added to
+    grad_varyings: ti.template(),  # (K,) added to
+):
+    """The adjoint: weights of a face's pieces are varyings, whose gradient goes on to `used`."""
+    if ti.static(shader.is_cut and shader.is_textured_by_face):
+        for j in ti.static(range(3)):
+            grad_varyings[shader.num_varyings - 3 + j] += grad_on_source[j]
+    else:
+        for j in ti.static(range(3)):
+            grad_used[j] += grad_on_source[j]
+
+
+@ti.func
 def no_samples(shader: ti.template()):
     """(num_samples,) zeros."""
     return ti.Vector([0.0 for _ in ti.static(range(max(shader.num_samples, 1)))])
@@ -284,7 +330,8 @@ def look_up(
     samples = no_samples(shader)
     if ti.static(shader.is_textured_by_face):
         table = ti.static(surface.textures)
-        entries, shares = shader.lookup.entries(used, surface.images[0])
+        on_source = place_on_source(shader, used, varyings)
+        entries, shares = shader.lookup.entries(on_source, surface.images[0])
         for k in ti.static(range(shader.lookup.count)):
             for channel in ti.static(range(shader.num_samples)):
                 value = table[view % table.shape[0], face, entries[k], channel]
@@ -321,7 +368,8 @@ def look_up_vjp(
 ):
     """The adjoint of `look_up` with respect to the textures."""
     if ti.static(shader.is_textured_by_face):
-        entries, shares = shader.lookup.entries(used, surface.images[0])
+        on_source = place_on_source(shader, used, varyings)
+        entries, shares = shader.lookup.entries(on_source, surface.images[0])
         shared = view % grad_textures.shape[0]
         for k in ti.static(range(shader.lookup.count)):
             for channel in ti.static(range(shader.num_samples)):
@@ -363,7 +411,8 @@ def look_up_tangent(
     """The change of a channel with the textures, from its gradients at the samples."""
     change = 0.0
     if ti.static(shader.is_textured_by_face):
-        entries, shares = shader.lookup.entries(used, surface.images[0])
+        on_source = place_on_source(shader, used, varyings)
+        entries, shares = shader.lookup.entries(on_source, surface.images[0])
         shared = view % tangent_textures.shape[1]
         for k in ti.static(range(shader.lookup.count)):
             for channel in ti.static(range(shader.num_samples)):
@@ -397,14 +446,14 @@ def look_up_slopes(
     surface: ti.template(),  # `Surface`
     view: int,
     face: int,
-    used: vec3,
+    on_source: vec3,
 ):
-    """(S, 3) the derivatives of `look_up` in face textures by the weights."""
+    """(S, 3) the derivatives of `look_up` in face textures by the weights of their corners."""
     slopes = ti.Matrix.zero(float, ti.static(max(shader.num_samples, 1)), 3)
     if ti.static(shader.has_slopes):
         table = ti.static(surface.textures)
-        entries, _ = shader.lookup.entries(used, surface.images[0])
-        by_weights = shader.lookup.slopes(used, surface.images[0])
+        entries, _ = shader.lookup.entries(on_source, surface.images[0])
+        by_weights = shader.lookup.slopes(on_source, surface.images[0])
         for k in ti.static(range(shader.lookup.count)):
             for channel in ti.static(range(shader.num_samples)):
                 value = table[view % table.shape[0], face, entries[k], channel]
@@ -660,14 +709,17 @@ def shade_with_vjp(
     grad_varyings = grads.varyings
     pull_back_places(shader, surface, face, here, grads.samples, grad_varyings)
     grad_used = vec3(0.0)
+    if ti.static(shader.has_slopes):
+        on_source = place_on_source(shader, used, here)
+        slopes = look_up_slopes(shader, surface, view, face, on_source)
+        by_place = vec3(0.0)
+        for corner in ti.static(range(3)):
+            for k in ti.static(range(shader.num_samples)):
+                by_place[corner] += grads.samples[k] * slopes[k, corner]
+        place_on_source_vjp(shader, by_place, grad_used, grad_varyings)
     for corner in ti.static(range(3)):
         for k in ti.static(range(shader.num_varyings)):
             grad_used[corner] += grad_varyings[k] * at_corners[corner, k]
-    if ti.static(shader.has_slopes):
-        slopes = look_up_slopes(shader, surface, view, face, used)
-        for corner in ti.static(range(3)):
-            for k in ti.static(range(shader.num_samples)):
-                grad_used[corner] += grads.samples[k] * slopes[k, corner]
     return ti.Struct(
         here=here,
         used=grad_used,

@@ -24,7 +24,14 @@ from taichi_softras.rasterizers.base import (
     choose,
 )
 from taichi_softras.rasterizers.binning import TILE, Bins, TileArrays
-from taichi_softras.rasterizers.fragments import SILHOUETTE, Shader, Surface, no_surface
+from taichi_softras.rasterizers.clipping import draw_clipped
+from taichi_softras.rasterizers.fragments import (
+    SILHOUETTE,
+    Shader,
+    Surface,
+    cut_shader,
+    no_surface,
+)
 from taichi_softras.rasterizers.k_nearest_kernels import (
     count_truncated,
     find_limits,
@@ -237,10 +244,12 @@ class KNearest(SoftRasterizer):
         num_faces = self.faces_per_pixel if faces_per_pixel is None else faces_per_pixel
         check_faces_per_pixel(num_faces)
         surface = no_surface(workspace)
-        rasterization = KNearestRasterization(
-            self, workspace, corners, SILHOUETTE, surface, image_size
-        )
-        return rasterization.fragments(num_faces)
+
+        def find(corners: ti.Ndarray, shader: Shader, surface: Surface) -> Fragments:
+            inputs = (workspace, corners, shader, surface, image_size)
+            return KNearestRasterization(self, *inputs).fragments(num_faces)
+
+        return draw_clipped(workspace, corners, SILHOUETTE, surface, image_size, find)[0]
 
 
 def check_faces_per_pixel(faces_per_pixel: int) -> None:
@@ -284,7 +293,10 @@ class KNearestRasterization(SoftRasterization):
         super().__init__(method, workspace, *inputs)
         self.faces_per_pixel = method.faces_per_pixel
         self.is_exact = method.faces_per_pixel == 1 and method.blur_radius == 0.0
-        self.colorless = method.structure(SILHOUETTE)  # which faces are near, any shader shares
+        # which faces are near, any shader shares
+        self.colorless = method.structure(
+            cut_shader(SILHOUETTE) if self.shader.is_cut else SILHOUETTE
+        )
 
     def draw(self) -> None:
         """Finds the faces, then fills `image`, and the state that `backward` reads."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import TILE, FaceArrays, TileArrays
-from taichi_softras.rasterizers.faces import SOURCE_FACE, is_in_box, load_triangle
+from taichi_softras.rasterizers.faces import SOURCE_FACE, is_in_box, mix_on_source
 from taichi_softras.rasterizers.soft_fragments import (
     HEIGHT,
     KEPT_PLANE,
@@ -20,8 +20,10 @@ from taichi_softras.rasterizers.soft_fragments import (
     WIDTH,
     has_lists,
     load_numbers,
+    load_shape,
     locate_pixel,
     meet,
+    signed_distance,
     tile_of,
 )
 from taichi_softras.runtime import kernel, ti
@@ -166,7 +168,7 @@ def walk(
         index = tiles.faces[slot]
         i = view * numbers.num_faces + index
         if meets_packet(faces.boxes, i, row, left, numbers.num_lanes):
-            face = ti.Struct(index=index, triangle=load_triangle(faces.records, i))
+            face = ti.Struct(index=index, triangle=load_shape(structure, faces, i))
             first_column, last_column = faces.boxes[i, 0], faces.boxes[i, 1]
             # clamped at both ends: LLVM must see that the loop is short
             for lane in range(ti.max(0, ti.min(numbers.num_lanes, 8 * TILE))):
@@ -275,15 +277,19 @@ def store_fragments(
             for k in range(ti.min(CHUNK, found.count, faces.shape[3] - first)):
                 entry = first + k
                 i = view * numbers.num_faces + found.faces[k]
-                face = ti.Struct(index=found.faces[k], triangle=load_triangle(records, i))
+                face = ti.Struct(
+                    index=found.faces[k], triangle=load_shape(structure, face_arrays, i)
+                )
                 fragment = meet(structure, numbers, face, pixel, NO_LIMIT, NO_FACE)
                 faces[view, row, column, entry] = boxes[i, SOURCE_FACE]
                 depths[view, row, column, entry] = fragment.point.depth
-                signed = structure.distance.signed(pixel.centre, face.triangle, fragment.weights)
+                signed = signed_distance(structure, pixel, face.triangle, fragment.weights)
                 distances[view, row, column, entry] = -signed / (numbers.shorter * numbers.shorter)
+                used = fragment.point.used
+                if ti.static(structure.shader.is_cut):
+                    used = mix_on_source(records, i, used)
                 for corner in ti.static(range(3)):
-                    used = fragment.point.used[corner]
-                    barycentrics[view, row, column, entry, corner] = used
+                    barycentrics[view, row, column, entry, corner] = used[corner]
             last_depth = found.depths[CHUNK - 1]
             last_face = found.faces[CHUNK - 1]
             first = ti.select(found.count > CHUNK, first + CHUNK, faces.shape[3])
@@ -313,7 +319,7 @@ def next_nearest(
         index = tiles.faces[slot]
         i = pixel.view * numbers.num_faces + index
         if is_in_box(faces.boxes, i, pixel.row, pixel.column):
-            face = ti.Struct(index=index, triangle=load_triangle(faces.records, i))
+            face = ti.Struct(index=index, triangle=load_shape(structure, faces, i))
             fragment = meet(structure, numbers, face, pixel, NO_LIMIT, NO_FACE)
             depth = fragment.point.depth
             if (fragment.coverage > 0.0) & is_before(last_depth, last_face, depth, index):

@@ -13,8 +13,13 @@ from taichi_softras.rasterizers.faces import (
     DEPTH_OVER_W,
     INVERSE_AREA,
     INVERSE_W,
+    NEAR_CUT,
+    ORIGIN,
+    PIECES,
+    ROW,
     load_corner,
     load_triangle,
+    load_whole,
 )
 from taichi_softras.rasterizers.z_buffer import (
     Seen,
@@ -29,6 +34,7 @@ from taichi_softras.workspace import Workspace, array
 # a line is hidden if a face is nearer by its slope over so many pixels, and by more than rounding
 SLACK_PIXELS = 10.0
 SLACK_ROUNDINGS = 16.0
+NO_EDGE = -2  # where a face has a cut, or touches another piece of the same face
 
 
 def draw_outlines(workspace: Workspace, corners: ti.Ndarray, z_buffer: ZBuffer) -> ti.Ndarray:
@@ -60,14 +66,16 @@ def draw_outlines(workspace: Workspace, corners: ti.Ndarray, z_buffer: ZBuffer) 
 
 
 def connect_faces(workspace: Workspace, corners: ti.Ndarray) -> ti.Ndarray:
-    """(F, 3) the face across edge k, from corner k to k + 1, or NO_FACE.
+    """(F, 3) for edge k, from corner k to k + 1, that of the face across: 3 * face + its k.
 
-    Two faces share an edge if its ends have the same positions in the first view. Of several
-    that do, an edge has the next; the last has the one before.
+    NO_FACE without such a face, NO_EDGE of what is no edge of the mesh. Two faces share an edge if
+    its ends have the same positions in the first view. Of several that do, an edge has the next;
+    the last has the one before. Of faces in pieces it is (B * F, 3), as each view has its own.
     """
-    num_edges = 3 * corners.shape[1]
+    num_faces = corners.shape[1] - workspace.num_cut_rows
+    num_edges = 3 * num_faces
     num_slots = 1 << (num_edges - 1).bit_length()
-    neighbours = workspace.get("face_neighbours", (corners.shape[1], 3), int)
+    neighbours = workspace.get("face_neighbours", (num_faces, 3), int)
     find_neighbours(
         corners,
         num_slots,
@@ -79,7 +87,11 @@ def connect_faces(workspace: Workspace, corners: ti.Ndarray) -> ti.Ndarray:
         workspace.get("sorted_edges", (num_edges,), int),
         neighbours,
     )
-    return neighbours
+    if not workspace.num_cut_rows:
+        return neighbours
+    of_pieces = workspace.get("piece_neighbours", (corners.shape[0] * corners.shape[1], 3), int)
+    connect_pieces(corners, neighbours, of_pieces)
+    return of_pieces
 
 
 @kernel
@@ -92,7 +104,7 @@ def find_neighbours(
     chunks: array(int, 1),  # (chunks + 1,)
     status: array(int, 1),  # (2,)
     edges: array(int, 1),  # (3 F,) sorted by their slot
-    neighbours: array(int, 2),  # (F, 3)
+    neighbours: array(int, 2),  # see `connect_faces`
 ):
     """Edges are counted, scanned and sorted by a code of their ends; those of one code compared."""
     for slot in range(num_slots + 1):
@@ -119,9 +131,46 @@ def find_neighbours(
                     following = ti.min(following, other)
                     last = ti.max(last, other)
         if last >= 0:
-            neighbours[edge // 3, edge % 3] = following // 3
+            neighbours[edge // 3, edge % 3] = following
             if following == last:
-                neighbours[last // 3, last % 3] = edge // 3
+                neighbours[last // 3, last % 3] = edge
+
+
+@kernel
+def connect_pieces(
+    corners: array(float, 4),  # (B, F, CUT_ROWS, 4), see `faces`
+    of_mesh: array(int, 2),  # (faces of the mesh, 3)
+    neighbours: array(int, 2),  # (B * F, 3), written
+):
+    """Edges of the mesh that pieces have are those of the pieces across."""
+    for view, row in ti.ndrange(corners.shape[0], corners.shape[1]):
+        face = load_whole(corners, view, row, ORIGIN)
+        kinds = ti.cast(corners[view, row, ORIGIN, 2], ti.i32)
+        for k in range(3):
+            kind = (kinds >> (3 * k)) & 7
+            result = NO_EDGE
+            if kind < NEAR_CUT:
+                result = find_piece(corners, view, of_mesh[face, kind])
+            neighbours[view * corners.shape[1] + row, k] = result
+
+
+@ti.func
+def find_piece(corners: ti.template(), view: int, edge: int) -> int:
+    """The edge of a piece that shows an edge of the mesh in a view; NO_FACE if no piece does."""
+    result = edge
+    if edge >= 0:
+        face = edge // 3
+        if corners[view, face, ORIGIN, 3] != 0.0:
+            result = NO_FACE
+            first = load_whole(corners, view, face, PIECES)
+            count = ti.cast(corners[view, face, PIECES, 2], ti.i32)
+            rows = corners.shape[1]
+            for row in range(ti.min(first, rows), ti.min(first + count, rows)):
+                kinds = ti.cast(corners[view, row, ORIGIN, 2], ti.i32)
+                for k in range(3):
+                    if (kinds >> (3 * k)) & 7 == edge - 3 * face:
+                        result = 3 * row + k
+    return result
 
 
 @ti.func
@@ -174,7 +223,7 @@ def overdraw(  # more than 12 parameters: groups of arrays
     starts: array(int, 1),  # see `TileArrays`
     tile_faces: array(int, 1),
     band: array(int, 1),
-    neighbours: array(int, 2),  # (F, 3)
+    neighbours: array(int, 2),  # see `connect_faces`
     is_seen: array(int, 2),  # (B, F) filled with the first band
     line_faces: array(int, 3),  # (B, H, W) scratch, and the next two: the nearest edge
     line_weights: array(float, 4),  # (B, 3, H, W)
@@ -239,7 +288,7 @@ def find_seen_faces(
 @ti.func
 def draw_edges(
     of_faces: ti.template(),  # `FaceArrays`
-    neighbours: ti.template(),  # (F, 3)
+    neighbours: ti.template(),  # see `connect_faces`
     is_seen: ti.template(),  # (B, F)
     seen: ti.template(),  # `Seen`
     block: ti.template(),
@@ -250,8 +299,10 @@ def draw_edges(
 ):
     """Of one face, where they are in the block."""
     view, height, width = block.view, boundary.shape[1], boundary.shape[2]
-    i = view * neighbours.shape[0] + face
+    i = view * is_seen.shape[1] + face
     for edge in range(ti.select(is_in_block(of_faces.boxes, i, block, side), 3, 0)):
+        if neighbours[i % neighbours.shape[0], edge] == NO_EDGE:
+            continue
         line = load_line(of_faces.records, i, edge, height, width)
         start = ti.select(line.is_steep, block.row, block.column)
         for step in range(ti.max(line.start, start), ti.min(line.end, start + side - 1) + 1):
@@ -272,11 +323,10 @@ def draw_edges(
 @ti.func
 def is_silhouette(of_faces: ti.template(), neighbours: ti.template(), i: int, edge: int) -> int:
     """Whether an edge of face i has no other face, or one that is not drawn or faces away."""
-    num_faces = neighbours.shape[0]
-    neighbour = neighbours[i % num_faces, edge]
+    neighbour = neighbours[i % neighbours.shape[0], edge]
     result = True
-    if neighbour != NO_FACE:
-        across = i - i % num_faces + neighbour
+    if neighbour >= 0:
+        across = i - of_faces.boxes[i, ROW] + neighbour // 3
         is_drawn = of_faces.boxes[across, 0] <= of_faces.boxes[across, 1]
         areas = of_faces.records[i, INVERSE_AREA] * of_faces.records[across, INVERSE_AREA]
         result = (areas <= 0.0) | (not is_drawn)

@@ -272,6 +272,8 @@ class SoftRasterization(Rasterization):
     Construction sets up faces and bins; then `draw`, then `backward` as often as wanted.
     """
 
+    moves_outlines = True
+
     def __init__(
         self,
         method: Any,  # `SoftAggregation` or `KNearest`
@@ -307,6 +309,7 @@ class SoftRasterization(Rasterization):
             tile_rows=self.bins.rows,
             tile_columns=self.bins.columns,
             num_faces=num_faces,
+            num_counted=num_faces - workspace.num_cut_rows,
             num_lanes=LANES if is_cpu() else 1,
             faces_per_task=per_task,
             tasks_per_view=tasks_per_view,

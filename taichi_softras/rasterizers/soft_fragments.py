@@ -12,7 +12,10 @@ from taichi_softras.rasterizers.binning import TILE
 from taichi_softras.rasterizers.faces import (
     SOURCE_FACE,
     clip_corner_vjp,
+    end_vjp,
+    load_cut_triangle,
     load_triangle,
+    owns_pixel,
     pixel_centre,
 )
 from taichi_softras.rasterizers.fragments import (
@@ -38,6 +41,7 @@ NO_LIMIT = 1e11  # depth; nearer than the horizon of a face that is seen edge-on
 # What a face sums up over its pixels: gradients at x, y of the corners, at their 1 / w and
 # depth / w, at their varyings, and at the uniforms.
 POSITIONS, INVERSE_WS, DEPTHS_OVER_W, VARYINGS = 0, 6, 9, 12
+NUM_ENDS = 6  # of the edges of a face that is cut: two numbers each
 
 
 @value
@@ -72,9 +76,14 @@ class Structure:
         return self.has_color and not self.color.is_soft
 
     @property
-    def first_uniform(self) -> int:
-        """Of a face's sums; a silhouette has those of positions alone."""
+    def first_end(self) -> int:
+        """Of a face's sums; a silhouette has those of positions alone before it."""
         return VARYINGS + 3 * self.shader.num_varyings if self.has_color else INVERSE_WS
+
+    @property
+    def first_uniform(self) -> int:
+        """Of a face's sums; before it those of the ends of edges, of pieces of faces."""
+        return self.first_end + (2 * NUM_ENDS if self.shader.is_cut else 0)
 
     @property
     def num_sums(self) -> int:
@@ -102,6 +111,7 @@ class Sizes(NamedTuple):
     tile_rows: int
     tile_columns: int
     num_faces: int  # of a view
+    num_counted: int  # of them, those of the mesh
     # LANES on a CPU, 1 on a GPU; from an array, or LLVM unrolls the loop that it should vectorise
     num_lanes: int
     faces_per_task: int
@@ -178,18 +188,26 @@ def load_face(
     """What all pixels of a face of a view share.
 
     Returns:
-        A struct: `index`, `triangle`; `source`, the face of the mesh whose varyings and texture it
-        shows; its (3, K) `varyings`; the `uniforms` of the view.
+        A struct: `index`, `triangle`; `source`, the face of the mesh whose texture it shows; its
+        (3, K) `varyings`; the `uniforms` of the view.
     """
     i = view * num_faces + index
-    source = faces.boxes[i, SOURCE_FACE]
     return ti.Struct(
         index=index,
-        source=source,
-        triangle=load_triangle(faces.records, i),
-        varyings=load_corner_varyings(structure.shader, surface.varyings, view, source),
+        source=faces.boxes[i, SOURCE_FACE],
+        triangle=load_shape(structure, faces, i),
+        varyings=load_corner_varyings(structure.shader, surface.varyings, view, index),
         uniforms=uniforms,
     )
+
+
+@ti.func
+def load_shape(structure: ti.template(), faces: ti.template(), i: int):
+    """The triangle of a face; of one that may be a piece, with the outline that it is part of."""
+    if ti.static(structure.shader.is_cut):
+        return load_cut_triangle(faces, i)
+    else:
+        return load_triangle(faces.records, i)
 
 
 @ti.func
@@ -201,11 +219,27 @@ def cover(
     weights: vec3,
 ):
     """D = sigmoid(delta d^2 / sigma), zero beyond the cut-off alone, and 1 - D. SoftRas eq. 1."""
-    signed = structure.distance.signed(pixel.centre, triangle, weights)
+    signed = signed_distance(structure, pixel, triangle, weights)
     is_near = pixel.is_in_box & (signed >= -numbers.reach)
+    if ti.static(structure.shader.is_cut):
+        is_near &= owns_pixel(pixel.centre, triangle, weights)
     coverage, rest = sigmoid(signed * numbers.inverse_sigma)
     coverage = ti.select(is_near, ti.max(coverage, SMALLEST_COVERAGE), 0.0)
     return coverage, ti.select(is_near, rest, 1.0)
+
+
+@ti.func
+def signed_distance(
+    structure: ti.template(), pixel: ti.template(), triangle: ti.template(), weights: vec3
+) -> float:
+    """That of the method; cuts and edges between pieces of a face are no outline."""
+    signed = 0.0
+    if ti.static(structure.shader.is_cut):
+        shown = ti.select(triangle.is_border, weights, 1.0)
+        signed = structure.distance.signed(pixel.centre, triangle.outline, shown)
+    else:
+        signed = structure.distance.signed(pixel.centre, triangle, weights)
+    return signed
 
 
 @ti.func
@@ -374,7 +408,7 @@ def store_pixel(
     """Writes entry `lane` of `pixels` to the image, and what the gradient needs of it."""
     channels = ti.static(structure.shader.num_channels)
     kept = pixels.kept[lane]
-    planes.image[view, channels, row, column] = structure.alpha.resolve(kept, numbers.num_faces)
+    planes.image[view, channels, row, column] = structure.alpha.resolve(kept, numbers.num_counted)
     planes.state[view, KEPT_PLANE, row, column] = kept
     if ti.static(structure.has_color):
         lifted = 0.0  # what the background's weight lacks to its floor
@@ -460,7 +494,7 @@ def pull_back_fragment(
     fragment = meet_again(structure, numbers, face, pixel, planes)
     weights, used = fragment.weights, fragment.point.used
     kept = planes.state[pixel.view, KEPT_PLANE, pixel.row, pixel.column]
-    slope = structure.alpha.slope(kept, fragment.coverage, numbers.num_faces)
+    slope = structure.alpha.slope(kept, fragment.coverage, numbers.num_counted)
     grad_x = grad_pixel[structure.shader.num_channels] * slope
     pull = vec2(0.0)
     share = 0.0
@@ -493,14 +527,40 @@ def pull_back_fragment(
             if ti.static(structure.color.is_soft):
                 add(sums, DEPTHS_OVER_W + corner, lane, grad_depth_over_w[corner])
         pull = barycentric_vjp(face.triangle, structure.clipping.clip_vjp(weights, grad_clipped))
-    pulls = structure.distance.signed_vjp(
-        pixel.centre, face.triangle, weights, grad_x * numbers.inverse_sigma
-    )
-    for corner in ti.static(range(3)):
-        for axis in ti.static(range(2)):
+    grad_signed = grad_x * numbers.inverse_sigma
+    tied = 0.0
+    if ti.static(structure.shader.is_cut):
+        pull_back_outline(structure, face, pixel, weights, pull, grad_signed, sums, lane)
+    else:
+        pulls = structure.distance.signed_vjp(pixel.centre, face.triangle, weights, grad_signed)
+        tied = pulls[3]
+        for corner in ti.static(range(3)):
+            for axis in ti.static(range(2)):
+                at_corner = pulls[corner][axis] - weights[corner] * pull[axis]
+                add(sums, POSITIONS + 2 * corner + axis, lane, at_corner)
+    return ti.Struct(share=share, used=used, samples=grad_samples, tied=tied)
+
+
+@ti.func
+def pull_back_outline(
+    structure: ti.template(),
+    face: ti.template(),
+    pixel: ti.template(),
+    weights: vec3,
+    pull: vec2,  # what its weights get, see `barycentric_vjp`
+    grad_signed: float,
+    sums: ti.template(),
+    lane: int,
+):
+    """What a piece of a face gets: at its corners, and at the ends of its face's edges."""
+    shown = ti.select(face.triangle.is_border, weights, 1.0)
+    pulls = structure.distance.piece_vjp(pixel.centre, face.triangle, weights, shown, grad_signed)
+    for axis in ti.static(range(2)):
+        for corner in ti.static(range(3)):
             at_corner = pulls[corner][axis] - weights[corner] * pull[axis]
             add(sums, POSITIONS + 2 * corner + axis, lane, at_corner)
-    return ti.Struct(share=share, used=used, samples=grad_samples, tied=pulls[3])
+        for end in ti.static(range(NUM_ENDS)):
+            add(sums, structure.first_end + 2 * end + axis, lane, pulls[3 + end][axis])
 
 
 @ti.func
@@ -626,3 +686,17 @@ def pull_back_corner(
         grad_inverse_w,
         grad_depth_over_w,
     )
+
+
+@ti.func
+def pull_back_end(
+    structure: ti.template(),
+    numbers: ti.template(),
+    records: ti.template(),
+    i: int,
+    end: ti.template(),
+    totals: ti.template(),
+):
+    """The gradient at x, y, depth, w of an end of an edge, from the `totals` of a piece's sums."""
+    entry = ti.static(structure.first_end + 2 * end)
+    return end_vjp(records, numbers.shorter, i, end, vec2(totals[entry], totals[entry + 1]))

@@ -5,7 +5,7 @@ the derivatives of the face.
 """
 
 from taichi_softras.rasterizers.binning import FaceArrays, TileArrays
-from taichi_softras.rasterizers.faces import is_in_box
+from taichi_softras.rasterizers.faces import ENDS, is_in_box
 from taichi_softras.rasterizers.fragments import (
     Surface,
     SurfaceNumbers,
@@ -15,6 +15,7 @@ from taichi_softras.rasterizers.fragments import (
 )
 from taichi_softras.rasterizers.soft_fragments import (
     HEIGHT,
+    NUM_ENDS,
     VARYINGS,
     WIDTH,
     PixelArrays,
@@ -23,6 +24,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     load_numbers,
     locate_pixel,
     pull_back_corner,
+    pull_back_end,
     pull_back_fragment,
     settle_tie,
     tile_of,
@@ -95,6 +97,12 @@ def push_pixels_forward(  # more than 12 parameters, many lines: groups of array
                 ]
                 for parameter in range(tangent_image.shape[0]):
                     change = push_corners(grads, parameter, view, index, tangent_corners)
+                    if ti.static(structure.shader.is_cut):
+                        for end in ti.static(range(NUM_ENDS)):
+                            grad = pull_back_end(structure, numbers, records, i, end, totals)
+                            for k in ti.static(range(4)):
+                                moved = tangent_corners[parameter, view, index, ENDS + end, k]
+                                change += grad[k] * moved
                     change += push_surface(
                         structure, face, totals, pulled, parameter, view, surface, tangents
                     )
@@ -137,7 +145,7 @@ def push_surface(
     for corner in ti.static(range(3)):
         for k in ti.static(range(structure.shader.num_varyings)):
             entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
-            change += totals[entry] * tangents.varyings[parameter, of_view, face.source, corner, k]
+            change += totals[entry] * tangents.varyings[parameter, of_view, face.index, corner, k]
     if ti.static(structure.shader.has_textures):
         change += look_up_tangent(
             structure.shader,

@@ -17,7 +17,7 @@ from taichi_softras.rasterizers.binning import (
     FaceArrays,
     TileArrays,
 )
-from taichi_softras.rasterizers.faces import is_in_box
+from taichi_softras.rasterizers.faces import ENDS, is_in_box
 from taichi_softras.rasterizers.fragments import (
     Surface,
     interpolate,
@@ -46,6 +46,7 @@ from taichi_softras.rasterizers.soft_fragments import (
     locate_pixel,
     mix,
     pull_back_corner,
+    pull_back_end,
     pull_back_fragment,
     settle_tie,
     store_pixel,
@@ -349,9 +350,14 @@ def pull_back_faces(  # more than 12 parameters: groups of arrays
                             grad_corners[view, index, corner, k] = grad[k]
                         if grad_corners.shape[3] == 4:
                             grad_corners[view, index, corner, 3] = grad[3]
+                        if ti.static(structure.shader.is_cut):
+                            for end in ti.static(range(2 * corner, 2 * corner + 2)):
+                                by_end = pull_back_end(structure, numbers, records, i, end, totals)
+                                for k in ti.static(range(4)):
+                                    grad_corners[view, index, ENDS + end, k] = by_end[k]
                         for k in ti.static(range(structure.shader.num_varyings)):
                             entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
-                            varyings_of_views[view, face.source, corner, k] = totals[entry]
+                            varyings_of_views[view, index, corner, k] = totals[entry]
                 if ti.static(structure.shader.num_uniforms > 0):
                     totals = sum_lanes(sums, structure.first_uniform, structure.num_sums)
                     part = view * numbers.tasks_per_view + task % numbers.tasks_per_view
@@ -442,7 +448,7 @@ def scatter_row(
                 used,
                 interpolate(shader, used, face.varyings),
                 samples,
-                False,
+                shader.is_cut,  # tasks may have pieces of one face
             )
 
 
@@ -534,10 +540,15 @@ def pull_back_tiles(  # more than 12 parameters: groups of arrays
                 ti.atomic_add(grad_corners[view, index, corner, k], grad[k])
             if grad_corners.shape[3] == 4:
                 ti.atomic_add(grad_corners[view, index, corner, 3], grad[3])
+            if ti.static(structure.shader.is_cut):
+                for end in ti.static(range(2 * corner, 2 * corner + 2)):
+                    by_end = pull_back_end(structure, numbers, records, i, end, totals)
+                    for k in ti.static(range(4)):
+                        ti.atomic_add(grad_corners[view, index, ENDS + end, k], by_end[k])
             for k in ti.static(range(structure.shader.num_varyings)):
                 entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
                 of_varyings = view % grad_varyings.shape[0]
-                ti.atomic_add(grad_varyings[of_varyings, face.source, corner, k], totals[entry])
+                ti.atomic_add(grad_varyings[of_varyings, index, corner, k], totals[entry])
         for k in ti.static(range(structure.shader.num_uniforms)):
             of_uniforms = view % grad_uniforms.shape[0]
             ti.atomic_add(

@@ -10,6 +10,7 @@ from taichi_softras.funcs.triangle import barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE, Rasterization, check_held
 from taichi_softras.rasterizers.binning import Bins, FaceArrays
 from taichi_softras.rasterizers.faces import (
+    ROW,
     SOURCE_FACE,
     load_planes,
     load_triangle,
@@ -130,8 +131,8 @@ def color_at(
 ):
     """(C,) of a face at the point with these weights on the screen, up to a factor."""
     used = PERSPECTIVE.place(on_screen, load_planes(of_faces.records, i)).used
+    at_corners = load_corner_varyings(shader, surface.varyings, view, of_faces.boxes[i, ROW])
     source = of_faces.boxes[i, SOURCE_FACE]
-    at_corners = load_corner_varyings(shader, surface.varyings, view, source)
     of_view = load_uniforms(shader, surface.uniforms, view)
     return shade_point(shader, surface, view, source, used, at_corners, of_view)
 
@@ -155,7 +156,7 @@ def color_at_vjp(
     planes = load_planes(of_faces.records, i)
     point = PERSPECTIVE.place(on_screen, planes)
     source = of_faces.boxes[i, SOURCE_FACE]
-    at_corners = load_corner_varyings(shader, surface.varyings, view, source)
+    at_corners = load_corner_varyings(shader, surface.varyings, view, of_faces.boxes[i, ROW])
     of_view = load_uniforms(shader, surface.uniforms, view)
     grads = shade_point_vjp(
         shader, surface, view, source, point.used, at_corners, of_view, grad_color
@@ -307,7 +308,7 @@ def paint_backward(  # more than 12 parameters: four groups of arrays
     shader: ti.template(),
 ):
     """A thread owns a face and visits its pixels in all views that share its surface."""
-    if ti.static(len(shader.images) > 0):
+    if ti.static(len(shader.images) > 0 or (shader.is_cut and shader.has_textures)):
         for entry in ti.grouped(grad_textures):
             grad_textures[entry] = 0.0
     for index in range(owners * (records.shape[0] // faces.shape[0])):
@@ -344,11 +345,12 @@ def pull_back_face(
     i = view * num_faces + face
     source = of_faces.boxes[i, SOURCE_FACE]
     planes = load_planes(of_faces.records, i)
-    at_corners = load_corner_varyings(shader, surface.varyings, view, source)
+    at_corners = load_corner_varyings(shader, surface.varyings, view, of_faces.boxes[i, ROW])
     of_view = load_uniforms(shader, surface.uniforms, view)
     sums = at_corners * 0.0
     sums_uniforms = of_view * 0.0
-    clear_face_texture(shader, grad_surface.textures, view, source)
+    if ti.static(not shader.is_cut):
+        clear_face_texture(shader, grad_surface.textures, view, source)
     for row in range(of_faces.boxes[i, 2], of_faces.boxes[i, 3] + 1):
         for column in range(of_faces.boxes[i, 0], of_faces.boxes[i, 1] + 1):
             if seen.faces[view, row, column] == face:
@@ -376,19 +378,19 @@ def pull_back_face(
                     used,
                     grads.here,
                     grads.samples,
-                    False,  # a face's owner adds
+                    shader.is_cut,  # a face's owner adds, or those of its pieces
                 )
     for k in ti.static(range(shader.num_varyings)):
         table = ti.static(grad_surface.varyings)
         shared = view % table.shape[0]
         for corner in ti.static(range(3)):
-            before = ti.select(view < table.shape[0], 0.0, table[shared, source, corner, k])
-            table[shared, source, corner, k] = before + sums[corner, k]
+            before = ti.select(view < table.shape[0], 0.0, table[shared, face, corner, k])
+            table[shared, face, corner, k] = before + sums[corner, k]
     for k in ti.static(range(shader.num_uniforms)):
         table = ti.static(grad_surface.uniforms)
         shared = view % table.shape[0]
-        before = ti.select(view < table.shape[0], 0.0, table[shared, source, k])
-        table[shared, source, k] = before + sums_uniforms[k]
+        before = ti.select(view < table.shape[0], 0.0, table[shared, face, k])
+        table[shared, face, k] = before + sums_uniforms[k]
 
 
 @ti.func
@@ -440,12 +442,12 @@ def move_fragment(
     shader: ti.template(),
     surface: ti.template(),  # `Surface`
     tangents: ti.template(),  # `SurfaceNumbers`, with a first axis of parameters
-    where: ti.math.ivec3,  # parameter, view, face
+    where: ti.math.ivec4,  # parameter, view, row, and the face of the mesh whose texture it shows
     used: vec3,
     grads: ti.template(),  # of `shade_point_vjp`
 ) -> float:
     """The change of a channel with the surface, from its gradients at the fragment's inputs."""
-    parameter, view, face = where[0], where[1], where[2]
+    parameter, view, face, source = where[0], where[1], where[2], where[3]
     change = 0.0
     if ti.static(shader.num_varyings > 0):
         shared = view % tangents.varyings.shape[1]
@@ -460,7 +462,7 @@ def move_fragment(
             tangents.textures,
             parameter,
             view,
-            face,
+            source,
             used,
             grads.here,
             grads.samples,

@@ -216,7 +216,7 @@ def test_corners(backend, generator, components):
 
     @ti.kernel
     def set_up(records: ti.types.ndarray(), boxes: ti.types.ndarray(), status: ti.types.ndarray()):
-        set_up_faces(corners, SIZE, SIZE, 0.1, records, boxes, status)
+        set_up_faces(corners, SIZE, SIZE, 0.1, 0.0, records, boxes, status)
 
     @ti.kernel
     def pull_back_corners(
@@ -247,7 +247,7 @@ def test_corners(backend, generator, components):
     def pull_back(inputs, grad, gradients):
         lay(inputs)
         records = ti.ndarray(float, (POINTS, RECORD_SIZE))
-        set_up(records, ti.ndarray(int, (POINTS, BOX_SIZE)), ti.ndarray(int, 2))
+        set_up(records, ti.ndarray(int, (POINTS, BOX_SIZE)), ti.ndarray(int, 3))
         pull_back_corners(grad, gradients, records)
 
     values = generator.uniform(-1, 1, (POINTS, 3, components))

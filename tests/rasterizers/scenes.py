@@ -253,3 +253,19 @@ def lay_surface(shader, varyings, textures, uniforms, dtype):
     resolution = round(textures.shape[2] ** (1 / shader.lookup.num_axes)) if shader.lookup else 0
     tables = (upload(table, dtype) for table in (varyings, textures, uniforms))
     return Surface(*tables, upload([resolution], np.int32, int))
+
+
+def crossing_scene():
+    """(2, 5, 3, 4) clip corners of two views, and (1, 5, 3, 3) colours of the corners.
+
+    Some faces reach behind the camera, and some before the depth 1, with one corner or two.
+    """
+    generator = np.random.default_rng(3)
+    corners = generator.uniform(-1, 1, (2, 5, 3, 4)) * [2.0, 1.5, 1.0, 1.0]
+    corners[..., 2] = generator.uniform(1.2, 3, (2, 5, 3))
+    corners[0, 0, 0, 2] = -0.5
+    corners[0, 1, :2, 2] = -0.7, 0.4
+    corners[0, 2, 1, 2] = 0.3
+    corners[1, 3, 1, 2] = -0.3
+    corners[..., 3] = corners[..., 2]
+    return corners, generator.uniform(size=(1, 5, 3, 3))

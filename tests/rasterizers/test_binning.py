@@ -60,9 +60,9 @@ def test_tiles_list_the_faces_that_touch_them(backend, image_size, largest):
     starts, faces = tiles.starts.to_numpy(), tiles.faces.to_numpy()
     expected = [[] for _ in range(num_views * rows * columns)]
     for index, box in enumerate(bins.of_faces.boxes.to_numpy()):
-        first_column, last_column, first_row, last_row, source = box
+        first_column, last_column, first_row, last_row, source, row, _ = box
         view, face = divmod(index, num_faces)
-        assert source == face
+        assert source == row == face
         if first_column <= last_column:
             for row in range(first_row // TILE, last_row // TILE + 1):
                 for column in range(first_column // TILE, last_column // TILE + 1):
