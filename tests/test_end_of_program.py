@@ -188,21 +188,19 @@ gradient, loss = fit()
 again, loss_again = elsewhere(fit)
 assert loss == loss_again
 np.testing.assert_array_equal(again, gradient)
+compiling = lambda: tsr.rasterize(np.ones((1, 1, 3, 3)), np.ones((1, 1, 3, 3)), image_size=(3, 3))
+if ti.__name__ == "quadrants":  # which compiles in any thread
+    elsewhere(compiling)
+    compiling = tsr.Lights
 mine = ti.field(float, 3)
 smooth = lambda: scene.drawn_with(tsr.Lights(directions=np.eye(3), colors=np.eye(3))).render()
-compiling = [
-    lambda: tsr.rasterize(np.ones((1, 1, 3, 3)), np.ones((1, 1, 3, 3)), image_size=(3, 3)),
-    mine.to_numpy,
-]
-making_fields = [
+for use in (
     smooth,
     lambda: tsr.Mesh(*tsr.primitives.icosphere(2)),
+    compiling,
+    mine.to_numpy,
     lambda: ti.field(float, 5).to_numpy(),
-]
-for use in compiling:  # Quadrants does it in any thread
-    is_taichi = ti.__name__ == "taichi"
-    elsewhere(lambda: refused(use, "only in the thread that called ti.init") if is_taichi else use())
-for use in making_fields:
+):
     elsewhere(lambda: refused(use, "only in the thread that called ti.init"))
 np.testing.assert_array_equal(fit()[0], gradient)
 assert mine.to_numpy().shape == (3,)
