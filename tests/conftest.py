@@ -37,7 +37,11 @@ def pytest_addoption(parser):
     parser.addoption(
         "--arch", default="cpu", help="backends, comma-separated: cpu,vulkan,cuda,metal"
     )
-    parser.addoption("--runtime", choices=("taichi", "quadrants"), help="what runs kernels; default: what is installed")
+    parser.addoption(
+        "--runtime",
+        choices=("taichi", "quadrants"),
+        help="what runs kernels; default: what is installed",
+    )
 
 
 def pytest_configure(config):

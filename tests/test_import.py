@@ -21,7 +21,7 @@ print("LOADED", *sorted(loaded))
 
 @pytest.fixture(scope="module")
 def loaded():
-    """What the package loads beyond the runtime, which loads some of these itself where they are."""
+    """What the package loads beyond the runtime, which loads some of these itself."""
     run = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     return run.stdout.split("LOADED")[1].split()
 

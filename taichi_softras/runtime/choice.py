@@ -120,14 +120,15 @@ def refuse_both() -> None:
 
 
 def refuse_other(name: str, value: object) -> None:
-    """Raises a TypeError for what belongs to the other runtime.
+    """Raises a ValueError for what the other runtime made.
 
     Args:
         name: of the argument.
-        value: anything; it is looked at if it's a field, an array or such.
+        value: anything, or a list of it.
     """
-    if type(value).__module__.partition(".")[0] == OTHER:
-        raise TypeError(
-            f"{name} is a {type(value).__name__} of {TITLES[OTHER]}, and taichi_softras runs on "
-            f"{TITLE}: {how_to_choose(OTHER)}, or make it with {TITLE}"
-        )
+    for one in value if isinstance(value, (list, tuple)) else (value,):
+        if type(one).__module__.partition(".")[0] == OTHER:
+            raise ValueError(
+                f"{name}: a {type(one).__name__} of {TITLES[OTHER]}, and taichi_softras runs on "
+                f"{TITLE}: {how_to_choose(OTHER)}, or make it with {TITLE}"
+            )
