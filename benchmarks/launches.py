@@ -1,4 +1,4 @@
-"""Which kernels are launched, and which are compiled anew. By names that runtime.py keeps."""
+"""Which kernels are launched, and which are compiled anew. By names that `runtime` keeps."""
 
 import contextlib
 from collections.abc import Iterator

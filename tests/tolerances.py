@@ -208,7 +208,7 @@ SYMMETRIC_SIDES = 1e-3
 # they are rounded by 4e-6 at the border of an image of 70, a part of 3e-4 of such a face.
 TINY_FACES_SINGLE = 5e-4
 
-# Images of Taichi and of Quadrants: some roundings of values around 1, in f64 with `fast_math`, too.
+# Images of Taichi and of Quadrants: roundings of values around 1, in f64 with `fast_math`, too.
 # Without it they are the same bits, and so are the losses of 100 steps; the bars are what a user
 # may rely on.
 TWO_RUNTIMES_DOUBLE = 1e-12
