@@ -14,7 +14,7 @@ FLOORS = [
     {"placement", "gauss_newton"},
     {"pipeline", "functional"},
     {"renderer"},
-    {"cli"},
+    {"cli", "smoke"},
     {"__init__", "__main__"},
 ]
 FLOOR_OF_ROOM = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
