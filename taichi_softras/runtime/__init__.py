@@ -462,21 +462,31 @@ if not IS_QUADRANTS:
     _draw_position, _context.get_pos_info = _context.get_pos_info, _name_position
 
 
-class quick_compilation:  # noqa: N801, a context manager
+class _without:  # noqa: N801, a context manager
+    """Within it kernels compile without a setting of `ti.init`; those that are compiled stay."""
+
+    setting = ""
+
+    def __enter__(self):
+        self._before = getattr(_config(), self.setting, None)
+        if self._before is not None:  # Quadrants 1.4 has no `make_cpu_multithreading_loop`
+            setattr(_config(), self.setting, False)
+
+    def __exit__(self, *_):
+        if self._before is not None:
+            setattr(_config(), self.setting, self._before)
+
+
+class quick_compilation(_without):  # noqa: N801, a context manager
     """Within it kernels compile in half the time, and on a CPU their loops run on one thread.
 
     For the small kernels of one scene. What is compiled already stays as it is.
     """
 
-    def __enter__(self):
-        self._before = _config().make_cpu_multithreading_loop
-        _config().make_cpu_multithreading_loop = False
-
-    def __exit__(self, *_):
-        _config().make_cpu_multithreading_loop = self._before
+    setting = "make_cpu_multithreading_loop"
 
 
-class lean_compilation:  # noqa: N801, a context manager
+class lean_compilation(_without):  # noqa: N801, a context manager
     """Within it kernels compile without Taichi's own search for stores that loads read.
 
     It takes more than half of the time that long kernels compile, and LLVM and the drivers of GPUs
@@ -485,12 +495,7 @@ class lean_compilation:  # noqa: N801, a context manager
     compiled already stays as it is.
     """
 
-    def __enter__(self):
-        self._before = _config().cfg_optimization
-        _config().cfg_optimization = False
-
-    def __exit__(self, *_):
-        _config().cfg_optimization = self._before
+    setting = "cfg_optimization"
 
 
 # Forward mode, for kernels of users ---------------------------------------------------------------
