@@ -30,7 +30,7 @@ def main(arch: str = "cpu") -> int:
     errors = [abs(found / wanted - 1) for found, wanted in zip((area, slope), expected)]
     version = ".".join(map(str, ti.__version__))
     print(f"taichi_softras {tsr.__version__} on {ti.__name__} {version}, {arch}")
-    print(f"area {area:.0f} pixels, derivative {slope:.0f}: errors {errors[0]:.1e}, {errors[1]:.1e}")
+    print(f"area {area:.0f} pixels, derivative {slope:.0f}, errors {max(errors):.1e} or less")
     return int(max(errors) > 1e-2)
 
 
