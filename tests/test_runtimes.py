@@ -148,6 +148,7 @@ def test_the_other_one_initialised():
     run_python(
         """
         import os
+        os.environ.pop("TAICHI_SOFTRAS_RUNTIME", None)
         import quadrants as qd
         import taichi as ti
         import taichi_softras as tsr
@@ -160,7 +161,6 @@ def test_the_other_one_initialised():
             else:
                 raise AssertionError("no error")
 
-        os.environ.pop("TAICHI_SOFTRAS_RUNTIME", None)
         assert tsr.runtime.ti is ti
         vertices, faces = tsr.primitives.triangle()
         qd.init(arch=qd.cpu)

@@ -117,7 +117,7 @@ def _reset_program() -> None:
 
 if IS_QUADRANTS:
     # It remembers variants by weak references, and says once that there are none of tuples: of
-    # ours (`field trees, in one template`) and of its own `clear_gradients`
+    # ours (all fields of a tree are one template) and of its own `clear_gradients`
     warnings.filterwarnings("ignore", "cannot create weak reference to 'tuple' object")
 
 # What runs ----------------------------------------------------------------------------------------
