@@ -35,7 +35,7 @@ from taichi_softras.shading.gouraud import Gouraud as Gouraud
 from taichi_softras.shading.silhouette import Silhouette as Silhouette
 from taichi_softras.shading.unlit import Unlit as Unlit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "SGD",
