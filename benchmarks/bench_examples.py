@@ -18,7 +18,7 @@ import time
 EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "examples"
 RUN = """
 import importlib.util, json, sys
-import taichi as ti
+from taichi_softras.runtime import ti
 name, path, output, *rasterizer = sys.argv[1:]
 spec = importlib.util.spec_from_file_location(name, path)
 example = importlib.util.module_from_spec(spec)

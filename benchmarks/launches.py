@@ -1,12 +1,10 @@
-"""Which kernels are launched, and which are compiled anew. Reads private names of Taichi 1.7."""
+"""Which kernels are launched, and which are compiled anew. By names that `runtime` keeps."""
 
 import contextlib
 from collections.abc import Iterator
 
-from taichi import _kernels
-from taichi.lang.kernel_impl import Kernel
-
 from taichi_softras import runtime
+from taichi_softras.runtime import Kernel, variants_of
 
 
 class Meter:
@@ -14,7 +12,7 @@ class Meter:
 
     Attributes:
         launches: this package's and its users'.
-        launches_of_taichi: Taichi's own, as `clear_gradients`.
+        launches_of_taichi: the runtime's own, as `clear_gradients`.
         variants: all that were compiled: for new fields, templates or precisions.
     """
 
@@ -27,7 +25,7 @@ class Forgetful(dict):
 
     def get(self, key, default=None):
         """Nothing is there but other forgetful ones."""
-        return Forgetful() if key is runtime.impl.get_runtime().prog else None
+        return Forgetful() if key is runtime.current_runtime()() else None
 
 
 @contextlib.contextmanager
@@ -36,17 +34,17 @@ def metered() -> Iterator[Meter]:
     meter = Meter()
     materialize, launch, launchers = Kernel.materialize, Kernel.launch_kernel, runtime._variants
 
-    def counting_materialize(kernel, key=None, args=None, arg_features=None):
-        before = len(kernel.compiled_kernels)
-        materialize(kernel, key, args, arg_features)
-        if len(kernel.compiled_kernels) > before:
+    def counting_materialize(kernel, *args, **options):
+        before = len(variants_of(kernel))
+        materialize(kernel, *args, **options)
+        if len(variants_of(kernel)) > before:
             meter.variants.append(kernel.func.__name__)
 
-    def counting_launch(kernel, compiled, *args):
-        is_of_taichi = kernel.func.__module__ == _kernels.__name__
+    def counting_launch(kernel, *args, **options):
+        is_of_taichi = kernel.func.__module__ == runtime._kernels.__name__
         launches = meter.launches_of_taichi if is_of_taichi else meter.launches
         launches.append(kernel.func.__name__)
-        return launch(kernel, compiled, *args)
+        return launch(kernel, *args, **options)
 
     Kernel.materialize, Kernel.launch_kernel = counting_materialize, counting_launch
     runtime._variants = Forgetful()

@@ -45,7 +45,7 @@ from taichi_softras.shading.physically_based import PhysicallyBased as Physicall
 from taichi_softras.shading.silhouette import Silhouette as Silhouette
 from taichi_softras.shading.unlit import Unlit as Unlit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "SGD",

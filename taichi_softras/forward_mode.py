@@ -8,11 +8,19 @@ from typing import Callable, Optional
 
 import numpy as np
 
-from taichi_softras.runtime import ForwardMode, clear_duals, default_numpy_float, has_dual, ti
+from taichi_softras.runtime import (
+    ForwardMode,
+    clear_duals,
+    default_numpy_float,
+    has_dual,
+    refuse_other,
+    ti,
+)
 
 
 def check_parameters(parameters) -> list:
     """A list of fields with duals, or a ValueError that says what is wrong."""
+    refuse_other("parameters", parameters)
     parameters = [] if isinstance(parameters, ti.Field) else list(parameters)
     if not parameters:
         raise ValueError("parameters must be a list of at least one field, as [camera.eye]")

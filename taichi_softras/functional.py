@@ -209,8 +209,8 @@ def visible_faces(
     surface = surface._replace(varyings=_upload(workspace, "varyings", weights, weights.shape))
     shader = compose([Barycentric()], Looks(0)).nearest
 
-    def draw(*inputs) -> Rasterization:
-        return method.forward(workspace, *inputs, image_size)
+    def draw(corners: ti.Ndarray, shader: Shader, surface: Surface) -> Rasterization:
+        return method.forward(workspace, corners, shader, surface, image_size)
 
     inputs = (workspace, corners_array, shader, surface, image_size)
     drawn, clipping = draw_clipped(*inputs, draw)

@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from taichi_softras.runtime import ti
+from taichi_softras.runtime import refuse_other, ti
 from taichi_softras.scene.checks import check_shape
 
 
@@ -51,6 +51,7 @@ class GaussNewton:
         Raises:
             ValueError: no field, or something else than a field; a radius or tolerance <= 0.
         """
+        refuse_other("fields", fields)
         self.fields = [] if isinstance(fields, ti.Field) else list(fields)
         if not self.fields or not all(isinstance(field, ti.Field) for field in self.fields):
             raise ValueError("fields must be a list of at least one field, as [camera.eye]")

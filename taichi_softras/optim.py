@@ -8,7 +8,7 @@ loss, not at the optimizer. Of gradients that are all 0 an optimizer warns, once
 import warnings
 
 from taichi_softras.fields import FieldTree, body
-from taichi_softras.runtime import has_gradient, kernel, ti
+from taichi_softras.runtime import has_gradient, kernel, refuse_other, ti
 from taichi_softras.workspace import array
 
 
@@ -118,6 +118,7 @@ class SGD(Optimizer):
 
 
 def _check_fields(fields) -> list:
+    refuse_other("fields", fields)
     fields = [] if isinstance(fields, ti.Field) else list(fields)
     if not fields:
         raise ValueError("fields must be a list of at least one field, as [mesh.vertices]")

@@ -1,4 +1,4 @@
-"""One Taichi runtime at a time: `pytest --arch cpu,vulkan`.
+"""One runtime at a time: `pytest --arch cpu,vulkan`, or `pytest --runtime quadrants`.
 
 A test asks for the fixture `backend` and runs once in f32 on every arch that was named. A test
 marked `@pytest.mark.f64` runs in double precision on the CPU instead: that is where derivatives are
@@ -15,8 +15,8 @@ import os
 import numpy as np
 import pytest
 
-from taichi_softras.runtime import ti
-
+# What says which runtime it is; the package itself is imported by tests, when that is settled
+VARIABLE = "TAICHI_SOFTRAS_RUNTIME"
 MOST_PROCESSES = 4
 
 
@@ -37,6 +37,17 @@ def pytest_addoption(parser):
     parser.addoption(
         "--arch", default="cpu", help="backends, comma-separated: cpu,vulkan,cuda,metal"
     )
+    parser.addoption(
+        "--runtime",
+        choices=("taichi", "quadrants"),
+        help="what runs kernels; default: what is installed",
+    )
+
+
+def pytest_configure(config):
+    """Also in the processes of pytest-xdist; those that tests start inherit it."""
+    if config.option.runtime:
+        os.environ[VARIABLE] = config.option.runtime
 
 
 def pytest_xdist_auto_num_workers(config) -> int:
@@ -74,7 +85,9 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session")
 def backend(request):
-    """Starts Taichi on the backend that the test was parametrised with."""
+    """Starts the runtime on the backend that the test was parametrised with."""
+    from taichi_softras.runtime import ti
+
     wanted = request.param
     ti.init(
         arch=getattr(ti, wanted.arch),
@@ -84,6 +97,6 @@ def backend(request):
     )
     running = ti.lang.impl.current_cfg().arch
     if running != getattr(ti, wanted.arch) and wanted.arch != "cpu":
-        pytest.skip(f"{wanted.arch} is not available here (Taichi started {running})")
+        pytest.skip(f"{wanted.arch} is not available here (started: {running})")
     yield wanted
     ti.reset()

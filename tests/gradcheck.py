@@ -4,7 +4,7 @@ import weakref
 
 import numpy as np
 
-from taichi_softras.runtime import ti
+from taichi_softras.runtime import current_runtime, ti
 from tests.tolerances import FINITE_DIFFERENCE_RELATIVE, SINGLE_PRECISION_RELATIVE
 
 STEP = 1e-6
@@ -108,7 +108,7 @@ _losses = weakref.WeakKeyDictionary()  # one 0-D field a Taichi runtime: fields 
 
 
 def _scalar_loss():
-    program = ti.lang.impl.get_runtime().prog
+    program = current_runtime()()
     if program not in _losses:
         _losses[program] = ti.field(float, shape=(), needs_grad=True)
     return _losses[program]

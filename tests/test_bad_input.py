@@ -71,8 +71,8 @@ def test_ti_init_called_again():
     run_python(
         """
         import numpy as np
-        import taichi as ti
         import taichi_softras as tsr
+        from taichi_softras.runtime import ti
 
         def make():
             ti.init(arch=ti.cpu, log_level=ti.ERROR)

@@ -26,7 +26,8 @@ def added(tmp_path_factory):
     """A module of the code blocks under "How to add": Taichi reads sources from files."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.split("## How to add")[1], re.DOTALL)
     path = tmp_path_factory.mktemp("added") / "added.py"
-    path.write_text("\n".join(blocks))
+    source = "\n".join(blocks).replace("import taichi as ti", f"import {ti.__name__} as ti")
+    path.write_text(source)
     spec = importlib.util.spec_from_file_location("added", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -5,21 +5,23 @@ import sys
 
 import pytest
 
+from taichi_softras.runtime import ti
+
 SLOW_AND_SELDOM = ("matplotlib", "rich", "trimesh", "imageio", "torch", "scipy", "PIL")
-CODE = """
+CODE = f"""
 import sys
 before = set(sys.modules)
-import taichi
-of_taichi = {name.split(".")[0] for name in set(sys.modules) - before}
+import {ti.__name__}
+of_runtime = {{name.split(".")[0] for name in set(sys.modules) - before}}
 import taichi_softras
-loaded = {name.split(".")[0] for name in set(sys.modules) - before} - of_taichi
+loaded = {{name.split(".")[0] for name in set(sys.modules) - before}} - of_runtime
 print("LOADED", *sorted(loaded))
 """
 
 
 @pytest.fixture(scope="module")
 def loaded():
-    """What the package loads beyond Taichi, which loads some of these itself where they are."""
+    """What the package loads beyond the runtime, which loads some of these itself."""
     run = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     return run.stdout.split("LOADED")[1].split()
 

