@@ -21,7 +21,7 @@ from taichi_softras.pipeline import Looks, MaterialScene
 from taichi_softras.runtime import default_numpy_float, has_gradient, kernel, quick_compilation, ti
 from taichi_softras.shading.composition import BASE_COLOR, NORMALS, SLOTS
 from taichi_softras.shading.composition import Looks as LooksOfMesh
-from taichi_softras.shading.materials import NUMBERS
+from taichi_softras.shading.materials import DOUBLE_SIDED, NUMBERS
 from taichi_softras.shading.pyramids import lay_out_images
 from taichi_softras.workspace import array
 
@@ -75,7 +75,8 @@ class Atlas:
             slots: of `shading.composition.SLOTS`, those that are looked up.
         """
         self._uvs = () if mesh.uvs is None else (mesh.uvs,)
-        materials, looks = mesh.materials, looks_of(mesh)
+        self._materials, looks = mesh.materials, looks_of(mesh)
+        materials = mesh.materials
         is_feature = looks.is_feature and BASE_COLOR in slots
         self._num_channels = looks.num_color if is_feature else 3
         chosen = [[one.textures[slot] for slot in slots] for one in materials]
@@ -114,11 +115,14 @@ class Atlas:
         return [*self._uvs, *(field for field, *_ in self._numbers), *images]
 
     def lay_defaults(self, looks: Looks) -> None:
-        """Writes what no texture holds, once."""
+        """Writes what no field holds, once."""
         texels = np.zeros(tuple(looks.texels.shape), default_numpy_float())
         for row, color in zip(self._rows[-2:], (WHITE, FLAT)):
             texels[0, 0, row[0], :3] = color[: texels.shape[3]]
         looks.texels.from_numpy(texels)
+        numbers = np.zeros(tuple(looks.numbers.shape), default_numpy_float())
+        numbers[:, DOUBLE_SIDED] = [one.double_sided for one in self._materials] or 1.0
+        looks.numbers.from_numpy(numbers)
 
     def gather(self, looks: Looks, derivative: str = "") -> None:
         """From fields, or from their duals, to arrays."""
