@@ -27,6 +27,7 @@ from taichi_softras.scene.camera import Camera as Camera
 from taichi_softras.scene.camera import Orthographic as Orthographic
 from taichi_softras.scene.camera import Perspective as Perspective
 from taichi_softras.scene.camera import orbit as orbit
+from taichi_softras.scene.environment_map import EnvironmentMap as EnvironmentMap
 from taichi_softras.scene.lights import AmbientLight as AmbientLight
 from taichi_softras.scene.lights import DirectionalLights as DirectionalLights
 from taichi_softras.scene.lights import Lights as Lights
@@ -55,6 +56,7 @@ __all__ = [
     "Camera",
     "Depth",
     "DirectionalLights",
+    "EnvironmentMap",
     "FilteredDerivative",
     "Flat",
     "GaussNewton",

@@ -22,6 +22,7 @@ from taichi_softras.copies import (
     store_images,
     store_indices,
 )
+from taichi_softras.environments import Environments
 from taichi_softras.fields import FieldTree, body, num_elements, place_dual, upload
 from taichi_softras.forward_mode import check_parameters, count_numbers, differentiate
 from taichi_softras.funcs.lights import NO_LIGHTS
@@ -115,8 +116,8 @@ class Renderer:
             rasterizer: how pixels are covered; `SoftAggregation()` when left out.
             shading: how colours come from light; `Flat()` when left out.
             lights: one, or a list of any number and mix of `AmbientLight`, `DirectionalLights`,
-                `PointLights`, `SpotLights`, `SphericalHarmonics` and `Lights`; of an empty list
-                all is black. `Lights()` when left out and the shading is lit.
+                `PointLights`, `SpotLights`, `SphericalHarmonics`, `EnvironmentMap` and `Lights`;
+                of an empty list all is black. `Lights()` when left out and the shading is lit.
             frames: of a mesh that moves, those that are views; all when left out.
             views_per_pass: how many views are rasterized together, and so have memory for it at
                 a time; the gradient of a view that left this memory draws it once more. Left
@@ -184,6 +185,10 @@ class Renderer:
         if self._atlas is not None:
             self._atlas.lay_defaults(self._pipeline.looks)
         self._uniform_fields, self._fragment_fields = self._collect_uniforms(composition)
+        first = -1 if composition.light is None else CAMERA_SIZE * cameras.num_views
+        self._environments = Environments(
+            self._workspace, self._lights.pictures, first, composition.first_light
+        )
         # elements of the longest field, or vertices
         lengths = [num_elements(field) for field in self._fields_of_scene()[1:]]
         self._num_copied = max(mesh.num_vertices, self.num_views, *lengths)
@@ -337,6 +342,9 @@ class Renderer:
                     *pipeline.tangent_scene,
                     pipeline.tangent_fragment_uniforms,
                     derivative="dual",
+                )
+                self._environments.gather(
+                    pipeline.tangent_scene.uniforms, pipeline.tangent_fragment_uniforms, "dual"
                 )
                 if self._atlas is not None:
                     self._atlas.gather(pipeline.tangent_looks, "dual")
@@ -516,6 +524,7 @@ class Renderer:
             pipeline.grad_fragment_uniforms,
             needs_grad=True,
         )
+        self._environments.scatter(pipeline.grad_scene.uniforms, pipeline.grad_fragment_uniforms)
         if self._atlas is not None:
             self._atlas.scatter(pipeline.grad_looks)
 
@@ -574,6 +583,7 @@ class Renderer:
             scene.uniforms,
             pipeline.fragment_uniforms,
         )
+        self._environments.gather(scene.uniforms, pipeline.fragment_uniforms)
         if self._atlas is not None:
             self._atlas.gather(pipeline.looks)
             pipeline.finish_looks()
@@ -616,7 +626,13 @@ class Renderer:
         """All that the image depends on."""
         groups = (*self._uniform_fields, *self._fragment_fields)
         looks = [] if self._atlas is None else self._atlas.fields
-        return [self.mesh.vertices, self._colors, *(field for field, *_ in groups), *looks]
+        return [
+            self.mesh.vertices,
+            self._colors,
+            *(field for field, *_ in groups),
+            *looks,
+            *self._environments.fields,
+        ]
 
     def _make_atlas(self, composition: Composition) -> Optional[Atlas]:
         """UVs, materials and textures, if anything reads them."""

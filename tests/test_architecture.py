@@ -13,6 +13,8 @@ FLOORS = [
     {"shading", "scene", "copies", "losses", "optim", "forward_mode"},
     {"placement", "gauss_newton", "testing"},
     {"pipeline", "functional"},
+    {"atlas"},
+    {"environments"},
     {"renderer"},
     {"cli", "smoke"},
     {"__init__", "__main__"},

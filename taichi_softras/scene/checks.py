@@ -1,5 +1,6 @@
 """Checks at the door of the scene: a user's value in, a finite array of the right shape out."""
 
+import os
 import warnings
 from typing import Any
 
@@ -34,6 +35,21 @@ def finite_array(name: str, value, shape: tuple) -> np.ndarray:
         what = "too large" if np.isfinite(given).all() else "NaN or infinite"
         raise ValueError(f"{name} must be finite, got {count} entries that are {what}")
     return array
+
+
+def refuse_no_array(name: str, value: Any, load: str) -> None:
+    """Raises a ValueError for a path or a field in place of a picture's array.
+
+    Args:
+        name: what the user calls it.
+        value: anything.
+        load: what reads a file.
+    """
+    if isinstance(value, (str, os.PathLike)):
+        path = os.fspath(value)
+        raise ValueError(f"{name} must be an array, got a path: write {load}({path!r})")
+    if isinstance(value, ti.Field):
+        raise ValueError(f"{name} must be an array, got a field: write field.to_numpy()")
 
 
 def check_kind(name: str, value: Any, kinds: tuple, wanted: str) -> None:

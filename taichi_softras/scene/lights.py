@@ -21,10 +21,12 @@ class Light:
     Attributes:
         structure: how many lights of each kind these are.
         parts: of each field, by name, (kind, where its numbers begin in those of one light).
+        is_picture: whether they are the projection of a picture, and not the field's own.
     """
 
     structure: LightStructure
     parts: dict
+    is_picture = False
 
     def _place(self, **arrays) -> None:
         """Fields of these arrays, (3,) of ambient light, otherwise (L,) or (L, 3)."""
@@ -243,11 +245,13 @@ class LightGroup(NamedTuple):
         lights: each as the user made it.
         structure: how many of each kind, padded.
         uniform_fields: (field, where its numbers begin, how far those of two lights are apart).
+        pictures: (picture, where the numbers of its projection begin).
     """
 
     lights: tuple
     structure: LightStructure
     uniform_fields: list
+    pictures: list
 
     def check(self) -> None:
         """Raises a ValueError if something that was written to the fields is not finite."""
@@ -266,22 +270,25 @@ def group_lights(lights: Union[Light, Sequence]) -> LightGroup:
     """
     wanted = (
         "a list of lights: AmbientLight, DirectionalLights, PointLights, SpotLights, "
-        "SphericalHarmonics, Lights"
+        "SphericalHarmonics, EnvironmentMap, Lights"
     )
     lights = tuple(lights) if isinstance(lights, (list, tuple)) else (lights,)
     for light in lights:
         check_kind("lights", light, (Light,), wanted)
     counts = [sum(light.structure.counts[kind] for light in lights) for kind in KINDS]
     structure = LightStructure(*counts).padded()
-    used, fields = [0] * len(KINDS), []
+    used, fields, pictures = [0] * len(KINDS), [], []
     for light in lights:
         for name, (kind_name, offset) in light.parts.items():
             kind = KIND_NAMES.index(kind_name)
             start = structure.start(kind) + SIZES[kind] * used[kind] + offset
             step = 3 if kind_name == "harmonics" else SIZES[kind]
-            fields.append((getattr(light, name), start, step))
+            if light.is_picture:
+                pictures.append((getattr(light, name), start))
+            else:
+                fields.append((getattr(light, name), start, step))
         used = [before + count for before, count in zip(used, light.structure.counts)]
-    return LightGroup(lights, structure, fields)
+    return LightGroup(lights, structure, fields, pictures)
 
 
 def _colors(name: str, colors: Any, shape: tuple) -> np.ndarray:

@@ -8,9 +8,13 @@ import numpy as np
 from taichi_softras.fields import FieldTree, upload
 from taichi_softras.funcs.images import FILTERS, WRAPS
 from taichi_softras.io.images import load_image
-from taichi_softras.runtime import ti
 from taichi_softras.scene.attributes import FieldAttribute
-from taichi_softras.scene.checks import check_field, finite_array, warn_of_bytes
+from taichi_softras.scene.checks import (
+    check_field,
+    finite_array,
+    refuse_no_array,
+    warn_of_bytes,
+)
 
 
 class Texture:
@@ -48,11 +52,7 @@ class Texture:
         """
         _check_choice("filter", filter, FILTERS)
         _check_choice("wrap", wrap, WRAPS)
-        if isinstance(image, (str, os.PathLike)):
-            path = os.fspath(image)
-            raise ValueError(f"image must be an array, got a path: write Texture.load({path!r})")
-        if isinstance(image, ti.Field):
-            raise ValueError("image must be an array, got a field: write field.to_numpy()")
+        refuse_no_array("image", image, "Texture.load")
         if np.ndim(image) == 2:
             image = np.asarray(image)[..., None]
         values = finite_array("image", image, ("H", "W", "C"))
