@@ -40,7 +40,7 @@ class Material:
     emissive, specular, shininess = FieldAttribute(), FieldAttribute(), FieldAttribute()
     normal_scale = FieldAttribute()
 
-    def __init__(
+    def __init__(  # all that a material has
         self,
         base_color: Sequence = DEFAULTS["base_color"],
         metallic: float = DEFAULTS["metallic"],
@@ -55,7 +55,7 @@ class Material:
         emissive_texture: Optional[Texture] = None,
         double_sided: bool = True,
         name: str = "",
-    ):  # all that a material has
+    ):
         """Places the fields.
 
         Raises:
