@@ -21,7 +21,7 @@ from taichi_softras.pipeline import Looks, MaterialScene
 from taichi_softras.runtime import default_numpy_float, has_gradient, kernel, quick_compilation, ti
 from taichi_softras.shading.composition import BASE_COLOR, NORMALS, SLOTS
 from taichi_softras.shading.composition import Looks as LooksOfMesh
-from taichi_softras.shading.materials import NUMBERS
+from taichi_softras.shading.materials import DOUBLE_SIDED, NUMBERS
 from taichi_softras.shading.pyramids import lay_out_images
 from taichi_softras.workspace import array
 
@@ -101,6 +101,7 @@ class Atlas:
             num_texels,
             self._num_channels,
         )
+        self._sides = [one.double_sided for one in materials]
         self._numbers = [
             (getattr(one, name), row, first)
             for row, one in enumerate(materials)
@@ -114,11 +115,15 @@ class Atlas:
         return [*self._uvs, *(field for field, *_ in self._numbers), *images]
 
     def lay_defaults(self, looks: Looks) -> None:
-        """Writes what no texture holds, once."""
+        """Writes what no field holds, once: images of no texture, and sides."""
         texels = np.zeros(tuple(looks.texels.shape), default_numpy_float())
         for row, color in zip(self._rows[-2:], (WHITE, FLAT)):
             texels[0, 0, row[0], :3] = color[: texels.shape[3]]
         looks.texels.from_numpy(texels)
+        numbers = np.zeros(tuple(looks.numbers.shape), default_numpy_float())
+        for row, is_double_sided in enumerate(self._sides):
+            numbers[row, DOUBLE_SIDED] = is_double_sided
+        looks.numbers.from_numpy(numbers)
 
     def gather(self, looks: Looks, derivative: str = "") -> None:
         """From fields, or from their duals, to arrays."""

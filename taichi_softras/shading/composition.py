@@ -320,6 +320,7 @@ class _Values:
             self.columns.get(_FOOTPRINT, -1),
             self.columns.get(_TANGENT, -1),
             self.columns.get(POSITION, -1) if _TANGENT in self.columns else -1,
+            self.columns.get(FACE_NORMAL, -1) if looks.has_materials else -1,
         )
         self.derived: list = []
         self._num_derived = 0

@@ -29,7 +29,8 @@ NUMBERS = {
     "shininess": (11, 1),
     "normal_scale": (12, 1),
 }
-MATERIAL_SIZE = 13
+DOUBLE_SIDED = 13  # 1 where the back is lit as the front, else 0; no varying, without gradient
+MATERIAL_SIZE = 14
 DEFAULTS: dict = {
     "base_color": (1.0, 1.0, 1.0),
     "metallic": 0.0,
@@ -53,6 +54,7 @@ class Columns:
         footprint: `FOOTPRINT_SIZE`, see `fragments.image_place`.
         tangent: 4, see `funcs.tangent_space.face_tangent`.
         position: 3, world, which take the gradient of tangents.
+        face_normal: 3, filled before; 0 where the material's back is not lit as its front.
     """
 
     numbers: tuple = ()
@@ -60,6 +62,7 @@ class Columns:
     footprint: int = -1
     tangent: int = -1
     position: int = -1
+    face_normal: int = -1
 
     @property
     def is_bent(self) -> bool:
@@ -154,6 +157,11 @@ def lay_materials(  # groups of arrays make more than 12 parameters
             total += ti.abs(of_material)
             for corner in ti.static(range(3)):
                 varyings[view, face, corner, column] = of_material
+        if ti.static(columns.face_normal >= 0):
+            for corner, k in ti.static(ti.ndrange(3, 3)):
+                normal = varyings[view, face, corner, columns.face_normal + k]
+                side = numbers[material, DOUBLE_SIDED]
+                varyings[view, face, corner, columns.face_normal + k] = side * normal
         if ti.static(columns.uv >= 0):
             of_face = load_uvs(uvs, uv_faces, face)
             for corner, k in ti.static(ti.ndrange(3, 2)):

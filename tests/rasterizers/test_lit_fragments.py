@@ -12,7 +12,7 @@ from taichi_softras.shading import materials
 from taichi_softras.shading.outputs import OUTPUTS
 from tests import tolerances
 from tests.gradcheck import relative_error
-from tests.rasterizers.scenes import DEPTHS, bumpy_torus, nearest, soft
+from tests.rasterizers.scenes import DEPTHS, bumpy_torus, fields_of, nearest, soft
 from tests.reference import lights as twin
 from tests.reference.pytorch3d_goldens import load
 from tests.test_extending import assert_gradient_is_the_difference, cotangent_of
@@ -57,10 +57,6 @@ def make_lights():
     ]
 
 
-def fields_of(lights):
-    return [getattr(light, name) for light in lights for name in light.parts]
-
-
 def make_renderer(shading, rasterizer, lights, **settings):
     generator = np.random.default_rng(4)
     vertices, faces = bumpy_torus(generator)
@@ -70,6 +66,7 @@ def make_renderer(shading, rasterizer, lights, **settings):
     return tsr.Renderer(mesh, cameras, settings.pop("image_size", SIZE), **settings)
 
 
+@pytest.mark.gradients
 @pytest.mark.f64
 @pytest.mark.parametrize("rasterizer, shading", CASES, ids=lambda value: type(value).__name__)
 def test_gradients_of_all_that_light_comes_from(backend, rasterizer, shading):
@@ -77,20 +74,21 @@ def test_gradients_of_all_that_light_comes_from(backend, rasterizer, shading):
     renderer = make_renderer(shading, rasterizer, lights)
     cotangent = cotangent_of(renderer.render())
     renderer.backward(cotangent)
-    smooth, moving = [renderer.mesh.vertex_colors, *fields_of(lights)], []
+    smooth, moving = {"vertex colors": renderer.mesh.vertex_colors, **fields_of(lights)}, {}
     if isinstance(rasterizer, EXACT):  # others approximate what moves
-        moving = [renderer.mesh.vertices, renderer.cameras.eye]
-    fields = smooth + moving
-    gradients = [field.grad.to_numpy() for field in fields]
+        moving = {"vertices": renderer.mesh.vertices, "eye": renderer.cameras.eye}
+    fields = {**smooth, **moving}
+    gradients = {name: field.grad.to_numpy() for name, field in fields.items()}
 
     def loss():
         return (cotangent * renderer.render().to_numpy()).sum()
 
-    for field, gradient in zip(fields, gradients):
-        step = SMOOTH_STEP if field in smooth else tolerances.FINITE_DIFFERENCE_STEP
-        assert_gradient_is_the_difference(field, gradient, loss, step)
+    for name, field in fields.items():
+        step = SMOOTH_STEP if name in smooth else tolerances.FINITE_DIFFERENCE_STEP
+        assert_gradient_is_the_difference(field, gradients[name], loss, step, name)
     if isinstance(rasterizer, tsr.SoftAggregation):
-        check_jacobian(renderer, cotangent, dict(zip(fields, gradients)))
+        by_field = {field: gradients[name] for name, field in fields.items()}
+        check_jacobian(renderer, cotangent, by_field)
 
 
 def check_jacobian(renderer, cotangent, gradients):
@@ -177,9 +175,7 @@ def golden_scene(golden):
         rotation[:, 1],
         fov_y_degrees=golden.parameters["fov_y_degrees"],
     )
-    mesh = tsr.Mesh(
-        golden.vertices, golden.faces, **paint_of(golden, material), materials=material
-    )
+    mesh = tsr.Mesh(golden.vertices, golden.faces, **paint_of(golden, material), materials=material)
     blend = "hard" if golden.parameters["shader"].startswith("hard") else "softmax"
     return tsr.Renderer(
         mesh,
@@ -224,7 +220,7 @@ def test_the_worst_of_lights_and_normals_is_finite(backend, shading):
         gradients = [
             mesh.vertices.grad,
             mesh.vertex_colors.grad,
-            *(f.grad for f in fields_of(lights)),
+            *(f.grad for f in fields_of(lights).values()),
         ]
         assert np.isfinite(image).all()
         assert all(np.isfinite(gradient.to_numpy()).all() for gradient in gradients)
