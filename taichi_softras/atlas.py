@@ -102,6 +102,7 @@ class Atlas:
             num_texels,
             self._num_channels,
         )
+        self._sides = [one.double_sided for one in materials]
         self._numbers = [
             (getattr(one, name), row, first)
             for row, one in enumerate(materials)
@@ -115,13 +116,14 @@ class Atlas:
         return [*self._uvs, *(field for field, *_ in self._numbers), *images]
 
     def lay_defaults(self, looks: Looks) -> None:
-        """Writes what no field holds, once."""
+        """Writes what no field holds, once: images of no texture, and sides."""
         texels = np.zeros(tuple(looks.texels.shape), default_numpy_float())
         for row, color in zip(self._rows[-2:], (WHITE, FLAT)):
             texels[0, 0, row[0], :3] = color[: texels.shape[3]]
         looks.texels.from_numpy(texels)
         numbers = np.zeros(tuple(looks.numbers.shape), default_numpy_float())
-        numbers[:, DOUBLE_SIDED] = [one.double_sided for one in self._materials] or 1.0
+        for row, is_double_sided in enumerate(self._sides):
+            numbers[row, DOUBLE_SIDED] = is_double_sided
         looks.numbers.from_numpy(numbers)
 
     def gather(self, looks: Looks, derivative: str = "") -> None:

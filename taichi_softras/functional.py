@@ -38,7 +38,7 @@ from taichi_softras.shading.unlit import Unlit
 from taichi_softras.workspace import MAX_PAIRS, Workspace, array, describe_scene
 
 
-def rasterize(
+def rasterize(  # the image and its adjoint, which know the same
     corners: np.ndarray,
     colors: Union[np.ndarray, Shading, None] = None,
     *,

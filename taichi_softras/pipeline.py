@@ -132,7 +132,7 @@ class Pipeline:
             does not ask for it.
     """
 
-    def __init__(
+    def __init__(  # all that a scene is made of
         self,
         workspace: Workspace,
         topology: Topology,

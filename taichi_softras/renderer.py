@@ -91,7 +91,7 @@ class Renderer:
 
     background = FieldAttribute()
 
-    def __init__(
+    def __init__(  # all that may be drawn, and how
         self,
         mesh: Mesh,
         cameras: Camera,

@@ -138,7 +138,8 @@ class Workspace:
         """
         array = self.get(name, (max(len(values), 1),), dtype)
         kept = self._constants.get(name)
-        if kept is None or kept[0] is not array or kept[1] != values:
+        is_same = kept is not None and (kept[1] is values or kept[1] == values)
+        if not is_same or kept[0] is not array:
             numpy_type = default_numpy_float() if dtype is float else np.int32
             array.from_numpy(np.array(values or (0,), numpy_type))
             self._constants[name] = array, values

@@ -15,6 +15,8 @@ import os
 import numpy as np
 import pytest
 
+from tests import measured
+
 # What says which runtime it is; the package itself is imported by tests, when that is settled
 VARIABLE = "TAICHI_SOFTRAS_RUNTIME"
 MOST_PROCESSES = 4
@@ -81,6 +83,28 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if hasattr(item, "callspec") and "backend" in item.callspec.params:
             item.add_marker(pytest.mark.xdist_group(str(item.callspec.params["backend"])))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """What a test measures of gradients goes with its report."""
+    measured.errors.clear()
+    yield
+    item.user_properties += [("gradient", list(pair)) for pair in measured.errors]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if "gradients" not in config.option.markexpr:
+        return
+    rows = [
+        (*pair, report.nodeid)
+        for report in terminalreporter.stats.get("passed", [])
+        for key, pair in report.user_properties
+        if key == "gradient"
+    ]
+    terminalreporter.section("gradients against central differences in double precision")
+    for line in measured.table(rows):
+        terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import weakref
 import numpy as np
 
 from taichi_softras.runtime import current_runtime, ti
+from tests import measured
 from tests.tolerances import FINITE_DIFFERENCE_RELATIVE, SINGLE_PRECISION_RELATIVE
 
 STEP = 1e-6
@@ -41,6 +42,7 @@ def check_gradient(run_forward, inputs: dict, output, twin=None, seed: int = 0) 
         expected = central_differences(twin, values, name, cotangent)
         error = relative_error(gradients[name], expected)
         print(f"{name}: largest relative error {error:.1e}")
+        measured.errors.append((name, error))
         assert error < tolerance, f"gradient of {name}: relative error {error:.1e}"
         worst = max(worst, error)
     return worst

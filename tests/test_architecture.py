@@ -10,11 +10,10 @@ FLOORS = [
     {"runtime", "io"},
     {"workspace", "funcs", "tape", "scripts"},
     {"fields", "geometry", "rasterizers"},
-    {"shading", "scene", "copies", "losses", "optim", "forward_mode"},
-    {"placement", "gauss_newton", "testing"},
-    {"pipeline", "functional"},
+    {"shading", "copies", "optim", "forward_mode"},
+    {"scene", "placement", "testing"},
+    {"losses", "gauss_newton", "pipeline", "functional"},
     {"atlas"},
-    {"environments"},
     {"renderer"},
     {"cli", "smoke"},
     {"__init__", "__main__"},
@@ -208,5 +207,8 @@ def test_long_functions_say_why(path):
 
 
 def test_the_library_never_calls_ti_init():
+    """Its programs do: whoever starts one has no runtime."""
     for path in FILES:
+        if path.name == "smoke.py":
+            continue
         assert not names_in(path) & {"init"}, path

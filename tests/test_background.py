@@ -101,6 +101,7 @@ def make_renderer(background, num_views=2, **options):
     return tsr.Renderer(mesh, cameras, (6, 9), background=background, **options)
 
 
+@pytest.mark.gradients
 @pytest.mark.f64
 @pytest.mark.parametrize("shape", [(6, 9, 3), (2, 6, 9, 3)], ids=["one", "of each view"])
 def test_gradients_of_a_scene_in_front_of_an_image(backend, shape):

@@ -15,7 +15,7 @@ from taichi_softras.renderer import Renderer
 from taichi_softras.runtime import ti
 from taichi_softras.shading.base import Shading
 from taichi_softras.shading.outputs import VertexNormal
-from tests import tolerances
+from tests import measured, tolerances
 
 PAGE = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
 SIZE = (10, 14)
@@ -52,7 +52,7 @@ def cotangent_of(field) -> np.ndarray:
 
 
 def assert_gradient_is_the_difference(
-    field, gradient, value_of, step=tolerances.FINITE_DIFFERENCE_STEP
+    field, gradient, value_of, step=tolerances.FINITE_DIFFERENCE_STEP, name="field"
 ):
     """Of `value_of()` by some numbers of a field, each moved by itself."""
     values = field.to_numpy()
@@ -69,6 +69,7 @@ def assert_gradient_is_the_difference(
     field.from_numpy(values)
     scale = np.abs(expected).max()
     assert scale > 0, "nothing moves: the test is empty"
+    measured.errors.append((name, np.abs(np.subtract(actual, expected)).max() / scale))
     np.testing.assert_allclose(
         actual, expected, rtol=0, atol=tolerances.FINITE_DIFFERENCE_RELATIVE * scale
     )

@@ -50,6 +50,7 @@ def camera():
     return tsr.Camera.look_at((1.0, 1.2, 2.4))
 
 
+@pytest.mark.gradients
 @pytest.mark.f64
 @pytest.mark.parametrize("filter", ["bilinear", "trilinear"])
 @pytest.mark.parametrize("name", RASTERIZERS)
@@ -68,6 +69,7 @@ def test_gradients_are_central_differences(backend, name, filter):
     check_gradient(renderer.render, inputs, renderer.image)
 
 
+@pytest.mark.gradients
 @pytest.mark.f64
 def test_gradients_of_bent_normals(backend):
     """A normal texture bends the output "normal_world"."""
@@ -78,8 +80,8 @@ def test_gradients_of_bent_normals(backend):
     first = mesh.materials[0]
     inputs = {
         "uvs": mesh.uvs,
-        "texels": first.normal_texture.image,
-        "scale": first.normal_scale,
+        "normal texels": first.normal_texture.image,
+        "normal scale": first.normal_scale,
         "vertices": mesh.vertices,
     }
     check_gradient(renderer.render, inputs, renderer.outputs["normal_world"])
@@ -166,6 +168,23 @@ def test_materials_of_faces_tint(backend):
     image = tsr.Renderer(mesh, cameras, (8, 8), Z_BUFFER, tsr.Unlit()).render().to_numpy()[0]
     np.testing.assert_allclose(image[6, 6, :3], np.multiply(colors[1], 0.5), rtol=1e-6)
     np.testing.assert_allclose(image[1, 1, :3], np.multiply(colors[0], 0.5), rtol=1e-6)
+
+
+def test_backs_are_lit_where_the_material_says_so(backend):
+    """Both faces turn their backs to the eye and the light; the second one's material has one side."""
+    vertices, faces, _ = quad()
+    mesh = tsr.Mesh(
+        vertices,
+        faces[:, ::-1],
+        materials=[tsr.Material(), tsr.Material(double_sided=False)],
+        face_materials=[0, 1],
+    )
+    cameras = tsr.Camera.look_at((0.0, 0.0, 3.0), projection=tsr.Orthographic(2.0))
+    lights = tsr.DirectionalLights([(0.0, 0.0, 1.0)], [(0.5, 0.5, 0.5)])
+    renderer = tsr.Renderer(mesh, cameras, (8, 8), Z_BUFFER, tsr.Phong(), lights)
+    image = renderer.render().to_numpy()[0]
+    np.testing.assert_allclose(image[6, 6, :3], 0.5, rtol=1e-6)
+    np.testing.assert_array_equal(image[1, 1, :3], 0.0)
 
 
 def test_passes_add_up(backend):

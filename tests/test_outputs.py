@@ -65,6 +65,7 @@ def copy_scalars(source: ti.template(), target: ti.template(), index: int):
         target[pixel][index] = source[pixel]
 
 
+@pytest.mark.gradients
 @pytest.mark.f64
 @pytest.mark.parametrize("shading", [tsr.Gouraud(), tsr.Silhouette()])
 def test_gradients_of_all_outputs(backend, shading):

@@ -18,6 +18,7 @@ def test_names():
         "Gouraud",
         "KNearest",
         "Lights",
+        "Material",
         "Mesh",
         "Orthographic",
         "Perspective",

@@ -19,7 +19,7 @@ def turn_to_eye(normal: vec3, face_normal: vec3, to_eye: vec3) -> vec3:
 
     Args:
         normal: of any length, world.
-        face_normal: of the whole face; 0 if its back is to be lit as its front.
+        face_normal: of the whole face; 0 if its back is not to be lit as its front.
         to_eye: from the point to the eye, of any length.
     """
     side = ti.select(face_normal.dot(to_eye) < 0.0, -1.0, 1.0)

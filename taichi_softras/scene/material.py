@@ -30,7 +30,8 @@ class Material:
         base_color_texture, metallic_roughness_texture, normal_texture, emissive_texture:
             `Texture`s or None. Normals are in [0, 1], (1/2, 1/2, 1) bends none; x is where u rises,
             y where v does.
-        double_sided: whether its back is lit as its front; for `Phong` and `PhysicallyBased`.
+        double_sided: whether its back is lit as its front, by `Phong` and `PhysicallyBased`; a
+            `Renderer` reads it when it is made.
         name: for people.
 
     An array that is assigned to a field is written into it.
@@ -40,7 +41,7 @@ class Material:
     emissive, specular, shininess = FieldAttribute(), FieldAttribute(), FieldAttribute()
     normal_scale = FieldAttribute()
 
-    def __init__(
+    def __init__(  # all that a material has
         self,
         base_color: Sequence = DEFAULTS["base_color"],
         metallic: float = DEFAULTS["metallic"],
@@ -55,7 +56,7 @@ class Material:
         emissive_texture: Optional[Texture] = None,
         double_sided: bool = True,
         name: str = "",
-    ):  # all that a material has
+    ):
         """Places the fields.
 
         Raises:

@@ -45,7 +45,7 @@ class Shading:
             vertices, texels, texture cubes or materials; None for as many as there are),
             "normal_world" (3, smooth, not of unit length between vertices, bent by normal
             textures), "face_normal_world" (3, of length 1, without gradient; 0 where the back of a
-            face is lit as its front), "position_world" (3), "depth" (1), "barycentric" (3, the
+            face is not lit as its front), "position_world" (3), "depth" (1), "barycentric" (3, the
             weights of the face's corners), "uv" (2); and of materials, times their textures,
             "metallic" (1), "roughness" (1), "emissive" (3), "specular" (3), "shininess" (1).
         uniforms: by name, how many numbers; "eye_world" (3) is the camera's position,

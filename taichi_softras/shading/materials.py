@@ -29,7 +29,7 @@ NUMBERS = {
     "shininess": (11, 1),
     "normal_scale": (12, 1),
 }
-DOUBLE_SIDED = 13  # behind them, without gradient: 1, or 0 where backs are not lit as fronts
+DOUBLE_SIDED = 13  # 1 where the back is lit as the front, else 0; no varying, without gradient
 MATERIAL_SIZE = 14
 DEFAULTS: dict = {
     "base_color": (1.0, 1.0, 1.0),
@@ -54,7 +54,7 @@ class Columns:
         footprint: `FOOTPRINT_SIZE`, see `fragments.image_place`.
         tangent: 4, see `funcs.tangent_space.face_tangent`.
         position: 3, world, which take the gradient of tangents.
-        face_normal: 3, world, which become 0 where a material is not double-sided.
+        face_normal: 3, filled before; 0 where the material's back is not lit as its front.
     """
 
     numbers: tuple = ()
@@ -159,9 +159,9 @@ def lay_materials(  # groups of arrays make more than 12 parameters
                 varyings[view, face, corner, column] = of_material
         if ti.static(columns.face_normal >= 0):
             for corner, k in ti.static(ti.ndrange(3, 3)):
-                column = ti.static(columns.face_normal + k)
-                sided = numbers[material, DOUBLE_SIDED] * varyings[view, face, corner, column]
-                varyings[view, face, corner, column] = sided
+                normal = varyings[view, face, corner, columns.face_normal + k]
+                side = numbers[material, DOUBLE_SIDED]
+                varyings[view, face, corner, columns.face_normal + k] = side * normal
         if ti.static(columns.uv >= 0):
             of_face = load_uvs(uvs, uv_faces, face)
             for corner, k in ti.static(ti.ndrange(3, 2)):

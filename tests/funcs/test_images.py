@@ -8,6 +8,7 @@ import pytest
 from taichi_softras.funcs.images import FILTERS, WRAPS
 from taichi_softras.shading.pyramids import build_levels, build_levels_vjp, num_texels
 from taichi_softras.workspace import Workspace
+from tests import measured
 from tests.funcs.pictures import CHANNELS, CUBIC, PLANAR, Pictures, on_device, random_points
 from tests.gradcheck import relative_error
 from tests.reference import images as twin
@@ -87,16 +88,20 @@ def test_samples_are_those_of_the_twin(backend, kind, filters):
     assert error < SINGLE_PRECISION_RELATIVE
 
 
+@pytest.mark.gradients
 @pytest.mark.f64
 @all_kinds
 def test_gradients(backend, kind, filters, generator):
     pictures = kind(filters)
     weights = generator.normal(size=(len(pictures.points), CHANNELS))
     grad_points, grad_texels = pictures.pull_back(weights)
-    for axis, along in enumerate(np.eye(pictures.points.shape[1])):
+    directions = np.eye(pictures.points.shape[1])
+    num_axes = len(directions) // 3  # place, footprint along a row and down a column, bias
+    parts = (*["place"] * num_axes, *["footprint"] * (2 * num_axes), "level")
+    for axis, along in enumerate(directions):
         expected = (weights * pictures.slopes(along)).sum(axis=1)
         error = relative_error(grad_points[:, axis], expected)
-        print(f"{axis}: {error:.1e}")
+        measured.errors.append((f"{parts[axis]} of a sample ({kind.__name__.lower()})", error))
         assert error < FINITE_DIFFERENCE_RELATIVE, axis
     # samples are linear in texels
     others = generator.normal(size=pictures.texels.shape)

@@ -147,6 +147,15 @@ class Scene:
         )
 
 
+def fields_of(lights):
+    """The fields of lights, by name."""
+    return {
+        f"{type(light).__name__}.{name}": getattr(light, name)
+        for light in lights
+        for name in light.parts
+    }
+
+
 def bumpy_torus(generator):
     """(vertices, faces) of a torus without symmetries: 12 vertices, 24 faces."""
     vertices, faces = primitives.torus(major_segments=4, minor_segments=3)

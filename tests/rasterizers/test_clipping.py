@@ -10,7 +10,7 @@ from taichi_softras.rasterizers.fragments import Surface
 from taichi_softras.rasterizers.planes import planes_from_pixels
 from taichi_softras.scene import primitives
 from taichi_softras.workspace import MAX_PAIRS, Workspace
-from tests import tolerances
+from tests import measured, tolerances
 from tests.gradcheck import relative_error
 from tests.rasterizers.scenes import (
     ALL_RASTERIZERS,
@@ -103,6 +103,7 @@ def differences(inputs, by, rasterizer, near_clip, cotangent, moves, step):
     return (sums[: len(moves)] - sums[len(moves) :]) / (2 * step)
 
 
+@pytest.mark.gradients
 @pytest.mark.f64
 @pytest.mark.parametrize(
     "rasterizer, near_clip",
@@ -120,7 +121,7 @@ def test_gradients_are_central_differences(backend, rasterizer, near_clip):
         step = tolerances.FINITE_DIFFERENCE_STEP
         expected = differences(inputs, by, rasterizer, near_clip, cotangent, moves, step)
         error = relative_error(gradient.ravel(), expected)
-        print(f"{describe(rasterizer)} near_clip={near_clip} by {by}: {error:.1e}")
+        measured.errors.append((f"{by} of faces that are cut", error))
         assert error < tolerances.FINITE_DIFFERENCE_RELATIVE
 
 

@@ -12,7 +12,7 @@ from taichi_softras.shading import materials
 from taichi_softras.shading.outputs import OUTPUTS
 from tests import tolerances
 from tests.gradcheck import relative_error
-from tests.rasterizers.scenes import DEPTHS, bumpy_torus, nearest, soft
+from tests.rasterizers.scenes import DEPTHS, bumpy_torus, fields_of, nearest, soft
 from tests.reference import lights as twin
 from tests.reference.pytorch3d_goldens import load
 from tests.test_extending import assert_gradient_is_the_difference, cotangent_of
@@ -33,6 +33,7 @@ CASES = [
 ]
 SMOOTH_STEP = 1e-5  # of colours and lights: no pixel near an edge makes a kink
 EXACT = (tsr.SoftAggregation, tsr.KNearest)
+PHONG_CASES = ["hardphong_ico2_cull", "softphong_uv_box"]
 MATERIAL = {
     "specular": (0.3, 0.2, 0.4),
     "shininess": (7.0,),
@@ -56,10 +57,6 @@ def make_lights():
     ]
 
 
-def fields_of(lights):
-    return [getattr(light, name) for light in lights for name in light.parts]
-
-
 def make_renderer(shading, rasterizer, lights, **settings):
     generator = np.random.default_rng(4)
     vertices, faces = bumpy_torus(generator)
@@ -69,6 +66,7 @@ def make_renderer(shading, rasterizer, lights, **settings):
     return tsr.Renderer(mesh, cameras, settings.pop("image_size", SIZE), **settings)
 
 
+@pytest.mark.gradients
 @pytest.mark.f64
 @pytest.mark.parametrize("rasterizer, shading", CASES, ids=lambda value: type(value).__name__)
 def test_gradients_of_all_that_light_comes_from(backend, rasterizer, shading):
@@ -76,20 +74,21 @@ def test_gradients_of_all_that_light_comes_from(backend, rasterizer, shading):
     renderer = make_renderer(shading, rasterizer, lights)
     cotangent = cotangent_of(renderer.render())
     renderer.backward(cotangent)
-    smooth, moving = [renderer.mesh.vertex_colors, *fields_of(lights)], []
+    smooth, moving = {"vertex colors": renderer.mesh.vertex_colors, **fields_of(lights)}, {}
     if isinstance(rasterizer, EXACT):  # others approximate what moves
-        moving = [renderer.mesh.vertices, renderer.cameras.eye]
-    fields = smooth + moving
-    gradients = [field.grad.to_numpy() for field in fields]
+        moving = {"vertices": renderer.mesh.vertices, "eye": renderer.cameras.eye}
+    fields = {**smooth, **moving}
+    gradients = {name: field.grad.to_numpy() for name, field in fields.items()}
 
     def loss():
         return (cotangent * renderer.render().to_numpy()).sum()
 
-    for field, gradient in zip(fields, gradients):
-        step = SMOOTH_STEP if field in smooth else tolerances.FINITE_DIFFERENCE_STEP
-        assert_gradient_is_the_difference(field, gradient, loss, step)
+    for name, field in fields.items():
+        step = SMOOTH_STEP if name in smooth else tolerances.FINITE_DIFFERENCE_STEP
+        assert_gradient_is_the_difference(field, gradients[name], loss, step, name)
     if isinstance(rasterizer, tsr.SoftAggregation):
-        check_jacobian(renderer, cotangent, dict(zip(fields, gradients)))
+        by_field = {field: gradients[name] for name, field in fields.items()}
+        check_jacobian(renderer, cotangent, by_field)
 
 
 def check_jacobian(renderer, cotangent, gradients):
@@ -145,6 +144,19 @@ def test_colors_are_those_of_the_formulas(backend, shading):
     assert error < tolerances.SINGLE_PRECISION_RELATIVE
 
 
+def paint_of(golden, material):
+    """What a `Mesh` takes the colours of a golden from; a texture is given to the material.
+
+    PyTorch3D's 0 and 1 are the centres of the outer texels, ours their outer borders.
+    """
+    if "vertex_colors" in golden.data:
+        return {"vertex_colors": golden.data["vertex_colors"]}
+    texels = golden.data["texture_map"]
+    material.base_color_texture = tsr.Texture(texels, wrap="clamp")
+    size = np.array(texels.shape[1::-1])
+    return {"uvs": (golden.data["vertex_uvs"] * (size - 1) + 0.5) / size}
+
+
 def golden_scene(golden):
     """The renderer of a golden with Phong, its material and its lights."""
     light = {key: np.array(value) for key, value in golden.parameters["light_params"].items()}
@@ -163,8 +175,7 @@ def golden_scene(golden):
         rotation[:, 1],
         fov_y_degrees=golden.parameters["fov_y_degrees"],
     )
-    colors = golden.data["vertex_colors"]
-    mesh = tsr.Mesh(golden.vertices, golden.faces, colors, materials=material)
+    mesh = tsr.Mesh(golden.vertices, golden.faces, **paint_of(golden, material), materials=material)
     blend = "hard" if golden.parameters["shader"].startswith("hard") else "softmax"
     return tsr.Renderer(
         mesh,
@@ -176,19 +187,23 @@ def golden_scene(golden):
     )
 
 
-def test_phong_of_pytorch3d(backend, material):
-    """Its image, and its gradients of vertices and colours through light and all."""
-    golden = load("hardphong_ico2_cull")
+@pytest.mark.parametrize("name", PHONG_CASES)
+def test_phong_of_pytorch3d(backend, name):
+    """Its image, and its gradients of vertices and of colours or texels, through light and all."""
+    golden = load(name)
     renderer = golden_scene(golden)
     image = renderer.render().to_numpy()
     renderer.backward(golden.weights[None])
     error = np.abs(image[0] - golden.image).max()
-    colors, vertices = renderer.mesh.vertex_colors.grad, renderer.mesh.vertices.grad
-    of_colors = relative_error(colors.to_numpy(), golden.data["grad_vertex_colors"])
-    of_vertices = relative_error(vertices.to_numpy(), golden.data["grad_vertices"])
-    print(f"image {error:.1e}, gradients: colours {of_colors:.1e}, vertices {of_vertices:.1e}")
+    mesh, key = renderer.mesh, "grad_vertex_colors"
+    paint = mesh.vertex_colors
+    if "texture_map" in golden.data:
+        paint, key = mesh.materials[0].base_color_texture.image, "grad_texture_map"
+    of_paint = relative_error(paint.grad.to_numpy(), golden.data[key])
+    of_vertices = relative_error(mesh.vertices.grad.to_numpy(), golden.data["grad_vertices"])
+    print(f"image {error:.1e}, gradients: {key} {of_paint:.1e}, vertices {of_vertices:.1e}")
     assert error < tolerances.PYTORCH3D_IMAGE
-    assert max(of_colors, of_vertices) < tolerances.PYTORCH3D_GRADIENT
+    assert max(of_paint, of_vertices) < tolerances.PYTORCH3D_GRADIENT
 
 
 @pytest.mark.parametrize("shading", [tsr.Phong(), tsr.PhysicallyBased(), tsr.Gouraud(), tsr.Flat()])
@@ -205,7 +220,7 @@ def test_the_worst_of_lights_and_normals_is_finite(backend, shading):
         gradients = [
             mesh.vertices.grad,
             mesh.vertex_colors.grad,
-            *(f.grad for f in fields_of(lights)),
+            *(f.grad for f in fields_of(lights).values()),
         ]
         assert np.isfinite(image).all()
         assert all(np.isfinite(gradient.to_numpy()).all() for gradient in gradients)

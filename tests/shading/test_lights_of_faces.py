@@ -7,6 +7,7 @@ import taichi_softras as tsr
 from taichi_softras.funcs.lights import POINT, SPOT
 from tests import tolerances
 from tests.gradcheck import relative_error
+from tests.rasterizers.scenes import fields_of
 from tests.reference import lights as twin
 from tests.test_extending import (
     assert_gradient_is_the_difference,
@@ -22,6 +23,7 @@ def spot():
     return tsr.SpotLights([(0.0, 0.5, 2.5)], [(0, -0.1, -1)], [(0.3, 0.5, 0.9)], 5.0, 40.0)
 
 
+@pytest.mark.gradients
 @pytest.mark.f64
 @pytest.mark.parametrize("shading", [tsr.Flat(), tsr.Gouraud()], ids=repr)
 def test_gradients_to_places_and_cones(backend, shading):
@@ -29,16 +31,16 @@ def test_gradients_to_places_and_cones(backend, shading):
     renderer = make_renderer(soft(), shading, lights=lights)
     cotangent = cotangent_of(renderer.render())
     renderer.backward(cotangent)
-    fields = [getattr(light, name) for light in lights for name in light.parts]
-    gradients = [field.grad.to_numpy() for field in fields]
+    fields = fields_of(lights)
+    gradients = [field.grad.to_numpy() for field in fields.values()]
     of_vertices = renderer.mesh.vertices.grad.to_numpy()
 
     def loss():
         return (cotangent * renderer.render().to_numpy()).sum()
 
-    for field, gradient in zip(fields, gradients):
-        assert_gradient_is_the_difference(field, gradient, loss, 1e-5)
-    assert_gradient_is_the_difference(renderer.mesh.vertices, of_vertices, loss)
+    for (name, field), gradient in zip(fields.items(), gradients):
+        assert_gradient_is_the_difference(field, gradient, loss, 1e-5, name)
+    assert_gradient_is_the_difference(renderer.mesh.vertices, of_vertices, loss, name="vertices")
 
 
 def placed_colors(renderer):
