@@ -75,7 +75,7 @@ class Atlas:
             slots: of `shading.composition.SLOTS`, those that are looked up.
         """
         self._uvs = () if mesh.uvs is None else (mesh.uvs,)
-        self._materials, looks = mesh.materials, looks_of(mesh)
+        looks = looks_of(mesh)
         materials = mesh.materials
         is_feature = looks.is_feature and BASE_COLOR in slots
         self._num_channels = looks.num_color if is_feature else 3

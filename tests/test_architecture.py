@@ -13,7 +13,7 @@ FLOORS = [
     {"shading", "copies", "optim", "forward_mode"},
     {"scene", "placement", "testing"},
     {"losses", "gauss_newton", "pipeline", "functional"},
-    {"atlas"},
+    {"atlas", "environments"},
     {"renderer"},
     {"cli", "smoke"},
     {"__init__", "__main__"},

@@ -171,7 +171,7 @@ def test_materials_of_faces_tint(backend):
 
 
 def test_backs_are_lit_where_the_material_says_so(backend):
-    """Both faces turn their backs to the eye and the light; the second one's material has one side."""
+    """Both faces turn their backs to eye and light; the second one's material has one side."""
     vertices, faces, _ = quad()
     mesh = tsr.Mesh(
         vertices,
@@ -275,20 +275,3 @@ def test_fields_are_read_at_each_draw(backend):
     mesh.materials[1].base_color = (0.0, 0.0, 0.0)
     assert isinstance(texture.image, ti.Field)
     np.testing.assert_array_equal(renderer.render().to_numpy()[..., :3], 0.0)
-
-
-def test_backs_of_single_sided_materials_are_dark(backend):
-    """Light and eye are behind two faces; one of their materials is double-sided."""
-    vertices, faces, _ = quad()
-    mesh = tsr.Mesh(
-        vertices,
-        faces[:, ::-1],
-        materials=[tsr.Material(double_sided=False), tsr.Material()],
-        face_materials=[0, 1],
-    )
-    cameras = tsr.Camera.look_at((0.0, 0.0, 3.0), projection=tsr.Orthographic(2.0))
-    light = tsr.DirectionalLights([(0.0, 0.0, 1.0)], [(0.5, 0.5, 0.5)])
-    renderer = tsr.Renderer(mesh, cameras, (8, 8), Z_BUFFER, tsr.Phong(), [light])
-    image = renderer.render().to_numpy()[0]
-    np.testing.assert_allclose(image[6, 6, :3], 0.0)
-    np.testing.assert_allclose(image[1, 1, :3], 0.5, rtol=1e-6)
