@@ -227,7 +227,7 @@ class Pipeline:
             channels=channels if composition.reads_color else 0,
             lookup=composition.lookup,
             num_varyings=composition.num_varyings,
-            num_placed=composition.num_placed,
+            num_of_materials=composition.num_varyings - composition.num_placed,
             normal_column=columns.get(NORMAL, -1),
             position_column=columns.get(POSITION, -1),
             depth_column=columns.get(DEPTH, -1),
