@@ -305,7 +305,7 @@ def test_awkward_meshes_have_the_right_picture(backend):
 def test_the_host_waits_once_a_draw(backend, monkeypatch):
     """For both lengths that it must know; arrays stay while the number of pieces changes a bit."""
     corners, colors, _ = ball(2)
-    workspace, shader = Workspace(), compose([tsr.Unlit()], 3, None).shader
+    workspace, shader = Workspace(), compose([tsr.Unlit()], Looks(3)).shader
     tables = colors[None], np.zeros((1, 1, 1, 1)), np.zeros((1, 1))
     surface = Surface(*(upload(table, backend.numpy_float) for table in tables))
     rasterizer, reads, places = tsr.Prefiltered(near=1.0, far=9.0), [], []
