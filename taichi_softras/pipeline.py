@@ -176,7 +176,7 @@ class Pipeline:
             workspace.constants("layout", self._make_layout(kinds, albedo_shape[1]), int),
             self._choose_stages(kinds.lights, albedo_shape[2], moves_cameras),
         )
-        num_uniforms = composition.shader.num_uniforms
+        num_uniforms = composition.num_uniforms
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
         self.fragment_uniforms = workspace.get("fragment_uniforms", shape)
         self._lay_out_looks(materials, albedo_shape[1])
@@ -195,7 +195,7 @@ class Pipeline:
 
     def _lay_out_looks(self, materials: Optional[MaterialScene], num_entries: int) -> None:
         """Arrays of materials, and of what is looked up."""
-        get, lookup = self.workspace.get, self.composition.shader.lookup
+        get, lookup = self.workspace.get, self.composition.lookup
         self._materials, self._rows = materials, ()
         if materials is None:
             self.looks = Looks(
@@ -227,7 +227,7 @@ class Pipeline:
             channels=channels if composition.reads_color else 0,
             lookup=composition.lookup,
             num_varyings=composition.num_varyings,
-            num_placed=composition.num_placed,
+            num_of_materials=composition.num_varyings - composition.num_placed,
             normal_column=columns.get(NORMAL, -1),
             position_column=columns.get(POSITION, -1),
             depth_column=columns.get(DEPTH, -1),
@@ -382,7 +382,7 @@ class Pipeline:
                 *allocate_grad_tables(self.workspace, self.scene, tables, placed),
                 *self.grad_scene,
             )
-        if self.composition.shader.num_uniforms:
+        if self.composition.num_uniforms:
             add_rows(grad_surface.uniforms, first, is_first, self.grad_fragment_uniforms)
         if self.scene.stages.moves_cameras:
             for column in self._rotation_columns:
@@ -483,7 +483,7 @@ class Pipeline:
                     column,
                     self.tangent_fragment_uniforms,
                 )
-            if self.composition.shader.num_uniforms:
+            if self.composition.num_uniforms:
                 stack_rows(self.tangent_fragment_uniforms, index, of_uniforms)
             textures = self._push_looks(index, count, first, placed.corners, stacked)
         surface = SurfaceNumbers(stacked.varyings, textures, of_uniforms)

@@ -171,7 +171,7 @@ def test_materials_of_faces_tint(backend):
 
 
 def test_backs_are_lit_where_the_material_says_so(backend):
-    """Both faces turn their backs to eye and light; the second one's material has one side."""
+    """Two backs face the eye and the light; the material of the second has one side."""
     vertices, faces, _ = quad()
     mesh = tsr.Mesh(
         vertices,

@@ -43,7 +43,6 @@ class Stages:
         lookup: how face textures are read; None where vertices have the colours, which are the
             first varyings.
         num_varyings: K.
-        num_placed: how many of them, the first, are filled here; those of materials follow.
         normal_column: where the 3 columns of unit vertex normals, world, begin in `varyings`; -1
             where there are none, as the next two.
         position_column: 3 columns, world.
@@ -52,6 +51,7 @@ class Stages:
         moves_cameras: whether cameras have a gradient.
         varies_by_view: whether varyings of materials differ from view to view.
         barycentric_column: 3 columns: 1 at a corner itself, 0 at the two others.
+        num_of_materials: how many varyings, the last, are filled in another stage.
     """
 
     lit: int = NOTHING
@@ -59,7 +59,6 @@ class Stages:
     channels: int = 0
     lookup: Optional[Lookup] = None
     num_varyings: int = 0
-    num_placed: int = 0
     normal_column: int = -1
     position_column: int = -1
     depth_column: int = -1
@@ -67,6 +66,12 @@ class Stages:
     varies_by_view: bool = False
     barycentric_column: int = -1
     face_normal_column: int = -1
+    num_of_materials: int = 0
+
+    @property
+    def num_placed(self) -> int:
+        """How many varyings are filled here."""
+        return self.num_varyings - self.num_of_materials
 
     @property
     def has_textures(self) -> bool:

@@ -10,7 +10,13 @@ from typing import Callable, NamedTuple, Optional
 from taichi_softras.funcs.lights import NO_LIGHTS, LightStructure
 from taichi_softras.funcs.lookups import Lookup
 from taichi_softras.funcs.tangent_space import bend_normal, bend_normal_vjp
-from taichi_softras.rasterizers.fragments import Derived, ImageLookup, Part, Shader
+from taichi_softras.rasterizers.fragments import (
+    SILHOUETTE,
+    Derived,
+    ImageLookup,
+    Part,
+    Shader,
+)
 from taichi_softras.runtime import ti
 from taichi_softras.shading.base import (
     BARYCENTRIC,
@@ -98,6 +104,8 @@ class Composition(NamedTuple):
             face is not asked for.
         channels: of each shading, which of its shader's.
         share: the channel of the background's share, None if there is no image behind all faces.
+        num_varyings: K, laid for both shaders.
+        num_uniforms: N, laid for both.
         lookup: how face textures are read; None if nothing reads any.
         columns: by name of a varying that is interpolated, its first column of the varyings.
         material_columns: of those, the columns that `materials.lay_materials` fills; the last.
@@ -113,6 +121,8 @@ class Composition(NamedTuple):
     nearest: Optional[Shader]
     channels: list
     share: Optional[int]
+    num_varyings: int
+    num_uniforms: int
     lookup: Optional[Lookup]
     columns: dict
     material_columns: Columns
@@ -122,11 +132,6 @@ class Composition(NamedTuple):
     first_light: int
     light: Optional[str]
     reads_color: bool
-
-    @property
-    def num_varyings(self) -> int:
-        """K."""
-        return self.shader.num_varyings
 
     @property
     def num_placed(self) -> int:
@@ -185,6 +190,8 @@ def compose(
         nearest,
         channels,
         share,
+        values.num_varyings,
+        places.count,
         looks.lookup if values.reads_color else None,
         values.columns,
         values.material_columns,
@@ -244,7 +251,9 @@ class _Uniforms:
 def _make_shader(
     layers: list, values: "_Values", uniforms: _Uniforms, lights: LightStructure
 ) -> Shader:
-    """The shader of some layers of a pass."""
+    """The shader of some layers of a pass; of none it reads nothing, whatever is laid."""
+    if not layers:
+        return SILHOUETTE
     parts, num_channels = [], 0
     at_constants = {name: values.num_values + place for name, place in uniforms.constants}
     for layer in layers:

@@ -142,5 +142,5 @@ def test_an_install_brings_what_it_reads():
     """Text of any encoding and a trimesh that keeps to the folder of a file; `formats` the rest."""
     text = PYPROJECT.read_text()
     dependencies = re.search(r"^dependencies = \[(.*?)\]$", text, re.M | re.S)[1]
-    assert '"charset-normalizer"' in dependencies and '"trimesh>=5.2"' in dependencies
+    assert '"charset-normalizer"' in dependencies and '"trimesh>=5.2;' in dependencies
     assert 'formats = ["lxml", "networkx", "pycollada"]' in text

@@ -6,7 +6,7 @@ import pytest
 import taichi_softras as tsr
 from taichi_softras.functional import lay_colors
 from taichi_softras.rasterizers.clipping import draw_clipped
-from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.rasterizers.fragments import SurfaceNumbers
 from taichi_softras.rasterizers.planes import planes_from_pixels
 from taichi_softras.scene import primitives
 from taichi_softras.workspace import MAX_PAIRS, Workspace
@@ -158,9 +158,9 @@ def test_tangents_are_the_transpose(backend, rasterizer):
         SIZE,
         lambda *inputs: rasterizer.forward(workspace, *inputs, SIZE),
     )
-    tangents = [random.normal(size=(2, *array.shape)) for array in (given, *surface)]
+    tangents = [random.normal(size=(2, *array.shape)) for array in (given, *surface.numbers)]
     pushed = [upload(tangent, np.float64) for tangent in tangents]
-    moved = clipping.push_forward(pushed[0], Surface(*pushed[1:]))
+    moved = clipping.push_forward(pushed[0], SurfaceNumbers(*pushed[1:]))
     image = rasterization.push_forward(*moved).to_numpy()
     gradient = random.normal(size=(len(corners), *SIZE, image.shape[2]))
     planes_from_pixels(gradient, rasterization.grad_image)

@@ -8,9 +8,9 @@ import pytest
 
 import taichi_softras as tsr
 from benchmarks.launches import metered
-from taichi_softras.rasterizers.fragments import Surface
+from taichi_softras.rasterizers.fragments import no_surface
 from taichi_softras.runtime import ti
-from taichi_softras.shading.base import compose
+from taichi_softras.shading.composition import Looks, compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.rasterizers.scenes import ALL_SHADINGS, bumpy_torus, describe
@@ -305,9 +305,8 @@ def test_awkward_meshes_have_the_right_picture(backend):
 def test_the_host_waits_once_a_draw(backend, monkeypatch):
     """For both lengths that it must know; arrays stay while the number of pieces changes a bit."""
     corners, colors, _ = ball(2)
-    workspace, shader = Workspace(), compose([tsr.Unlit()], 3, None).shader
-    tables = colors[None], np.zeros((1, 1, 1, 1)), np.zeros((1, 1))
-    surface = Surface(*(upload(table, backend.numpy_float) for table in tables))
+    workspace, shader = Workspace(), compose([tsr.Unlit()], Looks(3)).shader
+    surface = no_surface(workspace)._replace(varyings=upload(colors[None], backend.numpy_float))
     rasterizer, reads, places = tsr.Prefiltered(near=1.0, far=9.0), [], []
     read = ti.ScalarNdarray.__getitem__
     with metered() as meter:
