@@ -30,8 +30,8 @@ class PhysicallyBased(Shading):
 
     The diffuse part is Lambert's, the specular one that of microfacets (GGX). A light of colour 1
     is as bright as with the other shadings, where a white matt surface that faces it is 1: it has
-    pi times glTF's unit. Light from all around (ambient, harmonics) is reflected in the base
-    colour, by metals too. roughness^2 counts as at least 0.001: a perfect mirror would show a point
+    pi times glTF's unit. Light from all around (ambient, harmonics, environment maps) is
+    reflected in the base colour, by metals too. roughness^2 counts as at least 0.001: a perfect mirror would show a point
     light nowhere. The eye is the camera's position, also of parallel projections.
 
     Attributes:
