@@ -168,7 +168,9 @@ class Renderer:
             getattr(one, "lights", False) or getattr(one, "light", None) for one in shadings_of_pass
         )
         self.lights = Lights() if needs_lights else lights
-        self._lights = group_lights([] if self.lights is None else self.lights)
+        self._lights = group_lights(
+            [] if self.lights is None else self.lights, is_mirrored=mesh.lookup is None
+        )
         composition = compose(
             shadings_of_pass,
             looks_of(mesh),
@@ -636,10 +638,11 @@ class Renderer:
         ]
 
     def _make_atlas(self, composition: Composition) -> Optional[Atlas]:
-        """UVs, materials and textures, if anything reads them."""
-        if composition.num_placed == composition.num_varyings:
+        """UVs, materials, textures and environments, if anything reads them."""
+        panoramas = self._lights.environments if composition.num_panoramas else ()
+        if composition.num_placed == composition.num_varyings and not panoramas:
             return None
-        return Atlas(self.mesh, composition.slots)
+        return Atlas(self.mesh, composition.slots, panoramas)
 
     def _make_pipeline(self, composition: Composition) -> Pipeline:
         mesh = self.mesh
