@@ -4,7 +4,7 @@ All images that a composition looks up lie in one array of texels, each once, ho
 materials have it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,12 +67,13 @@ class Atlas:
         fields: all that the image depends on here.
     """
 
-    def __init__(self, mesh: Any, slots: tuple):
+    def __init__(self, mesh: Any, slots: tuple, panoramas: Sequence = ()):
         """Lays out the images.
 
         Args:
             mesh: a `Mesh`.
             slots: of `shading.composition.SLOTS`, those that are looked up.
+            panoramas: environment maps that are looked up.
         """
         self._uvs = () if mesh.uvs is None else (mesh.uvs,)
         looks = looks_of(mesh)
@@ -81,6 +82,7 @@ class Atlas:
         self._num_channels = looks.num_color if is_feature else 3
         chosen = [[one.textures[slot] for slot in slots] for one in materials]
         self._textures = list(dict.fromkeys(t for of_one in chosen for t in of_one if t))
+        self._textures += panoramas
         sizes = [texture.layout for texture in self._textures]
         self._rows, num_texels = lay_out_images([*sizes, (1, 1, 0, 0), (1, 1, 0, 0)])
         white, flat = len(sizes), len(sizes) + 1
@@ -90,6 +92,8 @@ class Atlas:
                 default = flat if slot == NORMALS else white
                 index = default if texture is None else self._textures.index(texture)
                 table += self._rows[index]
+        for row in self._rows[white - len(panoramas) : white]:
+            table += row
         uv_faces, starts, corners_of_uv = mesh.uv_topology
         self.scene = MaterialScene(
             uv_faces,

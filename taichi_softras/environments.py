@@ -4,6 +4,7 @@ A light's other numbers are copied from its fields (`copies.gather`); these are 
 projection (`shading/projection.py`).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from taichi_softras.atlas import add_texel_grads, copy_texels
@@ -76,18 +77,20 @@ class Environments:
             with quick_compilation():
                 add_texel_grads(0, one.texels, 3, body(one.image))
 
-    def _run(self, stage, one: Environment, uniforms: ti.Ndarray, of_fragments: ti.Ndarray) -> None:
+    @staticmethod
+    def _run(
+        stage: Callable, one: Environment, uniforms: ti.Ndarray, of_fragments: ti.Ndarray
+    ) -> None:
         tables = one.rows, one.columns, one.sums
-        stage(0, one.texels, *tables, one.start, uniforms, one.column, of_fragments)
+        stage(one.texels, *tables, one.start, uniforms, one.column, of_fragments)
 
 
 def _lay_out(workspace: Workspace, image: ti.Field, start: int, column: int) -> Environment:
     height, width = image.shape
-    tables = []
-    for name, values in zip(("rows", "columns"), integrals(height, width)):
-        table = workspace.new(f"environment_{name}", (len(values), NUM_PRODUCTS))
+    rows = workspace.new("environment_rows", (height, NUM_PRODUCTS))
+    columns = workspace.new("environment_columns", (width, NUM_PRODUCTS))
+    for table, values in zip((rows, columns), integrals(height, width)):
         table.from_numpy(values.astype(default_numpy_float()))
-        tables.append(table)
     texels = workspace.new("environment_texels", (1, 1, height * width, 3))
     sums = workspace.new("environment_sums", (height, 3 * NUM_HARMONICS))
-    return Environment(image, texels, *tables, sums, start, column)
+    return Environment(image, texels, rows, columns, sums, start, column)

@@ -250,7 +250,7 @@ class Pipeline:
         uniforms = self._uniforms_of_pass("uniforms_of_pass", num_views)
         if uniforms is not self.fragment_uniforms:
             copy_rows(self.fragment_uniforms, first, uniforms)
-        textures = self.looks.texels if self.composition.slots else placed.textures
+        textures = self.looks.texels if self.composition.has_images else placed.textures
         surface = Surface(placed.varyings, textures, uniforms, self._images)
         self.rasterization, self._clipping = self._draw(
             rasterizer, self._of_rasterizer, placed.corners, self.composition.shader, surface
@@ -370,7 +370,7 @@ class Pipeline:
         tables, placed = self._allocate(num_views)
         self._backward_looks(first, is_first, placed.corners, grad_corners, grad_surface)
         grad_textures = grad_surface.textures
-        if self.composition.slots:
+        if self.composition.has_images:
             grad_textures = self._get_like("grad_no_textures", placed.textures)
         with lean_compilation():
             place_scene_backward(
@@ -429,7 +429,7 @@ class Pipeline:
                     grad_looks.numbers,
                     columns,
                 )
-        if self.composition.slots:
+        if self.composition.has_images:
             if self._rows:
                 build_levels_vjp(self.workspace, grad_surface.textures, self._rows)
             add_texels(grad_surface.textures, is_first, grad_looks.texels)
@@ -509,7 +509,7 @@ class Pipeline:
                     stacked.varyings,
                     self.composition.material_columns,
                 )
-        if not self.composition.slots:
+        if not self.composition.has_images:
             return stacked.textures
         if self._rows:
             build_levels(self.workspace, tangent.texels, self._rows)

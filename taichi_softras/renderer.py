@@ -168,7 +168,9 @@ class Renderer:
             getattr(one, "lights", False) or getattr(one, "light", None) for one in shadings_of_pass
         )
         self.lights = Lights() if needs_lights else lights
-        self._lights = group_lights([] if self.lights is None else self.lights)
+        self._lights = group_lights(
+            [] if self.lights is None else self.lights, is_mirrored=mesh.lookup is None
+        )
         composition = compose(
             shadings_of_pass,
             looks_of(mesh),
@@ -185,13 +187,8 @@ class Renderer:
         if self._atlas is not None:
             self._atlas.lay_defaults(self._pipeline.looks)
         self._uniform_fields, self._fragment_fields = self._collect_uniforms(composition)
-        first = -1 if composition.light is None else CAMERA_SIZE * cameras.num_views
-        self._environments = Environments(
-            self._workspace, self._lights.pictures, first, composition.first_light
-        )
-        # elements of the longest field, or vertices
-        lengths = [num_elements(field) for field in self._fields_of_scene()[1:]]
-        self._num_copied = max(mesh.num_vertices, self.num_views, *lengths)
+        self._environments = self._make_environments(composition)
+        self._num_copied = self._count_copied()
         self._copied = {}  # what `_find_copied` found
 
         self._place_images(composition, shadings, background)
@@ -622,6 +619,12 @@ class Renderer:
         colors = (chosen(self._colors),) if reads_color else ()
         return chosen(self.mesh.vertices), colors, *groups
 
+    def _count_copied(self) -> int:
+        """Elements of the longest field that `gather` copies, or vertices."""
+        groups = (*self._uniform_fields, *self._fragment_fields)
+        lengths = [num_elements(field) for field in (self._colors, *(f for f, *_ in groups))]
+        return max(self.mesh.num_vertices, self.num_views, *lengths)
+
     def _fields_of_scene(self) -> list:
         """All that the image depends on."""
         groups = (*self._uniform_fields, *self._fragment_fields)
@@ -635,10 +638,11 @@ class Renderer:
         ]
 
     def _make_atlas(self, composition: Composition) -> Optional[Atlas]:
-        """UVs, materials and textures, if anything reads them."""
-        if composition.num_placed == composition.num_varyings:
+        """UVs, materials, textures and environments, if anything reads them."""
+        panoramas = self._lights.environments if composition.num_panoramas else ()
+        if composition.num_placed == composition.num_varyings and not panoramas:
             return None
-        return Atlas(self.mesh, composition.slots)
+        return Atlas(self.mesh, composition.slots, panoramas)
 
     def _make_pipeline(self, composition: Composition) -> Pipeline:
         mesh = self.mesh
@@ -690,6 +694,12 @@ class Renderer:
                 constants[:, column : column + size] = value
         self._pipeline.fragment_uniforms.from_numpy(constants)
         return fields, own
+
+    def _make_environments(self, composition: Composition) -> Environments:
+        """Pictures of lights, if anything reads them."""
+        first = -1 if composition.light is None else CAMERA_SIZE * self.cameras.num_views
+        pictures = self._lights.pictures
+        return Environments(self._workspace, pictures, first, composition.first_light)
 
     def _passes(self, first: int, end: int) -> list:
         """(first view, number of views) of each; the last overlaps, so that all have one size."""

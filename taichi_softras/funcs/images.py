@@ -296,6 +296,12 @@ def level_taps(image: ti.template(), part: ti.template(), uv: vec2):
     """The four texels around a point of one level, their shares, and slopes by u and v."""
     columns = axis_taps(within(uv.x, LARGEST_UV), part.width, image)
     rows = axis_taps(1.0 - within(uv.y, LARGEST_UV), part.height, image)
+    return grid_taps(part, rows, columns)
+
+
+@ti.func
+def grid_taps(part: ti.template(), rows: ti.template(), columns: ti.template()):
+    """The texels where two rows and two columns of a level meet."""
     entries = ti.Vector([0 for _ in ti.static(range(4))])
     shares = ti.Vector([0.0 for _ in ti.static(range(4))])
     slopes = ti.Matrix.zero(float, 4, 2)

@@ -9,6 +9,7 @@ of each kind there are. Every function has its adjoint below it.
     spot         position 3, colour 3, falloff 3, direction 3 (where it shines), inner and outer
                  half angle of its cone in degrees
     harmonics    nine coefficients of 3 colours each
+    environment  the same, of a picture that shadings may mirror besides
 """
 
 from taichi_softras.funcs.harmonics import harmonics, harmonics_vjp
@@ -23,10 +24,11 @@ from taichi_softras.funcs.vectors import (
 )
 from taichi_softras.runtime import ti, vec3
 
-KINDS = AMBIENT, DIRECTIONAL, POINT, SPOT, HARMONICS = range(5)
-KIND_NAMES = "ambient", "directional", "point", "spot", "harmonics"  # in a `LightStructure`
-SIZES = 3, 6, 9, 14, 27  # numbers of a light of each kind
-AROUND, INCIDENT = (AMBIENT, HARMONICS), (DIRECTIONAL, POINT, SPOT)
+KINDS = AMBIENT, DIRECTIONAL, POINT, SPOT, HARMONICS, ENVIRONMENT = range(6)
+# in a `LightStructure`
+KIND_NAMES = "ambient", "directional", "point", "spot", "harmonics", "environment"
+SIZES = 3, 6, 9, 14, 27, 27  # numbers of a light of each kind
+AROUND, INCIDENT = (AMBIENT, HARMONICS, ENVIRONMENT), (DIRECTIONAL, POINT, SPOT)
 
 LEAST_FALLOFF = 1e-6  # what a light's colour is divided by, at least
 NARROWEST_CONE = 1e-3  # between the cosines of a cone's half angles, as glTF's has it
@@ -45,6 +47,7 @@ class LightStructure:
     point: int = 0
     spot: int = 0
     harmonics: int = 0
+    environment: int = 0
 
     @property
     def counts(self) -> tuple:
@@ -69,8 +72,12 @@ class LightStructure:
         )
 
     def padded(self) -> "LightStructure":
-        """With 0, 1, 2, 4, 8, ... of each kind: scenes of a few more lights share kernels."""
-        return LightStructure(*(1 << (n - 1).bit_length() if n else 0 for n in self.counts))
+        """With 0, 1, 2, 4, 8, ... of each kind: scenes of a few more lights share kernels.
+
+        But for environments, each of which has a picture.
+        """
+        padded = (1 << (n - 1).bit_length() if n else 0 for n in self.counts[:ENVIRONMENT])
+        return LightStructure(*padded, self.environment)
 
 
 NO_LIGHTS = LightStructure()
@@ -195,12 +202,12 @@ def around(kind: ti.template(), light: ti.template(), normal: vec3) -> vec3:
     """What a white matt surface sends back of light that comes from all around.
 
     Args:
-        kind: AMBIENT or HARMONICS.
+        kind: AMBIENT, HARMONICS or ENVIRONMENT.
         light: its numbers.
         normal: world, length 1.
     """
     color = vec3(light[0], light[1], light[2])
-    if ti.static(kind == HARMONICS):
+    if ti.static(kind != AMBIENT):
         basis = harmonics(normal)
         color *= basis[0]
         for k in ti.static(range(1, 9)):
@@ -212,7 +219,7 @@ def around(kind: ti.template(), light: ti.template(), normal: vec3) -> vec3:
 def around_vjp(kind: ti.template(), light: ti.template(), normal: vec3, grad_color: vec3):
     """Gradients with respect to `light` and `normal`, a struct."""
     grad_light, grad_normal = light * 0.0, vec3(0.0)
-    if ti.static(kind == HARMONICS):
+    if ti.static(kind != AMBIENT):
         basis, grad_basis = harmonics(normal), ti.Vector.zero(float, 9)
         for k in ti.static(range(9)):
             row = vec3(light[3 * k], light[3 * k + 1], light[3 * k + 2])
@@ -271,9 +278,21 @@ def matt_vjp(
 def light_around(
     structure: ti.template(), uniforms: ti.template(), first: ti.template(), normal: vec3
 ) -> vec3:
-    """What a white matt surface sends back of all ambient lights and harmonics."""
+    """What a white matt surface sends back of all light from all around."""
+    return light_of(structure, AROUND, uniforms, first, normal)
+
+
+@ti.func
+def light_of(
+    structure: ti.template(),
+    kinds: ti.template(),  # of `AROUND`
+    uniforms: ti.template(),
+    first: ti.template(),
+    normal: vec3,
+) -> vec3:
+    """`light_around` of some kinds."""
     color = vec3(0.0)
-    for kind, start in ti.static(structure.places(AROUND)):
+    for kind, start in ti.static(structure.places(kinds)):
         color += around(kind, numbers_of(kind, uniforms, first + start), normal)
     return color
 
@@ -288,8 +307,22 @@ def light_around_vjp(
     grad_uniforms: ti.template(),  # added to
 ) -> vec3:
     """The gradient with respect to `normal`."""
+    return light_of_vjp(structure, AROUND, uniforms, first, normal, grad_color, grad_uniforms)
+
+
+@ti.func
+def light_of_vjp(
+    structure: ti.template(),
+    kinds: ti.template(),
+    uniforms: ti.template(),
+    first: ti.template(),
+    normal: vec3,
+    grad_color: vec3,
+    grad_uniforms: ti.template(),  # added to
+) -> vec3:
+    """The gradient with respect to `normal`."""
     grad_normal = vec3(0.0)
-    for kind, start in ti.static(structure.places(AROUND)):
+    for kind, start in ti.static(structure.places(kinds)):
         light = numbers_of(kind, uniforms, first + start)
         grads = around_vjp(kind, light, normal, grad_color)
         add_numbers(kind, grad_uniforms, first + start, grads.light)

@@ -6,10 +6,13 @@ cosine of the light's direction to its normal: factors of pi are left to the lig
 
 from taichi_softras.funcs.numeric import exp, log
 from taichi_softras.funcs.vectors import unit_normal, unit_normal_vjp
-from taichi_softras.runtime import ti, vec3
+from taichi_softras.runtime import ti, vec2, vec3, vec4
 
 SMALLEST_BASE = 1e-6  # of a power: the highlight is 0 below
 LEAST_ALPHA = 1e-3  # roughness^2: a perfect mirror would show a point light nowhere
+# Lazarov's fit of what is mirrored of light from all around, as Karis has it
+FIT_SLOPE, FIT_START = vec4(-1.0, -0.0275, -0.572, 0.022), vec4(1.0, 0.0425, 1.04, -0.04)
+FIT_FALL, FIT_SPAN = -9.28 * 0.6931471805599453, 1.04
 DIELECTRIC = 0.04  # reflected by what is no metal, seen straight on (index of refraction 1.5)
 
 
@@ -301,4 +304,127 @@ def masking_slopes(cosine: float, squared: float, value: float):
     return ti.Struct(
         cosine=sign + (1.0 - squared) * cosine / root,
         squared=0.5 * (1.0 - cosine * cosine) / root,
+    )
+
+
+@ti.func
+def mirrored_place(inputs, uniforms):
+    """Where an environment is mirrored, and how wide the mirror blurs it: r = 2 (n . v) n - v.
+
+    Args:
+        inputs: a normal of any length, a point, the roughness, the eye.
+        uniforms: none.
+
+    Returns:
+        r, and alpha: half the angle, in radians, within which most of what is seen there lies.
+    """
+    normal = unit_normal(inputs[0:3])
+    to_eye = unit_normal(inputs[7:10] - inputs[3:6])
+    mirrored = 2.0 * normal.dot(to_eye) * normal - to_eye
+    return vec4(mirrored, ti.max(inputs[6] * inputs[6], LEAST_ALPHA))
+
+
+@ti.func
+def mirrored_place_vjp(inputs, uniforms, grad_place):
+    """The adjoint of `mirrored_place`, as that of a fragment."""
+    normal, offset = unit_normal(inputs[0:3]), inputs[7:10] - inputs[3:6]
+    to_eye, grad = unit_normal(offset), vec3(grad_place[0], grad_place[1], grad_place[2])
+    by_normal = 2.0 * (normal.dot(to_eye) * grad + normal.dot(grad) * to_eye)
+    grad_eye = unit_normal_vjp(offset, 2.0 * normal.dot(grad) * normal - grad)
+    roughness = inputs[6]
+    grads = inputs * 0.0
+    grads[0:3] = unit_normal_vjp(inputs[0:3], by_normal)
+    grads[3:6] = -grad_eye
+    grads[6] = ti.select(roughness * roughness > LEAST_ALPHA, 2.0 * roughness * grad_place[3], 0.0)
+    grads[7:10] = grad_eye
+    return ti.Struct(varyings=grads)
+
+
+@ti.func
+def mirrored_shares(cosine: float, roughness: float) -> vec2:
+    """a and b: of light that is the same all around, F_0 a + b is mirrored by microfacets (GGX).
+
+    The split sum's second factor: B. Karis, "Physically Based Shading on Mobile", 2014, after D.
+    Lazarov, "Getting More Physical in Call of Duty: Black Ops II", SIGGRAPH 2013.
+
+    Args:
+        cosine: of the direction to the eye to the normal, at least 0.
+        roughness: 0 to 1.
+    """
+    fit = roughness * FIT_SLOPE + FIT_START
+    middle = ti.min(fit.x * fit.x, exp(FIT_FALL * cosine)) * fit.x + fit.y
+    return vec2(fit.z - FIT_SPAN * middle, fit.w + FIT_SPAN * middle)
+
+
+@ti.func
+def mirrored_shares_vjp(cosine: float, roughness: float, grad_shares: vec2):
+    """Gradients with respect to `cosine` and `roughness`, a struct."""
+    fit = roughness * FIT_SLOPE + FIT_START
+    squared, falling = fit.x * fit.x, exp(FIT_FALL * cosine)
+    is_square = squared < falling
+    grad_middle = FIT_SPAN * (grad_shares.y - grad_shares.x)
+    by_x = ti.select(is_square, 3.0 * squared, falling) * grad_middle
+    of_fit = vec4(by_x, grad_middle, grad_shares.x, grad_shares.y)
+    by_cosine = ti.select(is_square, 0.0, FIT_FALL * falling * fit.x * grad_middle)
+    return ti.Struct(cosine=by_cosine, roughness=of_fit.dot(FIT_SLOPE))
+
+
+@ti.func
+def reflect_environment(  # what is reflected, and of which light
+    normal: vec3,
+    to_eye: vec3,
+    base_color: vec3,
+    metallic: float,
+    roughness: float,
+    around: vec3,
+    mirrored: vec3,
+) -> vec3:
+    """What is sent to the eye of an environment: M mirrored + (1 - M) (1 - metallic) base around.
+
+    Args:
+        normal: world, length 1, as the next.
+        to_eye: from the point.
+        base_color, metallic, roughness: as of `metallic_roughness`.
+        around: what a white matt surface sends back.
+        mirrored: the environment at the mirrored direction, blurred by the roughness.
+    """
+    shares = mirrored_shares(ti.max(normal.dot(to_eye), 0.0), roughness)
+    mirror = (DIELECTRIC + (base_color - DIELECTRIC) * metallic) * shares.x + shares.y
+    matt = (1.0 - metallic) * base_color * around
+    return matt + mirror * (mirrored - matt)
+
+
+@ti.func
+def reflect_environment_vjp(
+    normal: vec3,
+    to_eye: vec3,
+    base_color: vec3,
+    metallic: float,
+    roughness: float,
+    around: vec3,
+    mirrored: vec3,
+    grad_color: vec3,
+):
+    """Gradients with respect to all arguments, a struct."""
+    cosine = normal.dot(to_eye)
+    shares = mirrored_shares(ti.max(cosine, 0.0), roughness)
+    straight = DIELECTRIC + (base_color - DIELECTRIC) * metallic
+    mirror = straight * shares.x + shares.y
+    albedo = (1.0 - metallic) * base_color
+    grad_mirror = grad_color * (mirrored - albedo * around)
+    grad_matt = grad_color * (1.0 - mirror)
+    grads = mirrored_shares_vjp(
+        ti.max(cosine, 0.0), roughness, vec2(grad_mirror.dot(straight), grad_mirror.sum())
+    )
+    grad_cosine = ti.select(cosine > 0.0, grads.cosine, 0.0)
+    grad_straight, grad_albedo = shares.x * grad_mirror, grad_matt * around
+    by_metallic = grad_straight.dot(base_color - DIELECTRIC) - grad_albedo.dot(base_color)
+    return ti.Struct(
+        normal=grad_cosine * to_eye,
+        to_eye=grad_cosine * normal,
+        base_color=metallic * grad_straight + (1.0 - metallic) * grad_albedo,
+        metallic=by_metallic,
+        roughness=grads.roughness,
+        around=grad_matt * albedo,
+        mirrored=grad_color * mirror,
     )

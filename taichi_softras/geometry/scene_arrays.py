@@ -110,6 +110,7 @@ class Layout(NamedTuple):
     point: int = 0
     spot: int = 0
     harmonics: int = 0
+    environment: int = 0
 
     def array(self) -> ti.Ndarray:
         """For the kernels."""

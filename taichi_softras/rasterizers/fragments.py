@@ -6,6 +6,8 @@ shader turns all of them, with uniforms that are the same on all faces, into the
 image. It is compiled into the rasterizer's kernels.
 
     varyings -> samples of textures -> derived values -> colours of the parts
+
+Where a panorama is looked at is a derived value; its sample is among those that parts read.
 """
 
 import contextlib
@@ -14,6 +16,7 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 import numpy as np
 
 from taichi_softras.funcs.images import (
+    IMAGE_SIZE,
     add_to_texels,
     load_image,
     sample_image,
@@ -21,8 +24,14 @@ from taichi_softras.funcs.images import (
     sample_image_vjp,
 )
 from taichi_softras.funcs.lookups import Lookup
+from taichi_softras.funcs.panoramas import (
+    NUM_CHANNELS,
+    add_to_panorama,
+    sample_panorama,
+    sample_panorama_vjp,
+)
 from taichi_softras.funcs.values import value
-from taichi_softras.runtime import lean_compilation, ti, vec2, vec3
+from taichi_softras.runtime import lean_compilation, ti, vec2, vec3, vec4
 from taichi_softras.workspace import Workspace
 
 
@@ -59,8 +68,8 @@ class Derived:
     """Values that parts read in place of what they are made of: a colour times its texture, say.
 
     Attributes:
-        fragment, fragment_vjp: as those of `Part`, without uniforms.
-        inputs: which of all varyings, samples and derived values before these.
+        fragment, fragment_vjp: as those of `Part`, without uniforms of its own.
+        inputs: which of all varyings, samples, derived values before these, and uniforms.
         num_values: how many these are.
     """
 
@@ -93,6 +102,20 @@ class ImageLookup:
 
 
 @value
+class Panoramas:
+    """Pictures of all directions that are looked up together: the sample is the sum of all.
+
+    Attributes:
+        place: which of the derived values are the direction and the blur, see `funcs.panoramas`. It
+            is not made of the sample.
+        count: how many pictures, the last of `Surface.images`.
+    """
+
+    place: int
+    count: int
+
+
+@value
 class Shader:
     """All that is drawn in one pass: compiled in. Equal shaders share kernels.
 
@@ -100,12 +123,14 @@ class Shader:
         parts: each a shading.
         num_varyings: K, numbers at each corner.
         lookup: how face textures are read, or None if there are none.
-        num_samples: S, channels of a face's texture, or of all images together; 0 without.
+        num_samples: S, channels of a face's texture, or of all images together, then of panoramas;
+            0 without.
         num_uniforms: N.
         num_channels: C, of all parts; alpha is not among them. 0 draws the silhouette alone.
         images: of `ImageLookup`, whose samples follow each other; none beside face textures.
         num_slots: images of a material.
         derived: of `Derived`, which may read those before.
+        panoramas: `Panoramas`, or None; none beside face textures.
         is_cut: whether faces may be pieces of others, see `clipping`. With face textures their last
             three varyings are the weights of the corners of these.
     """
@@ -119,6 +144,7 @@ class Shader:
     images: tuple = ()
     num_slots: int = 0
     derived: tuple = ()
+    panoramas: Optional[Panoramas] = None
     is_cut: bool = False
 
     @property
@@ -134,7 +160,22 @@ class Shader:
     @property
     def has_textures(self) -> bool:
         """Whether anything is looked up."""
-        return self.lookup is not None or len(self.images) > 0
+        return self.lookup is not None or len(self.images) > 0 or self.has_panoramas
+
+    @property
+    def has_panoramas(self) -> bool:
+        """Whether pictures of all directions are looked up."""
+        return self.panoramas is not None
+
+    @property
+    def panorama_sample(self) -> int:
+        """The first sample of panoramas."""
+        return self.num_samples - NUM_CHANNELS
+
+    @property
+    def panorama_place(self) -> int:
+        """The first value of where panoramas are looked up."""
+        return places_of_derived(self)[self.panoramas.place][1] if self.panoramas else -1
 
     @property
     def is_textured_by_face(self) -> bool:
@@ -351,6 +392,13 @@ def look_up(
         )
         for channel in ti.static(range(lookup.num_channels)):
             samples[first + channel] = sample[channel]
+    if ti.static(shader.has_panoramas):
+        place = find_panorama_place(shader, surface, view, varyings, samples)
+        for k in ti.static(range(shader.panoramas.count)):
+            image = load_panorama(shader, surface.images, k)
+            sample = sample_panorama(surface.textures, 0, image, place)
+            for channel in ti.static(range(NUM_CHANNELS)):
+                samples[shader.panorama_sample + channel] += sample[channel]
     return samples
 
 
@@ -394,6 +442,12 @@ def look_up_vjp(
             lookup.has_levels,
             True,  # faces share images
         )
+    if ti.static(shader.has_panoramas):
+        samples = look_up(shader, surface, view, face, used, varyings)
+        place = find_panorama_place(shader, surface, view, varyings, samples)
+        for k in ti.static(range(shader.panoramas.count)):
+            image = load_panorama(shader, surface.images, k)
+            add_to_panorama(grad_textures, image, place, grad_of_panorama(shader, 0, grad_samples))
 
 
 @ti.func
@@ -437,6 +491,13 @@ def look_up_tangent(
             lookup.has_levels,
         )
         change += moved.dot(grad_of_image(lookup, first, grad_samples))
+    if ti.static(shader.has_panoramas):
+        samples = look_up(shader, surface, view, face, used, varyings)
+        place = find_panorama_place(shader, surface, view, varyings, samples)
+        for k in ti.static(range(shader.panoramas.count)):
+            image = load_panorama(shader, surface.images, k)
+            moved = sample_panorama(tangent_textures, parameter, image, place)
+            change += moved.dot(grad_of_panorama(shader, 0, grad_samples))
     return change
 
 
@@ -558,9 +619,59 @@ def grad_of_image(lookup: ti.template(), first: ti.template(), grad_samples: ti.
 
 
 @ti.func
+def load_panorama(shader: ti.template(), images: ti.template(), k: ti.template()):
+    """What stands in `Surface.images` of a picture of all directions."""
+    return load_image(images, images.shape[0] - IMAGE_SIZE * (shader.panoramas.count - k), 0)
+
+
+@ti.func
+def find_panorama_place(
+    shader: ti.template(),
+    surface: ti.template(),  # `Surface`
+    view: int,
+    varyings: ti.template(),
+    samples: ti.template(),  # of images
+) -> vec4:
+    """The direction and the blur."""
+    uniforms = load_uniforms(shader, surface.uniforms, view)
+    return load_panorama_place(shader, derive(shader, varyings, samples, uniforms))
+
+
+@ti.func
+def load_panorama_place(shader: ti.template(), values: ti.template()) -> vec4:
+    """The direction and the blur among derived values."""
+    return vec4([values[shader.panorama_place + k] for k in ti.static(range(4))])
+
+
+@ti.func
+def grad_of_panorama(shader: ti.template(), first: ti.template(), grads: ti.template()):
+    """(NUM_CHANNELS,) among the gradients of samples, which begin at `first`."""
+    at = ti.static(first + shader.panorama_sample)
+    return ti.Vector([grads[at + k] for k in ti.static(range(NUM_CHANNELS))])
+
+
+@ti.func
+def pull_back_panoramas(
+    shader: ti.template(),
+    surface: ti.template(),  # `Surface`
+    values: ti.template(),
+    grad_values: ti.template(),  # at samples; added to at the place
+):
+    """The adjoint of looking up panoramas with respect to where that is done."""
+    if ti.static(shader.has_panoramas):
+        place = load_panorama_place(shader, values)
+        grad = grad_of_panorama(shader, ti.static(shader.num_varyings), grad_values)
+        for k in ti.static(range(shader.panoramas.count)):
+            image = load_panorama(shader, surface.images, k)
+            grad_place = sample_panorama_vjp(surface.textures, image, place, grad)
+            for j in ti.static(range(4)):
+                grad_values[shader.panorama_place + j] += grad_place[j]
+
+
+@ti.func
 def shade(shader: ti.template(), varyings: ti.template(), samples: ti.template(), uniforms):
     """(C,) the colour of a fragment, all parts together."""
-    values = derive(shader, varyings, samples)
+    values = derive(shader, varyings, samples, uniforms)
     color = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_channels, 1)))])
     for part in ti.static(shader.parts):
         inputs = load_inputs(shader, part, values, uniforms)
@@ -573,13 +684,14 @@ def shade(shader: ti.template(), varyings: ti.template(), samples: ti.template()
 @ti.func
 def shade_vjp(
     shader: ti.template(),
+    surface: ti.template(),  # `Surface`
     varyings: ti.template(),
     samples: ti.template(),
     uniforms,
     grad_color: ti.template(),
 ):
     """The adjoint of `shade`: a struct of the gradients `varyings`, `samples` and `uniforms`."""
-    values = derive(shader, varyings, samples)
+    values = derive(shader, varyings, samples, uniforms)
     grad_values = values * 0.0
     grad_uniforms = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_uniforms, 1)))])
     for part in ti.static(shader.parts):
@@ -595,7 +707,8 @@ def shade_vjp(
                 grad_uniforms[index - shader.num_values] += grads.varyings[k]
         for k, index in ti.static(tuple(enumerate(part.uniforms))):
             grad_uniforms[index] += grads.uniforms[k]
-    derive_vjp(shader, values, grad_values)
+    pull_back_panoramas(shader, surface, values, grad_values)
+    derive_vjp(shader, values, uniforms, grad_values, grad_uniforms)
     grad_varyings = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_varyings, 1)))])
     for k in ti.static(range(shader.num_varyings)):
         grad_varyings[k] = grad_values[k]
@@ -606,7 +719,7 @@ def shade_vjp(
 
 
 @ti.func
-def derive(shader: ti.template(), varyings: ti.template(), samples: ti.template()):
+def derive(shader: ti.template(), varyings: ti.template(), samples: ti.template(), uniforms):
     """Varyings, samples and derived values in one vector."""
     values = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_values, 1)))])
     for k in ti.static(range(shader.num_varyings)):
@@ -614,20 +727,29 @@ def derive(shader: ti.template(), varyings: ti.template(), samples: ti.template(
     for k in ti.static(range(shader.num_samples)):
         values[shader.num_varyings + k] = samples[k]
     for derived, first in ti.static(places_of_derived(shader)):
-        made = derived.fragment(load_inputs(shader, derived, values, values), 0.0)
+        made = derived.fragment(load_inputs(shader, derived, values, uniforms), 0.0)
         for k in ti.static(range(derived.num_values)):
             values[first + k] = made[k]
     return values
 
 
 @ti.func
-def derive_vjp(shader: ti.template(), values: ti.template(), grad_values: ti.template()):
+def derive_vjp(
+    shader: ti.template(),
+    values: ti.template(),
+    uniforms,
+    grad_values: ti.template(),  # added to, as the next
+    grad_uniforms: ti.template(),
+):
     """The adjoint of `derive`: from gradients at derived values to those at what they are of."""
     for derived, first in ti.static(places_of_derived(shader)[::-1]):
         grad = ti.Vector([grad_values[first + k] for k in ti.static(range(derived.num_values))])
-        grads = derived.fragment_vjp(load_inputs(shader, derived, values, values), 0.0, grad)
+        grads = derived.fragment_vjp(load_inputs(shader, derived, values, uniforms), 0.0, grad)
         for k, index in ti.static(tuple(enumerate(derived.inputs))):
-            grad_values[index] += grads.varyings[k]
+            if ti.static(index < shader.num_values):
+                grad_values[index] += grads.varyings[k]
+            else:
+                grad_uniforms[index - shader.num_values] += grads.varyings[k]
 
 
 def places_of_derived(shader: Shader) -> list:
@@ -705,7 +827,7 @@ def shade_with_vjp(
     grad_color: ti.template(),
 ):
     """`shade_point_vjp` where the varyings at the point, `here`, and `samples` are known."""
-    grads = shade_vjp(shader, here, samples, uniforms, grad_color)
+    grads = shade_vjp(shader, surface, here, samples, uniforms, grad_color)
     grad_varyings = grads.varyings
     pull_back_places(shader, surface, face, here, grads.samples, grad_varyings)
     grad_used = vec3(0.0)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from taichi_softras.fields import FieldTree, upload
+from taichi_softras.funcs.images import REPEAT, TRILINEAR
 from taichi_softras.funcs.lights import LightStructure
 from taichi_softras.scene.attributes import FieldAttribute
 from taichi_softras.scene.checks import finite_array, refuse_no_array, warn_of_bytes
@@ -25,8 +26,8 @@ class EnvironmentMap(Light):
     """
 
     image = FieldAttribute()
-    structure = LightStructure(harmonics=1)
-    parts = {"image": ("harmonics", 0)}
+    structure = LightStructure(environment=1)
+    parts = {"image": ("environment", 0)}
     is_picture = True
 
     def __init__(self, image):
@@ -47,3 +48,8 @@ class EnvironmentMap(Light):
         self.image = tree.add(values.shape[:2], (3,))
         tree.place()
         upload([self.image], [values])
+
+    @property
+    def layout(self) -> tuple:
+        """As that of a `Texture`: with all levels of a pyramid."""
+        return (*self.image.shape, TRILINEAR, REPEAT)

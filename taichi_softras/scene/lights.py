@@ -10,7 +10,14 @@ from typing import Any, NamedTuple, Union
 import numpy as np
 
 from taichi_softras.fields import FieldTree, upload
-from taichi_softras.funcs.lights import KIND_NAMES, KINDS, SIZES, LightStructure
+from taichi_softras.funcs.lights import (
+    HARMONICS,
+    KIND_NAMES,
+    KINDS,
+    NO_LIGHTS,
+    SIZES,
+    LightStructure,
+)
 from taichi_softras.scene.attributes import FieldAttribute
 from taichi_softras.scene.checks import check_field, check_kind, finite_array, warn_of_bytes
 
@@ -253,17 +260,23 @@ class LightGroup(NamedTuple):
     uniform_fields: list
     pictures: list
 
+    @property
+    def environments(self) -> list:
+        """The lights that are pictures."""
+        return [light for light in self.lights if light.is_picture]
+
     def check(self) -> None:
         """Raises a ValueError if something that was written to the fields is not finite."""
         for light in self.lights:
             light.check()
 
 
-def group_lights(lights: Union[Light, Sequence]) -> LightGroup:
+def group_lights(lights: Union[Light, Sequence], is_mirrored: bool = True) -> LightGroup:
     """Lights one after another, those of a kind together.
 
     Args:
         lights: one, or a list of any number and mix.
+        is_mirrored: whether environments may be looked up; otherwise they are harmonics alone.
 
     Raises:
         ValueError: for what is no light.
@@ -275,20 +288,29 @@ def group_lights(lights: Union[Light, Sequence]) -> LightGroup:
     lights = tuple(lights) if isinstance(lights, (list, tuple)) else (lights,)
     for light in lights:
         check_kind("lights", light, (Light,), wanted)
-    counts = [sum(light.structure.counts[kind] for light in lights) for kind in KINDS]
-    structure = LightStructure(*counts).padded()
+    structures = [_structure_of(light, is_mirrored) for light in lights]
+    structure = LightStructure(*map(sum, zip(NO_LIGHTS.counts, *(s.counts for s in structures))))
+    structure = structure.padded()
     used, fields, pictures = [0] * len(KINDS), [], []
-    for light in lights:
+    for light, own in zip(lights, structures):
         for name, (kind_name, offset) in light.parts.items():
             kind = KIND_NAMES.index(kind_name)
+            if light.is_picture and not is_mirrored:
+                kind = HARMONICS
             start = structure.start(kind) + SIZES[kind] * used[kind] + offset
-            step = 3 if kind_name == "harmonics" else SIZES[kind]
+            step = 3 if kind == HARMONICS else SIZES[kind]
             if light.is_picture:
                 pictures.append((getattr(light, name), start))
             else:
                 fields.append((getattr(light, name), start, step))
-        used = [before + count for before, count in zip(used, light.structure.counts)]
+        used = [before + count for before, count in zip(used, own.counts)]
     return LightGroup(lights, structure, fields, pictures)
+
+
+def _structure_of(light: Light, is_mirrored: bool) -> LightStructure:
+    """What a light is in a scene whose environments may be looked up, or may not."""
+    is_plain = light.is_picture and not is_mirrored
+    return LightStructure(harmonics=1) if is_plain else light.structure
 
 
 def _colors(name: str, colors: Any, shape: tuple) -> np.ndarray:

@@ -19,6 +19,7 @@ from taichi_softras.runtime import refuse_other, ti
 COLOR = "color"
 NORMAL, POSITION, DEPTH, UV = "normal_world", "position_world", "depth", "uv"
 FACE_NORMAL, BARYCENTRIC = "face_normal_world", "barycentric"
+ROUGHNESS, MIRRORED = "roughness", "mirrored"
 VARYINGS = {
     COLOR: None,
     NORMAL: 3,
@@ -28,10 +29,11 @@ VARYINGS = {
     BARYCENTRIC: 3,
     UV: 2,
     "metallic": 1,
-    "roughness": 1,
+    ROUGHNESS: 1,
     "emissive": 3,
     "specular": 3,
     "shininess": 1,
+    MIRRORED: 3,
 }
 BY_FACE, BY_VERTEX = "face", "vertex"
 EYE, VIEW_ROTATION = "eye_world", "view_rotation"  # the uniforms that are the camera's
@@ -47,7 +49,9 @@ class Shading:
             textures), "face_normal_world" (3, of length 1, without gradient; 0 where the back of a
             face is not lit as its front), "position_world" (3), "depth" (1), "barycentric" (3, the
             weights of the face's corners), "uv" (2); and of materials, times their textures,
-            "metallic" (1), "roughness" (1), "emissive" (3), "specular" (3), "shininess" (1).
+            "metallic" (1), "roughness" (1), "emissive" (3), "specular" (3), "shininess" (1); and
+            "mirrored" (3), what environment maps show where the eye sees them mirrored, blurred by
+            the roughness: with it come "normal_world", "position_world", "roughness", "eye_world".
         uniforms: by name, how many numbers; "eye_world" (3) is the camera's position,
             "view_rotation" (9) the rows of the matrix that turns world to view space; any other is
             the attribute of that name of the value: a number, a tuple, or a field with gradient of
@@ -82,6 +86,10 @@ class Shading:
             function = cls.__dict__.get(name)
             if function is not None and not isinstance(function, staticmethod):
                 setattr(cls, name, staticmethod(function))
+
+    def under(self, lights: LightStructure) -> "Shading":
+        """The value that is drawn under the lights of a scene: another one may read more."""
+        return self
 
     def bind(self, lights: LightStructure) -> tuple:
         """The functions (fragment, fragment_vjp) for the lights of a scene.

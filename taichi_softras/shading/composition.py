@@ -9,11 +9,14 @@ from typing import Callable, NamedTuple, Optional
 
 from taichi_softras.funcs.lights import NO_LIGHTS, LightStructure
 from taichi_softras.funcs.lookups import Lookup
+from taichi_softras.funcs.panoramas import NUM_CHANNELS
+from taichi_softras.funcs.reflection import mirrored_place, mirrored_place_vjp
 from taichi_softras.funcs.tangent_space import bend_normal, bend_normal_vjp
 from taichi_softras.rasterizers.fragments import (
     SILHOUETTE,
     Derived,
     ImageLookup,
+    Panoramas,
     Part,
     Shader,
 )
@@ -24,9 +27,12 @@ from taichi_softras.shading.base import (
     BY_VERTEX,
     COLOR,
     DEPTH,
+    EYE,
     FACE_NORMAL,
+    MIRRORED,
     NORMAL,
     POSITION,
+    ROUGHNESS,
     UV,
     VARYINGS,
     Shading,
@@ -110,6 +116,7 @@ class Composition(NamedTuple):
         columns: by name of a varying that is interpolated, its first column of the varyings.
         material_columns: of those, the columns that `materials.lay_materials` fills; the last.
         slots: which of `SLOTS` are looked up.
+        num_panoramas: environments that are looked up.
         uniforms: (shading, name, first index) of each uniform.
         constants: (name, first uniform) of the numbers of a material that is everywhere.
         first_light: the first uniform of the lights; -1 where no fragment reads them.
@@ -127,11 +134,18 @@ class Composition(NamedTuple):
     columns: dict
     material_columns: Columns
     slots: tuple
+    num_panoramas: int
     uniforms: list
     constants: list
     first_light: int
     light: Optional[str]
     reads_color: bool
+
+    @property
+    @property
+    def has_images(self) -> bool:
+        """Whether pictures are looked up, and so not face textures."""
+        return len(self.slots) > 0 or self.num_panoramas > 0
 
     @property
     def num_placed(self) -> int:
@@ -160,6 +174,10 @@ def compose(
             another number of components, colours that are lit in two ways; for UVs that are not
             there.
     """
+    shadings = [
+        one if isinstance(one, type) or not getattr(one, "lights", False) else one.under(lights)
+        for one in shadings
+    ]
     order = [k for k, shading in enumerate(shadings) if getattr(shading, "channels", None) != 0]
     for k in order:
         _check_shading(shadings[k], looks)
@@ -173,6 +191,8 @@ def compose(
     drawn = [shadings[k] for k in order]
     values = _Values(dict.fromkeys(name for one in drawn for name in one.varyings), looks)
     places = _Uniforms(drawn, values.constants, lights)
+    if MIRRORED in values.places:
+        values.place_mirror(places, lights.environment)
     layers = [_Layer(k, shadings[k], backgrounds[k], own) for k, own in zip(order, places.own)]
 
     blended = [layer for layer in layers if not layer.shading.of_nearest_face]
@@ -196,6 +216,7 @@ def compose(
         values.columns,
         values.material_columns,
         values.slots,
+        0 if values.panoramas is None else values.panoramas.count,
         places.of_shadings,
         places.constants,
         places.first_light,
@@ -292,6 +313,7 @@ def _make_shader(
         values.images if has_samples else (),
         len(values.slots),
         tuple(values.derived),
+        values.panoramas if any(MIRRORED in one.shading.varyings for one in layers) else None,
     )
 
 
@@ -301,7 +323,7 @@ class _Values:
     Attributes:
         places: by the names that shadings use, the indices of their numbers.
         columns: by name, the first column of what is interpolated.
-        num_varyings, num_samples, images, derived: see `Shader`.
+        num_varyings, num_samples, images, derived, panoramas: see `Shader`.
         material_columns, slots, reads_color: see `Composition`.
         constants: names of what is the same everywhere, a uniform.
     """
@@ -317,7 +339,9 @@ class _Values:
         for name in self._needed_columns(names):
             self.columns[name] = self.num_varyings
             self.num_varyings += self._width(name)
-        self.images, self.num_samples = self._look_ups()
+        self.images, self._num_image_samples = self._look_ups()
+        self.num_samples = self._num_image_samples + (NUM_CHANNELS if MIRRORED in names else 0)
+        self.panoramas: Optional[Panoramas] = None
         self.material_columns = Columns(
             tuple(
                 (self.columns[name] + k, first + k)
@@ -347,6 +371,21 @@ class _Values:
         return any(TEXTURED[name][0] in self.slots for name in names if name in TEXTURED) or (
             NORMAL in names and NORMALS in self.slots
         )
+
+    def place_mirror(self, uniforms: _Uniforms, count: int) -> None:
+        """Derives where environments are mirrored, from the eye that a shading reads."""
+        first = self.num_values + 4  # of uniforms, behind all values
+        constants = dict(uniforms.constants)
+        roughness = self.places.get(ROUGHNESS) or (first + constants[ROUGHNESS],)
+        eye = next(
+            place
+            for shading, name, place in uniforms.of_shadings
+            if name == EYE and MIRRORED in shading.varyings
+        )
+        inputs = (*self.places[NORMAL], *self.places[POSITION], *roughness)
+        self.panoramas = Panoramas(len(self.derived), count)
+        eyes = range(first + eye, first + eye + 3)
+        self._derive(mirrored_place, mirrored_place_vjp, (*inputs, *eyes), 4)
 
     def _needed_slots(self, names: dict) -> tuple:
         needed = {TEXTURED[name][0] for name in names if name in TEXTURED}
@@ -400,6 +439,9 @@ class _Values:
 
     def _place(self, name: str) -> tuple:
         """The indices of the numbers of a name."""
+        if name == MIRRORED:
+            first = self.num_varyings + self._num_image_samples
+            return tuple(range(first, first + NUM_CHANNELS))
         if name == COLOR and not self.reads_color:
             return self._samples(BASE_COLOR, tuple(range(self.looks.num_color)))
         if name == COLOR and self.looks.lookup is not None:

@@ -52,8 +52,7 @@ def integrals(height: int, width: int) -> tuple:
 
 @kernel
 def project(
-    first: int,  # texel of the picture
-    texels: array(float, 4),  # (1, 1, N, 3)
+    texels: array(float, 4),  # (1, 1, H W, 3)
     rows: array(float, 2),  # (H, NUM_PRODUCTS)
     columns: array(float, 2),  # (W, NUM_PRODUCTS)
     sums: array(float, 2),  # (H, 27), written
@@ -66,7 +65,7 @@ def project(
     for row, channel in ti.ndrange(rows.shape[0], 3):
         total = ti.Vector.zero(float, NUM_HARMONICS)
         for i in range(columns.shape[0]):
-            texel = texels[0, 0, first + row * columns.shape[0] + i, channel]
+            texel = texels[0, 0, row * columns.shape[0] + i, channel]
             for k in ti.static(range(NUM_PRODUCTS)):
                 total[ti.static(HARMONIC_OF_PRODUCT[k])] += rows[row, k] * columns[i, k] * texel
         for k in ti.static(range(NUM_HARMONICS)):
@@ -84,9 +83,8 @@ def project(
 
 @kernel
 def project_vjp(
-    first: int,  # as in `project`, and the following
-    grad_texels: array(float, 4),  # (1, 1, N, 3), those of the picture are written
-    rows: array(float, 2),
+    grad_texels: array(float, 4),  # (1, 1, H W, 3), written
+    rows: array(float, 2),  # as in `project`, and the following
     columns: array(float, 2),
     sums: array(float, 2),  # (H, 27), its first row is written: the gradient at the coefficients
     start: int,
@@ -103,9 +101,11 @@ def project_vjp(
             for row in range(grad_fragment_uniforms.shape[0]):
                 grad += grad_fragment_uniforms[row, column + number]
         sums[0, number] = grad
-    for row, i, channel in ti.ndrange(rows.shape[0], columns.shape[0], 3):
-        grad = 0.0
+    for row, i in ti.ndrange(rows.shape[0], columns.shape[0]):
+        grad = ti.Vector.zero(float, 3)
         for k in ti.static(range(NUM_PRODUCTS)):
-            harmonic = ti.static(HARMONIC_OF_PRODUCT[k])
-            grad += rows[row, k] * columns[i, k] * sums[0, 3 * harmonic + channel]
-        grad_texels[0, 0, first + row * columns.shape[0] + i, channel] = grad
+            for channel in ti.static(range(3)):
+                number = ti.static(3 * HARMONIC_OF_PRODUCT[k] + channel)
+                grad[channel] += rows[row, k] * columns[i, k] * sums[0, number]
+        for channel in ti.static(range(3)):
+            grad_texels[0, 0, row * columns.shape[0] + i, channel] = grad[channel]

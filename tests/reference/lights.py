@@ -6,7 +6,7 @@ of glTF 2.0 for the metallic-roughness material.
 
 import numpy as np
 
-from taichi_softras.funcs.lights import AMBIENT, DIRECTIONAL, HARMONICS, SPOT
+from taichi_softras.funcs.lights import AMBIENT, DIRECTIONAL, ENVIRONMENT, HARMONICS, SPOT
 
 
 def dot(a, b):
@@ -50,7 +50,7 @@ def matt(kind, light, normal, point):
     """What a white matt surface sends back."""
     if kind == AMBIENT:
         return light
-    if kind == HARMONICS:
+    if kind in (HARMONICS, ENVIRONMENT):
         return irradiance(light.reshape(-1, 9, 3), normal)
     direction, color = incident(kind, light, point)
     return color * np.maximum(dot(normal, direction), 0)

@@ -133,6 +133,21 @@ def test_a_constant_picture_is_an_ambient_light(backend, shading, size):
     np.testing.assert_allclose(actual, expected, atol=error)
 
 
+def test_matt_surfaces_under_a_sky(backend):
+    """Nine harmonics against the integral of light times cosine: a few per cent of the largest."""
+    normals = np.random.default_rng(3).normal(size=(50, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    directions, area = directions_of(16, 32, order=4)
+    polar, azimuth = np.mgrid[0.5:16, 0.5:32]
+    picture = np.exp(-((polar - 4) ** 2 + (azimuth - 9) ** 2) / 8) + 0.3 * (polar < 8)
+    cosines = np.maximum(np.einsum("hwnk,mk->mhwn", directions, normals), 0)
+    expected = np.einsum("mhwn,hwn,hw->m", cosines, area, picture) / np.pi
+    coefficients = projection(np.repeat(picture[..., None], 3, axis=-1))
+    actual = irradiance(np.tile(coefficients, (50, 1, 1)), normals)[:, 0]
+    print(np.abs(actual - expected).max() / expected.max())
+    assert np.abs(actual - expected).max() < 0.04 * expected.max()
+
+
 def test_where_the_sky_is(backend):
     """Up, ahead (-z) and the right (+x) of a picture light what faces there most."""
     corners = np.eye(3)

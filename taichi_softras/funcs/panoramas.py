@@ -1,0 +1,106 @@
+"""Pictures of all directions, in latitudes and longitudes: a direction in, texels and shares out.
+
+The upper edge of a picture is straight up (+y), its middle ahead (-z), the right of that to the
+right (+x). Columns go on behind the edge, rows end at the poles. A picture has a pyramid, whose
+levels (`funcs.images`) are the blurred ones.
+"""
+
+import math
+
+from taichi_softras.funcs.images import (
+    BILINEAR,
+    CLAMP,
+    REPEAT,
+    add_shares,
+    axis_taps,
+    grid_taps,
+    levels_around,
+    mix_levels,
+    moved_shares_vjp,
+    weigh_texels,
+    weigh_texels_vjp,
+)
+from taichi_softras.runtime import ti, vec2, vec3, vec4
+
+NUM_CHANNELS = 3
+POLE = 1e-6  # the square of the distance to the axis up to which longitudes do not turn faster
+PER_TURN, PER_HALF_TURN = 0.5 / math.pi, 1.0 / math.pi
+PER_LOG_2 = 1.0 / math.log(2.0)
+
+
+@ti.func
+def panorama_uv(direction: vec3) -> vec2:
+    """Where a direction of any length is in a picture."""
+    x, y, z = direction.x, direction.y, direction.z
+    flat = ti.sqrt(ti.max(x * x + z * z, POLE))
+    return vec2(0.5 + PER_TURN * ti.atan2(x, -z), 0.5 + PER_HALF_TURN * ti.atan2(y, flat))
+
+
+@ti.func
+def panorama_uv_vjp(direction: vec3, grad_uv: vec2) -> vec3:
+    """The gradient with respect to `direction`."""
+    x, y, z = direction.x, direction.y, direction.z
+    squared = x * x + z * z
+    safe = ti.max(squared, POLE)
+    flat = ti.sqrt(safe)
+    turn = PER_TURN * grad_uv.x / safe
+    rise = PER_HALF_TURN * grad_uv.y / (safe + y * y)
+    sink = ti.select(squared > POLE, -rise * y / flat, 0.0)
+    return vec3(sink * x - turn * z, rise * flat, sink * z + turn * x)
+
+
+@ti.func
+def blur_level(image: ti.template(), blur: float):
+    """The level whose texels are `blur` / pi of half a turn high, and its slope by `blur`."""
+    rows = blur * ti.cast(image.height, float)
+    last = ti.cast(image.levels - 1, float)
+    level = PER_LOG_2 * ti.log(ti.max(rows, 1.0))
+    slope = ti.select((rows > 1.0) & (level < last), PER_LOG_2 / blur, 0.0)
+    return ti.min(level, last), slope
+
+
+@ti.func
+def panorama_taps(image: ti.template(), place: vec4):
+    """All texels that make a sample; `place` is a direction, and how wide it is blurred."""
+    level, _ = blur_level(image, place.w)
+    levels = levels_around(image, level)
+    uv = panorama_uv(place.xyz)
+    return mix_levels(round_taps(levels.fine, uv), round_taps(levels.coarse, uv), levels.fade)
+
+
+@ti.func
+def round_taps(part: ti.template(), uv: vec2):
+    """The four texels around a point of one level."""
+    around = ti.Struct(wrap=REPEAT, filter=BILINEAR)
+    ending = ti.Struct(wrap=CLAMP, filter=BILINEAR)
+    return grid_taps(
+        part, axis_taps(1.0 - uv.y, part.height, ending), axis_taps(uv.x, part.width, around)
+    )
+
+
+@ti.func
+def sample_panorama(texels: ti.template(), parameter: int, image: ti.template(), place: vec4):
+    """A picture in a direction; with tangents of texels, (parameters, 1, 1, N, C), its tangent."""
+    taps = panorama_taps(image, place)
+    return weigh_texels(texels, parameter, 0, taps.entries, taps.shares, NUM_CHANNELS)
+
+
+@ti.func
+def sample_panorama_vjp(
+    texels: ti.template(), image: ti.template(), place: vec4, grad_sample: ti.template()
+) -> vec4:
+    """The gradient with respect to `place`."""
+    taps = panorama_taps(image, place)
+    grad_shares = weigh_texels_vjp(texels, 0, taps.entries, grad_sample, NUM_CHANNELS)
+    grad_direction = panorama_uv_vjp(place.xyz, moved_shares_vjp(taps, grad_shares))
+    _, slope = blur_level(image, place.w)
+    return vec4(grad_direction, taps.by_level.dot(grad_shares) * slope)
+
+
+@ti.func
+def add_to_panorama(
+    grad_texels: ti.template(), image: ti.template(), place: vec4, grad_sample: ti.template()
+):
+    """Adds the gradient of a sample with respect to the texels, which faces share."""
+    taps = panorama_taps(image, place)
+    add_shares(grad_texels, 0, taps, grad_sample, NUM_CHANNELS, True)
