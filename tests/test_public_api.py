@@ -17,6 +17,7 @@ def test_names():
         "Gouraud",
         "KNearest",
         "Lights",
+        "Material",
         "Mesh",
         "Orthographic",
         "Perspective",
@@ -30,8 +31,8 @@ def test_names():
         "Silhouette",
         "SoftAggregation",
         "SphericalHarmonics",
-        "Texture",
         "SpotLights",
+        "Texture",
         "Unlit",
         "camera_conventions",
         "fragments",
@@ -42,8 +43,8 @@ def test_names():
         "rasterize",
         "rotate",
         "scripts",
-        "visible_faces",
         "testing",
+        "visible_faces",
     ]
 
 

@@ -1,0 +1,88 @@
+"""What are they made of? Base colour, metallic and roughness of three balls, from one picture."""
+
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import taichi_softras as tsr
+from taichi_softras.runtime import ti
+
+TRUTH = {  # base colour, metallic, roughness
+    "gold": ((0.95, 0.7, 0.3), 0.95, 0.35),
+    "lacquer": ((0.6, 0.08, 0.1), 0.05, 0.25),
+    "clay": ((0.7, 0.45, 0.35), 0.1, 0.8),
+}
+START = ((0.5, 0.5, 0.5), 0.5, 0.5)
+
+
+def main(steps=200, output="out/recover_material"):
+    """Fits five numbers of each, under known lights."""
+    output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
+    materials = [tsr.Material(*numbers, name=name) for name, numbers in TRUTH.items()]
+    renderer = make_renderer(materials)
+    pictures = {"truth": renderer.render().to_numpy()}
+    truth = read(materials)
+    for material in materials:
+        material.base_color, material.metallic, material.roughness = START
+    pictures["start"] = renderer.render().to_numpy()
+
+    fields = [[one.base_color, one.metallic, one.roughness] for one in materials]
+    optimizer = tsr.Adam(sum(fields, []), learning_rate=0.02)
+    loss = ti.field(float, shape=(), needs_grad=True)
+    errors, started = [np.abs(read(materials) - truth)], time.perf_counter()
+    for _ in run:
+        with ti.ad.Tape(loss):
+            image = renderer.render()
+            tsr.losses.mean_squared_error(image, pictures["truth"], loss)
+        optimizer.step()
+        errors.append(np.abs(read(materials) - truth))
+    result = {"steps": optimizer.num_steps, "seconds": round(time.perf_counter() - started, 1)}
+    pictures["found"] = renderer.render().to_numpy()
+    errors = np.array(errors)
+    for name, columns in {"base_color": slice(0, 3), "metallic": 3, "roughness": 4}.items():
+        result[f"error_of_{name}"] = float(errors[-1][:, columns].max().round(5))
+    tsr.scripts.save(output / "result.json", result)
+    plot(pictures, errors, output / "recover_material.png")
+    print(result)
+    return result
+
+
+def make_renderer(materials):
+    """Three balls of a mesh, side by side, each of a material."""
+    ball, faces = tsr.primitives.icosphere(3)
+    places = [[x, 0, 0] for x in (-2.2, 0, 2.2)]
+    vertices, faces = (
+        np.vstack(ball + np.array(places)[:, None]),
+        [faces + k * len(ball) for k in range(3)],
+    )
+    of_face = np.repeat(np.arange(3), len(faces[0]))
+    mesh = tsr.Mesh(vertices, np.vstack(faces), materials=materials, face_materials=of_face)
+    camera = tsr.Camera.look_at((0, 1.5, 8), fov_y_degrees=22, needs_grad=False)
+    suns = tsr.DirectionalLights([[1, 2, 1.5], [-2, 0.5, 1]], [[0.8, 0.8, 0.7], [0.2, 0.3, 0.4]])
+    lights = [tsr.AmbientLight((0.15, 0.15, 0.15)), suns]
+    return tsr.Renderer(mesh, camera, (96, 256), shading=tsr.PhysicallyBased(), lights=lights)
+
+
+def read(materials):
+    """(3, 5) numbers: base colour, metallic, roughness."""
+    return np.array(
+        [[*m.base_color.to_numpy(), m.metallic[None], m.roughness[None]] for m in materials]
+    )
+
+
+def plot(pictures, errors, path):
+    figure, axes = plt.subplots(1, 4, figsize=(12, 2), layout="constrained")
+    for cell, (name, images) in zip(axes, pictures.items()):
+        cell.imshow(images[0, ..., :3].clip(0, 1))
+        cell.set(title=name, xticks=[], yticks=[])
+    axes[3].semilogy(errors.reshape(len(errors), -1))
+    axes[3].set(title="errors of 15 numbers", xlabel="step")
+    tsr.scripts.save(path, figure, dpi=90)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    with tsr.scripts.plain_errors():
+        ti.init(arch=ti.cpu, log_level=ti.ERROR)
+        main()
