@@ -23,26 +23,22 @@ def main(steps=100, output="out/fit_texture"):
     mesh = tsr.Mesh(ball, faces, uvs=uvs, uv_faces=uv_faces, materials=paint)
     renderers = [renderer_of(mesh, eyes) for eyes in (EYES, UNSEEN)]
     truth = [renderer.render().to_numpy() for renderer in renderers]
-    pictures = {"truth": texture.image.to_numpy()}
+    texels = {"truth": texture.image.to_numpy()}
     texture.image = np.full((*TEXELS, 3), 0.5)
-    pictures["start"] = texture.image.to_numpy()
     result = {"psnr_start": psnr(renderers[0].render().to_numpy(), truth[0])}
-
     optimizer = tsr.Adam([texture.image], learning_rate=0.05, betas=(0.9, 0.99))
     loss = ti.field(float, shape=(), needs_grad=True)
-    losses, started = [], time.perf_counter()
+    started = time.perf_counter()
     for _ in run:
         with ti.ad.Tape(loss):
-            image = renderers[0].render()
-            tsr.losses.mean_squared_error(image, truth[0][..., :3], loss)
+            tsr.losses.mean_squared_error(renderers[0].render(), truth[0], loss)
         optimizer.step()
-        losses.append(loss[None])
-    result.update(steps=len(losses), seconds=round(time.perf_counter() - started, 1))
-    pictures["fit"] = texture.image.to_numpy()
+    result.update(steps=optimizer.num_steps, seconds=round(time.perf_counter() - started, 1))
+    texels["fit"] = texture.image.to_numpy()
     seen, unseen = (renderer.render().to_numpy() for renderer in renderers)
     result["psnr"], result["psnr_unseen"] = psnr(seen, truth[0]), psnr(unseen, truth[1])
     tsr.scripts.save(output / "result.json", result)
-    plot(pictures, [truth[1], unseen], output / "fit_texture.png")
+    plot(texels, [truth[1], unseen], output / "fit_texture.png")
     print(result)
     return result
 
@@ -65,18 +61,16 @@ def psnr(images, truth):
     return round(float(-10 * np.log10(np.mean(difference**2))), 1)
 
 
-def plot(pictures, unseen, path):
-    figure, axes = plt.subplots(2, 3, figsize=(10, 4), layout="constrained")
-    for cell, (name, picture) in zip(axes.flat, pictures.items()):
-        cell.imshow(picture.clip(0, 1))
-        cell.set_title(f"texture: {name}")
-    for cell, name, images in zip(axes[1, ::2], ("truth", "fit"), unseen):
-        cell.imshow(np.hstack(images)[..., :3].clip(0, 1))
-        cell.set_title(f"unseen views: {name}")
-    for cell in axes.flat:
-        cell.axis("off")
+def plot(texels, unseen, path):
+    figure, axes = plt.subplots(2, 2, figsize=(8, 4.2), layout="constrained")
+    for column, (name, picture) in zip(axes.T, texels.items()):
+        column[0].imshow(picture.clip(0, 1))
+        column[0].set(title=f"texture: {name}")
+    for cell, images in zip(axes[1], unseen):
+        cell.imshow(np.hstack(tsr.images.over_background(images)).clip(0, 1))
+    axes[1, 0].set(title="four other views")
+    plt.setp(axes, xticks=[], yticks=[])
     tsr.scripts.save(path, figure, dpi=90)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

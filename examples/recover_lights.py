@@ -1,4 +1,4 @@
-"""Which lights are on? Places and colours of three point lights, from six views of what they lit."""
+"""Which lights are on? Places and colours of three point lights, from six views of a scene."""
 
 import time
 
@@ -18,7 +18,7 @@ def main(steps=200, output="out/recover_lights"):
     output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     lights = tsr.PointLights(PLACES, COLORS, falloff=(0, 0, 1))
     cameras = tsr.Camera.look_at(EYES, fov_y_degrees=45, needs_grad=False)
-    renderer = tsr.Renderer(make_scene(), cameras, (96, 96), shading=tsr.Phong(), lights=lights)
+    renderer = tsr.Renderer(make_scene(), cameras, (128, 128), shading=tsr.Phong(), lights=lights)
     pictures = {"truth": renderer.render().to_numpy()}
     lights.positions = PLACES * 0.3 + [0, 0.7, 0]
     lights.colors = np.full((3, 3), 0.3)
@@ -39,7 +39,9 @@ def main(steps=200, output="out/recover_lights"):
     pictures["found"] = renderer.render().to_numpy()
     errors = np.linalg.norm(lights.positions.to_numpy() - PLACES, axis=1)
     result["largest_error_of_place"] = float(errors.max().round(4))
-    result["largest_error_of_color"] = float(np.abs(lights.colors.to_numpy() - COLORS).max())
+    result["largest_error_of_color"] = float(
+        np.abs(lights.colors.to_numpy() - COLORS).max().round(4)
+    )
     tsr.scripts.save(output / "result.json", result)
     plot(pictures, np.array(paths), output / "recover_lights.png")
     print(result)
@@ -47,11 +49,12 @@ def main(steps=200, output="out/recover_lights"):
 
 
 def make_scene():
-    """White: a floor, a ball, a ring and a box."""
-    (ball, ball_faces), (box, box_faces) = tsr.primitives.icosphere(3), tsr.primitives.cube()
+    """White: a floor and a box with edges, a ball and a ring."""
+    (box, box_faces), (ball, ball_faces) = tsr.primitives.cube(), tsr.primitives.icosphere(3)
+    box, box_faces = box[box_faces.ravel()], np.arange(36).reshape(12, 3)  # no smooth corners
     ring, ring_faces = tsr.primitives.torus(0.4, 0.15)
     parts = [box * (1.6, 0.02, 1.6), ball * 0.4 + (-0.6, 0.4, -0.4), ring + (0.6, 0.17, -0.5)]
-    parts.append(box * (0.25, 0.35, 0.25) + (0, 0.35, 0.7))
+    parts.append(box * (0.25, 0.3, 0.25) + (0, 0.3, 0.7))
     faces = [box_faces, ball_faces, ring_faces, box_faces]
     starts = np.cumsum([0] + [len(part) for part in parts])
     return tsr.Mesh(np.concatenate(parts), np.concatenate([f + i for f, i in zip(faces, starts)]))
@@ -61,14 +64,13 @@ def plot(pictures, paths, path):
     """One of the six views each, and the ways of the lights, from above."""
     figure, axes = plt.subplots(1, 4, figsize=(10.5, 2.9), layout="constrained")
     for cell, (name, images) in zip(axes, pictures.items()):
-        cell.imshow(images[0, ..., :3].clip(0, 1))
+        cell.imshow(tsr.images.over_background(images)[0].clip(0, 1))
         cell.set(title=name, xticks=[], yticks=[])
     for k, color in enumerate(COLORS):
         axes[3].plot(paths[:, k, 0], paths[:, k, 2], color=color)
     axes[3].scatter(PLACES[:, 0], PLACES[:, 2], 80, COLORS, "x")
     axes[3].set(title="from above", xlim=(-1.5, 1.5), ylim=(1.5, -1.5), aspect="equal")
     tsr.scripts.save(path, figure, dpi=90)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

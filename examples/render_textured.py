@@ -13,8 +13,6 @@ import numpy as np
 import taichi_softras as tsr
 from taichi_softras.runtime import ti
 
-SIZE = 256
-
 
 def main(path=None, steps=36, output="out/render_textured"):
     """Draws `steps` views."""
@@ -32,7 +30,6 @@ def main(path=None, steps=36, output="out/render_textured"):
     result["largest_difference"] = float(np.abs(again - images).max().round(5))
     textures = {texture for one in mesh.materials for texture in one.textures if texture}
     result.update(faces=mesh.num_faces, materials=len(mesh.materials), textures=len(textures))
-    result["covered"] = float(np.mean(images[..., 3]).round(3))
     tsr.scripts.save(output / "result.json", result)
     pictures = tsr.images.over_background(images)
     tsr.images.save_gif(output / "turntable.gif", pictures, 12)
@@ -43,23 +40,17 @@ def main(path=None, steps=36, output="out/render_textured"):
 
 
 def draw(mesh, steps):
-    """(steps, SIZE, SIZE, 4)."""
+    """(steps, 256, 256, 4)."""
     azimuths = np.linspace(0, 360, steps, endpoint=False)
     cameras = tsr.Camera.framing(mesh, elevation_degrees=20, azimuth_degrees=azimuths)
-    sun = tsr.DirectionalLights([[1, 1.5, 1], [-1, 0.5, -1]], [[0.9, 0.9, 0.8], [0.4, 0.4, 0.5]])
-    renderer = tsr.Renderer(
-        mesh,
-        cameras,
-        (SIZE, SIZE),
-        shading=tsr.PhysicallyBased(),
-        lights=[tsr.AmbientLight((0.3, 0.3, 0.3)), sun],
-        views_per_pass=1,  # memory for one at a time
-    )
+    suns = tsr.DirectionalLights([[1, 1.5, 1], [-1, 0.5, -1]], [[0.9, 0.9, 0.8], [0.4, 0.4, 0.5]])
+    light = {"shading": tsr.PhysicallyBased(), "lights": [tsr.AmbientLight((0.3, 0.3, 0.3)), suns]}
+    renderer = tsr.Renderer(mesh, cameras, (256, 256), views_per_pass=1, **light)
     return renderer.render().to_numpy()
 
 
 def make_globe():
-    """Two materials: land and sea that a random height says, and brass."""
+    """Land and sea by random heights, and brass."""
     waves = np.hypot(*np.meshgrid(np.fft.fftfreq(256), np.fft.fftfreq(128))) + 0.01
     noise = np.fft.fft2(np.random.default_rng(3).standard_normal(waves.shape))
     height = np.fft.ifft2(noise / waves**2).real

@@ -137,7 +137,7 @@ def reduce_texel(
     if is_there:
         fine = level_image(image, level - 1, True)
         rows, columns = reduction(row, fine.height), reduction(column, fine.width)
-        for channel in range(texels.shape[len(texels.shape) - 1]):
+        for channel in range(texels.shape[ti.static(len(texels.shape) - 1)]):
             mean = 0.0
             for i, k in ti.static(ti.ndrange(3, 3)):
                 fine_row = ti.min(2 * row + i, fine.height - 1)
