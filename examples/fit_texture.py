@@ -16,8 +16,8 @@ UNSEEN = tsr.orbit(2.8, [60, 20, -20, -60], [15, 105, 195, 285])
 def main(steps=100, output="out/fit_texture"):
     """Fits to 12 views, and looks from four more."""
     output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
-    texture = tsr.Texture(draw_tiles(), filter="trilinear")
-    ball, faces = tsr.primitives.icosphere(4)
+    texture = tsr.Texture(draw_tiles())
+    ball, faces = tsr.primitives.icosphere(3)
     uvs, uv_faces = tsr.primitives.globe_uvs(ball, faces)
     paint = tsr.Material(base_color_texture=texture)
     mesh = tsr.Mesh(ball, faces, uvs=uvs, uv_faces=uv_faces, materials=paint)
@@ -62,13 +62,13 @@ def psnr(images, truth):
 
 
 def plot(texels, unseen, path):
-    figure, axes = plt.subplots(2, 2, figsize=(8, 4.2), layout="constrained")
-    for column, (name, picture) in zip(axes.T, texels.items()):
-        column[0].imshow(picture.clip(0, 1))
-        column[0].set(title=f"texture: {name}")
+    figure, axes = plt.subplots(2, 2, height_ratios=(2, 1), figsize=(8, 3.5), layout="constrained")
+    for cell, (name, picture) in zip(axes[0], texels.items()):
+        cell.imshow(picture.clip(0, 1))
+        cell.set(title=f"texture: {name}")
     for cell, images in zip(axes[1], unseen):
         cell.imshow(np.hstack(tsr.images.over_background(images)).clip(0, 1))
-    axes[1, 0].set(title="four other views")
+        cell.set(title="four other views")
     plt.setp(axes, xticks=[], yticks=[])
     tsr.scripts.save(path, figure, dpi=90)
 

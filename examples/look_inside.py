@@ -48,10 +48,10 @@ def main(steps=200, output="out/look_inside"):
 
 
 def make_room():
-    """A box of 12 faces, each wall papered in a colour of its own."""
+    """A box of 12 faces, each wall in a colour of its own, bright in its middle."""
     box, faces = tsr.primitives.cube()
-    row, column = np.indices((64, 64)) / 64
-    paper = tsr.Texture(0.75 + 0.25 * np.sin(6 * np.pi * row) * np.sin(4 * np.pi * column))
+    row, column = (np.indices((32, 32)) + 0.5) / 32
+    paper = tsr.Texture(0.5 + 0.5 * np.sin(np.pi * row) * np.sin(np.pi * column), wrap="clamp")
     look = {
         "uvs": [[0, 0], [1, 0], [1, 1], [0, 1]],
         "uv_faces": np.tile([[0, 1, 2], [0, 2, 3]], (6, 1)),
@@ -66,7 +66,7 @@ def plot(pictures, path, file):
     for cell, (name, images) in zip(axes, pictures.items()):
         cell.imshow(images[0, ..., :3].clip(0, 1))
         cell.set(title=name, xticks=[], yticks=[])
-    axes[3].plot(path[:, 0], path[:, 2], ".-", *EYE[[0, 2]], "kx")
+    axes[3].plot(path[:, 0], path[:, 2], "-", *EYE[[0, 2]], "kx")
     axes[3].set(title="from above", xlim=(-2, 2), ylim=(3, -3), aspect="equal")
     tsr.scripts.save(file, figure, dpi=90)
 

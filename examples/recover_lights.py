@@ -8,7 +8,7 @@ import numpy as np
 import taichi_softras as tsr
 from taichi_softras.runtime import ti
 
-PLACES = np.array([[-0.9, 0.9, 0.5], [0.9, 0.7, 0.4], [0.1, 1.1, -0.9]])
+PLACES = np.array([[-0.9, 0.9, 0.8], [0.9, 0.7, 0.7], [0.1, 1.1, -0.9]])
 COLORS = np.array([[0.9, 0.3, 0.2], [0.2, 0.5, 0.9], [0.3, 0.8, 0.3]])
 EYES = tsr.orbit(4.2, 40, 60 * np.arange(6))
 
@@ -24,8 +24,8 @@ def main(steps=200, output="out/recover_lights"):
     lights.colors = np.full((3, 3), 0.3)
     pictures["start"] = renderer.render().to_numpy()
 
-    move = tsr.Adam([lights.positions], learning_rate=0.02)
-    tint = tsr.Adam([lights.colors], learning_rate=0.02)
+    move = tsr.Adam([lights.positions], learning_rate=0.02, betas=(0.9, 0.99))
+    tint = tsr.Adam([lights.colors], learning_rate=0.02, betas=(0.9, 0.99))
     loss = ti.field(float, shape=(), needs_grad=True)
     paths, started = [lights.positions.to_numpy()], time.perf_counter()
     for _ in run:
@@ -54,7 +54,7 @@ def make_scene():
     box, box_faces = box[box_faces.ravel()], np.arange(36).reshape(12, 3)  # no smooth corners
     ring, ring_faces = tsr.primitives.torus(0.4, 0.15)
     parts = [box * (1.6, 0.02, 1.6), ball * 0.4 + (-0.6, 0.4, -0.4), ring + (0.6, 0.17, -0.5)]
-    parts.append(box * (0.25, 0.3, 0.25) + (0, 0.3, 0.7))
+    parts.append(box * (0.25, 0.3, 0.25) + (0, 0.3, 0.3))
     faces = [box_faces, ball_faces, ring_faces, box_faces]
     starts = np.cumsum([0] + [len(part) for part in parts])
     return tsr.Mesh(np.concatenate(parts), np.concatenate([f + i for f, i in zip(faces, starts)]))

@@ -12,7 +12,7 @@ GOLD, LACQUER = ((0.95, 0.7, 0.3), 0.95, 0.35), ((0.6, 0.08, 0.1), 0.05, 0.25)
 CLAY, START = ((0.7, 0.45, 0.35), 0.1, 0.8), ((0.5, 0.5, 0.5), 0.5, 0.5)
 
 
-def main(steps=200, output="out/recover_material"):
+def main(steps=300, output="out/recover_material"):
     """Fits five numbers of each, under known lights; the result has the largest errors."""
     output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     materials = [tsr.Material(*numbers) for numbers in (GOLD, LACQUER, CLAY)]
@@ -24,7 +24,7 @@ def main(steps=200, output="out/recover_material"):
     pictures["start"] = renderer.render().to_numpy()
 
     fields = [f for one in materials for f in (one.base_color, one.metallic, one.roughness)]
-    optimizer = tsr.Adam(fields, learning_rate=0.02)
+    optimizer = tsr.Adam(fields, learning_rate=0.05, betas=(0.9, 0.99))
     loss = ti.field(float, shape=(), needs_grad=True)
     errors, started = [np.abs(read(materials) - truth)], time.perf_counter()
     for _ in run:
