@@ -17,11 +17,11 @@ START = np.array([-0.2, -0.2, 2.4]), np.array([0.3, 0.1, -0.5])
 COLORS = plt.cm.Set2(np.arange(6))[:, :3]
 
 
-def main(steps=200, output="out/look_inside"):
+def main(steps=150, output="out/look_inside"):
     """Fits eye and target."""
     output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     camera = tsr.Camera.look_at(EYE, TARGET, fov_y_degrees=70)
-    renderer = tsr.Renderer(make_room(), camera, (120, 160), tsr.Prefiltered(), tsr.Unlit())
+    renderer = tsr.Renderer(make_room(), camera, (120, 160), tsr.SoftAggregation(), tsr.Unlit())
     pictures = {"truth": renderer.render().to_numpy()}
     camera.eye, camera.target = START
     pictures["start"] = renderer.render().to_numpy()

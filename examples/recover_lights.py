@@ -68,7 +68,7 @@ def plot(pictures, paths, path):
         cell.set(title=name, xticks=[], yticks=[])
     for k, color in enumerate(COLORS):
         axes[3].plot(paths[:, k, 0], paths[:, k, 2], color=color)
-    axes[3].scatter(PLACES[:, 0], PLACES[:, 2], 80, COLORS, "x")
+    axes[3].scatter(PLACES[:, 0], PLACES[:, 2], 80, COLORS, marker="x")
     axes[3].set(title="from above", xlim=(-1.5, 1.5), ylim=(1.5, -1.5), aspect="equal")
     tsr.scripts.save(path, figure, dpi=90)
 

@@ -12,10 +12,8 @@ def test_a_turntable_of_a_file_that_was_written(backend, tmp_path):
     result = load_example("render_textured").main(steps=3, output=tmp_path)
     assert (result["materials"], result["textures"]) == (2, 1)
     assert result["largest_difference"] < tolerances.EIGHT_BITS
-    assert {path.name for path in tmp_path.glob("turntable.*")} == {
-        "turntable.gif",
-        "turntable.png",
-    }
+    written = {"globe.glb", "again.glb", "turntable.gif", "turntable.png", "result.json"}
+    assert {path.name for path in tmp_path.iterdir()} == written
 
 
 def test_a_texture_from_twelve_views(backend, tmp_path):
@@ -32,7 +30,7 @@ def test_three_lights_from_six_views(backend, tmp_path):
 
 def test_materials_from_one_picture(backend, tmp_path):
     result = load_example("recover_material").main(steps=100, output=tmp_path)
-    assert result["base_color"] < 0.1 and result["metallic"] < 0.2 and result["roughness"] < 0.05
+    assert result["base_color"] < 0.1 and result["metallic"] < 0.2 and result["roughness"] < 0.2
 
 
 def test_a_camera_in_a_room_finds_its_place(backend, tmp_path):
