@@ -1,6 +1,7 @@
 """Simple shapes: sizes in, (vertices, faces) NumPy arrays out, as `Mesh(*icosphere(3))` takes them.
 
 All are centred at the origin, y is up, and faces run counter-clockwise seen from outside.
+`globe_uvs` lays a picture around them.
 """
 
 import numpy as np
@@ -150,6 +151,32 @@ def aeroplane() -> tuple:
         faces.append(sphere_faces + len(vertices) * len(sphere))
         vertices.append(part + centre)
     return np.concatenate(vertices), np.concatenate(faces)
+
+
+def globe_uvs(vertices: np.ndarray, faces: np.ndarray) -> tuple:
+    """UVs that lay a map of the world around a shape: u is the longitude, v the latitude.
+
+    As seen from the origin: the middle of the picture is at +z, and u rises towards +x; its upper
+    edge is at +y. Faces across the seam at -z have u beyond 1, where `Texture(wrap="repeat")` goes
+    on, and a corner at a pole has the mean u of the others.
+
+    Args:
+        vertices: (V, 3), around the origin.
+        faces: (F, 3).
+
+    Returns:
+        uvs (U, 2) float64 and uv_faces (F, 3) int32, as `Mesh(..., uvs=, uv_faces=)` takes them.
+    """
+    x, y, z = np.moveaxis(np.asarray(vertices, float)[faces], -1, 0)
+    radius = np.hypot(x, z)
+    is_pole = radius <= 1e-9 * np.abs(y)
+    u = np.where(is_pole, -np.inf, np.arctan2(x, z) / (2 * np.pi) + 0.5)
+    u += u < u.max(axis=1, keepdims=True) - 0.5
+    others = np.where(is_pole, 0.0, u).sum(axis=1) / np.maximum((~is_pole).sum(axis=1), 1)
+    u = np.where(is_pole, others[:, None], u)
+    v = np.arctan2(y, radius) / np.pi + 0.5
+    uvs, uv_faces = np.unique(np.stack([u, v], -1).reshape(-1, 2), axis=0, return_inverse=True)
+    return uvs, uv_faces.reshape(-1, 3).astype(np.int32)
 
 
 def _triangles(quads: np.ndarray) -> np.ndarray:

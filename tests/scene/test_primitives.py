@@ -47,3 +47,20 @@ def test_sizes():
     assert [len(array) for array in primitives.icosphere(3)] == [642, 1280]
     assert [len(array) for array in primitives.uv_sphere(4, 5)] == [17, 30]
     assert [len(array) for array in primitives.torus()] == [512, 1024]
+
+
+@pytest.mark.parametrize("shape", [primitives.icosphere(2), primitives.uv_sphere(5, 7)])
+def test_a_map_of_the_world_lies_around_a_sphere(shape):
+    vertices, faces = shape
+    uvs, uv_faces = primitives.globe_uvs(vertices, faces)
+    u, v = np.moveaxis(uvs[uv_faces], -1, 0)
+    longitude, latitude = 2 * np.pi * (u - 0.5), np.pi * (v - 0.5)
+    x, z = np.sin(longitude) * np.cos(latitude), np.cos(longitude) * np.cos(latitude)
+    places = np.stack([x, np.sin(latitude), z], axis=-1)
+    np.testing.assert_allclose(places, vertices[faces], rtol=0, atol=DOUBLE_ROUNDING)
+    assert np.ptp(u, axis=1).max() < 0.5  # no face has the whole picture
+    poles = np.abs(vertices[faces][..., 1]) > 1 - DOUBLE_ROUNDING
+    assert poles.any()
+    face, corner = np.nonzero(poles)
+    others = np.where(poles, np.nan, u)[face]
+    np.testing.assert_allclose(u[face, corner], np.nanmean(others, axis=1), atol=DOUBLE_ROUNDING)
