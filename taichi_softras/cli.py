@@ -1,0 +1,300 @@
+"""The command line, for those who write no code: `taichi-softras render`, `info`, `devices`.
+
+What goes wrong is one sentence on stderr: exit code 2 for a command that cannot be meant, 1 for one
+that cannot be done, and then nothing is written.
+"""
+
+import argparse
+import contextlib
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+import taichi_softras as tsr
+from taichi_softras.io.contents import TEXTURES, MeshArrays
+from taichi_softras.io.images import check_film, save_image, save_video
+from taichi_softras.io.meshes import join_meshes, load_mesh
+from taichi_softras.io.textures import to_bytes
+from taichi_softras.io.viewing import sheet
+from taichi_softras.preview import AZIMUTH, ELEVATION, FOV_Y, WHITE, Preview
+from taichi_softras.rasterizers.base import Rasterizer
+from taichi_softras.runtime import ti
+from taichi_softras.shading.base import Shading
+from taichi_softras.shading.outputs import OUTPUTS
+from taichi_softras.smoke import start
+
+NAME = "taichi-softras"
+ARCHS = ("cpu", "cuda", "vulkan", "metal")
+PICTURES, FILMS = (".png", ".jpg", ".jpeg"), (".gif", ".mp4")
+VIEWS_OF_FILM, FRAMES_PER_SECOND = 60, 20.0
+LARGEST_SIDE = 2**14
+PATIENCE = 120  # seconds that a backend has to draw a triangle
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> Any:
+        """See `argparse.ArgumentParser`."""
+        self.exit(2, f"{NAME}: {message} ({self.prog} --help)\n")
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Runs a command.
+
+    Args:
+        arguments: behind the program's name; its own when left out.
+
+    Returns:
+        0.
+
+    Raises:
+        SystemExit: with a sentence, or the code 2 after one.
+    """
+    chosen = _make_parser().parse_args(arguments)
+    with tsr.scripts.plain_errors(), _plain_warnings():
+        try:
+            return chosen.run(chosen)
+        except (ValueError, ImportError, RuntimeError, MemoryError) as error:
+            sentence = " ".join(str(error).split()) or type(error).__name__
+            raise SystemExit(f"{NAME}: {sentence}") from error
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings for users are a line each, all others are not shown."""
+
+    def show(message, *_, **__):
+        print(f"{NAME}: warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", category=UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+def render(chosen: argparse.Namespace) -> int:
+    """Draws meshes, then writes the picture or film and those of the outputs."""
+    path = chosen.out
+    is_film = path.suffix.lower() in FILMS
+    if is_film:
+        check_film(path)
+    count = chosen.views or (VIEWS_OF_FILM if is_film else 1)
+    arrays = join_meshes([load_mesh(one) for one in chosen.mesh])
+    tsr.scripts.folder(path.parent)
+    start(chosen.arch)
+    elevation, azimuth = chosen.camera
+    width, height = chosen.size
+    preview = Preview(
+        tsr.Mesh.from_arrays(arrays),
+        azimuth + np.arange(count) * 360.0 / count,
+        elevation,
+        chosen.fov,
+        (height, width),
+        None if chosen.rasterizer is None else chosen.rasterizer(background=WHITE),
+        None if chosen.shading is None else chosen.shading(),
+        chosen.outputs,
+    )
+    views: list = []
+    for view in tsr.scripts.progress(range(count), "drawing"):
+        views.append({name: to_bytes(one) for name, one in preview.draw(view).items()})
+    for name in views[0]:
+        pictures = np.stack([view[name] for view in views])
+        file = path if name == "image" else path.with_name(f"{path.stem}_{name}{path.suffix}")
+        if is_film:
+            save_video(file, pictures, FRAMES_PER_SECOND)
+        else:
+            save_image(file, sheet(pictures))
+        print(file)
+    return 0
+
+
+def info(chosen: argparse.Namespace) -> int:
+    """Prints what files hold; what is missing or not followed is a warning each."""
+    for path in chosen.mesh:
+        facts = {"file": path, **describe(load_mesh(path))}
+        for name, fact in facts.items():
+            print(f"{name + ':':11} {fact}")
+    return 0
+
+
+def describe(mesh: MeshArrays) -> dict:
+    """By name, what one asks first of a mesh."""
+    corners = mesh.vertices[mesh.faces]
+    lower, upper = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    slots = [getattr(one, slot) for one in mesh.materials for slot in TEXTURES]
+    textures = {id(one): one for one in slots if one is not None}.values()
+    sizes = [f"{one.name} {one.image.shape[1]} x {one.image.shape[0]}" for one in textures]
+    uvs = 0 if mesh.uvs is None else len(mesh.uvs)
+    return {
+        "vertices": len(mesh.vertices),
+        "faces": len(mesh.faces),
+        "bounds": f"{_numbers(lower)} to {_numbers(upper)}",
+        "size": _numbers(upper - lower),
+        "area": f"{0.5 * np.linalg.norm(normals, axis=-1).sum():.6g}",
+        "watertight": "yes" if is_watertight(mesh) else "no",
+        "materials": _listed([one.name or "unnamed" for one in mesh.materials]),
+        "textures": _listed(sizes),
+        "UVs": uvs or "none",
+        "colours": "none" if mesh.vertex_colors is None else "of vertices",
+    }
+
+
+def is_watertight(mesh: MeshArrays) -> bool:
+    """Whether each edge is run through once each way, vertices at one place taken as one."""
+    _, places = np.unique(mesh.vertices, axis=0, return_inverse=True)
+    faces = places.reshape(-1)[mesh.faces]
+    starts, ends = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
+    count = len(mesh.vertices)
+    there, back = np.sort(starts * count + ends), np.sort(ends * count + starts)
+    return bool((there == back).all() and (np.diff(there) > 0).all())
+
+
+def devices(_: argparse.Namespace) -> int:
+    """Prints the runtime, and which of its backends draw here; 1 if none does."""
+    version = ".".join(map(str, ti.__version__))
+    system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    print(f"{NAME} {tsr.__version__}, {tsr.runtime.choice.TITLE} {version}, {system}")
+    found = []
+    for arch in tsr.scripts.progress(ARCHS, "drawing a triangle on each"):
+        begin = time.perf_counter()
+        problem = _try(arch)
+        found.append(not problem)
+        print(f"{arch:7} {problem or f'draws ({time.perf_counter() - begin:.1f} s)'}", flush=True)
+    return 0 if any(found) else 1
+
+
+def _try(arch: str) -> str:
+    """What goes wrong on a backend; in a process of its own, which may crash."""
+    command = [sys.executable, "-m", "taichi_softras.smoke", arch]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return f"does not answer in {PATIENCE} s"
+    if ended.returncode == 0:
+        return ""
+    if ended.returncode < 0:
+        return f"crashes (signal {-ended.returncode})"
+    said = (ended.stderr or ended.stdout).strip().splitlines()
+    return said[-1].split(f"{arch} ", 1)[-1] if said else f"ends with {ended.returncode}"
+
+
+def _numbers(values: np.ndarray) -> str:
+    return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"
+
+
+def _listed(names: list) -> str:
+    return f"{len(names)}: {', '.join(names)}" if names else "none"
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog=NAME, description="Draws meshes from files, without writing code.")
+    parser.add_argument("--version", action="version", version=f"{NAME} {tsr.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    one = commands.add_parser(
+        "render", help="draw meshes", description="Draws meshes, joined, framed and lit, on white."
+    )
+    one.set_defaults(run=render)
+    one.add_argument("mesh", nargs="+", metavar="MESH", help="OBJ, PLY, OFF, STL, GLB, glTF")
+    add = one.add_argument
+    add(
+        *("-o", "--out"),
+        type=_out,
+        required=True,
+        metavar="OUT",
+        help=f"picture ({', '.join(PICTURES)}) or film ({', '.join(FILMS)})",
+    )
+    film = f"1 for a picture, {VIEWS_OF_FILM} for a film"
+    add("--views", type=_positive, metavar="N", help=f"views all around, default: {film}")
+    add("--size", type=_size, default=(512, 512), metavar="SIDE|WxH", help="default: 512")
+    add(
+        "--camera",
+        nargs=2,
+        type=float,
+        default=(ELEVATION, AZIMUTH),
+        metavar=("ELEVATION", "AZIMUTH"),
+        help=f"degrees, default: {ELEVATION:g} {AZIMUTH:g}",
+    )
+    add("--fov", type=float, default=FOV_Y, help=f"from bottom to top, default: {FOV_Y:g} degrees")
+    rasterizers, shadings = _named(Rasterizer), _named(Shading)
+    add("--rasterizer", type=_one_of(rasterizers), metavar="R", help=", ".join(rasterizers))
+    add("--shading", type=_one_of(shadings), metavar="S", help=", ".join(shadings))
+    add(
+        "--outputs",
+        type=_outputs,
+        default=(),
+        metavar="NAME,...",
+        help=f"further pictures, OUT_NAME beside OUT: {', '.join(OUTPUTS)}",
+    )
+    add("--arch", choices=ARCHS, default="cpu", help="what draws, default: cpu")
+    one = commands.add_parser("info", help="say what files hold", description=info.__doc__)
+    one.set_defaults(run=info)
+    one.add_argument("mesh", nargs="+", metavar="MESH")
+    one = commands.add_parser("devices", help="say what draws here", description=devices.__doc__)
+    one.set_defaults(run=devices)
+    return parser
+
+
+def _named(kind: type) -> dict:
+    """The rasterizers or shadings of the package by their names."""
+    members = {name: getattr(tsr, name) for name in tsr.__all__}
+    return {
+        name: member
+        for name, member in members.items()
+        if isinstance(member, type) and issubclass(member, kind) and member is not kind
+    }
+
+
+def _one_of(classes: dict) -> Callable:
+    """A type for arguments: a name, in capitals or not, with or without underscores."""
+
+    def find(text: str) -> type:
+        for name, member in classes.items():
+            if name.lower() == text.replace("_", "").replace("-", "").lower():
+                return member
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(classes)}")
+
+    return find
+
+
+def _out(text: str) -> pathlib.Path:
+    path = pathlib.Path(text).expanduser()
+    if path.suffix.lower() not in PICTURES + FILMS:
+        raise argparse.ArgumentTypeError(f"{text} must end in {', '.join(PICTURES + FILMS)}")
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder")
+    return path
+
+
+def _outputs(text: str) -> list:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in OUTPUTS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(OUTPUTS)}")
+    return names
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def _size(text: str) -> tuple:
+    """(W, H) of `640x480` or `512`."""
+    sides = text.lower().split("x")
+    is_right = len(sides) in (1, 2) and all(side.isdecimal() for side in sides)
+    if not is_right or not all(1 <= int(side) <= LARGEST_SIDE for side in sides):
+        raise argparse.ArgumentTypeError(
+            f"must be such as 512 or 640x480, sides up to {LARGEST_SIDE}, got {text!r}"
+        )
+    return int(sides[0]), int(sides[-1])
