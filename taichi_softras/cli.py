@@ -6,6 +6,7 @@ that cannot be done, and then nothing is written.
 
 import argparse
 import contextlib
+import os
 import pathlib
 import platform
 import subprocess
@@ -18,7 +19,9 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 import taichi_softras as tsr
-from taichi_softras.io.contents import TEXTURES, MeshArrays
+from taichi_softras.io.creases import split_creases
+from taichi_softras.io.describe import describe
+from taichi_softras.io.files import written_together
 from taichi_softras.io.images import check_film, save_image, save_video
 from taichi_softras.io.meshes import join_meshes, load_mesh
 from taichi_softras.io.textures import to_bytes
@@ -43,7 +46,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         """See `argparse.ArgumentParser`."""
-        self.exit(2, f"{NAME}: {message} ({self.prog} --help)\n")
+        self.exit(2, f"{NAME}: {message} (see --help)\n")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -53,15 +56,20 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         arguments: behind the program's name; its own when left out.
 
     Returns:
-        0.
+        The exit code.
 
     Raises:
         SystemExit: with a sentence, or the code 2 after one.
     """
     chosen = _make_parser().parse_args(arguments)
-    with tsr.scripts.plain_errors(), _plain_warnings():
+    with tsr.scripts.plain_errors(f"{NAME}: "), _plain_warnings():
         try:
-            return chosen.run(chosen)
+            code = chosen.run(chosen)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:  # `| head` has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         except (ValueError, ImportError, RuntimeError, MemoryError) as error:
             sentence = " ".join(str(error).split()) or type(error).__name__
             raise SystemExit(f"{NAME}: {sentence}") from error
@@ -88,7 +96,7 @@ def render(chosen: argparse.Namespace) -> int:
     if is_film:
         check_film(path)
     count = chosen.views or (VIEWS_OF_FILM if is_film else 1)
-    arrays = join_meshes([load_mesh(one) for one in chosen.mesh])
+    arrays = split_creases(join_meshes([load_mesh(one) for one in chosen.mesh]))
     tsr.scripts.folder(path.parent)
     start(chosen.arch)
     elevation, azimuth = chosen.camera
@@ -106,57 +114,24 @@ def render(chosen: argparse.Namespace) -> int:
     views: list = []
     for view in tsr.scripts.progress(range(count), "drawing"):
         views.append({name: to_bytes(one) for name, one in preview.draw(view).items()})
-    for name in views[0]:
-        pictures = np.stack([view[name] for view in views])
-        file = path if name == "image" else path.with_name(f"{path.stem}_{name}{path.suffix}")
-        if is_film:
-            save_video(file, pictures, FRAMES_PER_SECOND)
-        else:
-            save_image(file, sheet(pictures))
-        print(file)
+    files = [path, *(path.with_name(f"{path.stem}_{name}{path.suffix}") for name in chosen.outputs)]
+    with written_together(files) as besides:
+        for name, beside in zip(views[0], besides):
+            pictures = np.stack([view[name] for view in views])
+            if is_film:
+                save_video(beside, pictures, FRAMES_PER_SECOND)
+            else:
+                save_image(beside, sheet(pictures))
+    print(*files, sep="\n")
     return 0
 
 
 def info(chosen: argparse.Namespace) -> int:
     """Prints what files hold; what is missing or not followed is a warning each."""
     for path in chosen.mesh:
-        facts = {"file": path, **describe(load_mesh(path))}
-        for name, fact in facts.items():
+        for name, fact in {"file": path, **describe(load_mesh(path))}.items():
             print(f"{name + ':':11} {fact}")
     return 0
-
-
-def describe(mesh: MeshArrays) -> dict:
-    """By name, what one asks first of a mesh."""
-    corners = mesh.vertices[mesh.faces]
-    lower, upper = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    slots = [getattr(one, slot) for one in mesh.materials for slot in TEXTURES]
-    textures = {id(one): one for one in slots if one is not None}.values()
-    sizes = [f"{one.name} {one.image.shape[1]} x {one.image.shape[0]}" for one in textures]
-    uvs = 0 if mesh.uvs is None else len(mesh.uvs)
-    return {
-        "vertices": len(mesh.vertices),
-        "faces": len(mesh.faces),
-        "bounds": f"{_numbers(lower)} to {_numbers(upper)}",
-        "size": _numbers(upper - lower),
-        "area": f"{0.5 * np.linalg.norm(normals, axis=-1).sum():.6g}",
-        "watertight": "yes" if is_watertight(mesh) else "no",
-        "materials": _listed([one.name or "unnamed" for one in mesh.materials]),
-        "textures": _listed(sizes),
-        "UVs": uvs or "none",
-        "colours": "none" if mesh.vertex_colors is None else "of vertices",
-    }
-
-
-def is_watertight(mesh: MeshArrays) -> bool:
-    """Whether each edge is run through once each way, vertices at one place taken as one."""
-    _, places = np.unique(mesh.vertices, axis=0, return_inverse=True)
-    faces = places.reshape(-1)[mesh.faces]
-    starts, ends = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
-    count = len(mesh.vertices)
-    there, back = np.sort(starts * count + ends), np.sort(ends * count + starts)
-    return bool((there == back).all() and (np.diff(there) > 0).all())
 
 
 def devices(_: argparse.Namespace) -> int:
@@ -186,14 +161,6 @@ def _try(arch: str) -> str:
         return f"crashes (signal {-ended.returncode})"
     said = (ended.stderr or ended.stdout).strip().splitlines()
     return said[-1].split(f"{arch} ", 1)[-1] if said else f"ends with {ended.returncode}"
-
-
-def _numbers(values: np.ndarray) -> str:
-    return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"
-
-
-def _listed(names: list) -> str:
-    return f"{len(names)}: {', '.join(names)}" if names else "none"
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -280,7 +247,7 @@ def _outputs(text: str) -> list:
     for name in names:
         if name not in OUTPUTS:
             raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(OUTPUTS)}")
-    return names
+    return list(dict.fromkeys(names))
 
 
 def _positive(text: str) -> int:

@@ -24,10 +24,10 @@ from taichi_softras.shading.physically_based import PhysicallyBased
 WHITE = (1.0, 1.0, 1.0)
 SIZE = (512, 512)
 ELEVATION, AZIMUTH, FOV_Y = 20.0, 30.0, 40.0  # degrees
-AMBIENT = (0.3, 0.3, 0.3)
+AMBIENT = (0.35, 0.35, 0.35)
 # Of the camera's axes (right, up, towards it), and how bright: one that shows shape, one that
 # brightens its shadows
-LIGHTS = (((-0.5, 0.7, 0.6), 0.65), ((0.9, 0.1, 0.4), 0.25))
+LIGHTS = (((-0.5, 0.7, 0.6), 0.55), ((0.9, 0.1, 0.4), 0.2))
 
 
 class Preview:
@@ -88,13 +88,14 @@ class Preview:
         depths = [(points - eye) @ axis for eye, axis in zip(self.eyes, forward)]
         self._depths = min(map(np.min, depths)), max(map(np.max, depths))
         colors = [[brightness] * 3 for _, brightness in LIGHTS]
+        self._lights = Lights(AMBIENT, self._directions(0), colors)
         self.renderer = Renderer(
             mesh,
             Camera.look_at(self.eyes[0], center, fov_y_degrees=fov_y_degrees, needs_grad=False),
             image_size,
             Prefiltered(background=WHITE) if rasterizer is None else rasterizer,
             shading_of(mesh) if shading is None else shading,
-            Lights(AMBIENT, self._directions(0), colors),
+            self._lights,
             frames=[0] if mesh.is_moving else None,
             outputs=outputs,
         )
@@ -103,7 +104,7 @@ class Preview:
         """The pictures of a view, (H, W, 3) in [0, 1]: "image", and those of outputs by name."""
         renderer = self.renderer
         renderer.cameras.eye = self.eyes[view]
-        renderer.lights.directions = self._directions(view)
+        self._lights.directions = self._directions(view)
         image = renderer.render().to_numpy()[0]
         alpha = image[..., -1]
         if isinstance(renderer.shading, Depth):

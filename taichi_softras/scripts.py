@@ -120,14 +120,17 @@ def save(path: Union[str, os.PathLike], result: Any, **options) -> None:
 
 
 @contextlib.contextmanager
-def plain_errors() -> Iterator[None]:
+def plain_errors(before: str = "") -> Iterator[None]:
     """Within it a full disk, a folder that is read-only or missing, and Ctrl-C end the script.
 
     With one line and no traceback: they are no fault of its.
+
+    Args:
+        before: what the line begins with.
     """
     try:
         yield
     except OSError as error:
-        raise SystemExit(str(error)) from None
+        raise SystemExit(f"{before}{error}") from None
     except KeyboardInterrupt:
-        raise SystemExit("interrupted") from None
+        raise SystemExit(f"{before}interrupted") from None

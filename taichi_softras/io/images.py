@@ -98,7 +98,8 @@ def save_video(path: Union[str, os.PathLike], images: Any, frames_per_second: fl
     frames = _frames(images)
     rows, columns = (extent // 2 * 2 for extent in frames.shape[1:3])
     with written_beside(path) as beside:
-        with imageio.get_writer(beside, fps=frames_per_second, macro_block_size=1) as writer:
+        writer = imageio.get_writer(beside, fps=frames_per_second, macro_block_size=1)
+        with writer:
             for image in frames:
                 writer.append_data(image[:rows, :columns])
 

@@ -2,7 +2,7 @@
 
 import html
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ def bar_in_notebook(steps: Iterable, description: str) -> Iterator:
     """Goes through `steps` behind a bar of HTML, which needs no widgets."""
     from IPython.display import HTML, display
 
-    count = len(steps) if hasattr(steps, "__len__") else 0
+    count = len(steps) if isinstance(steps, Sized) else 0
     shown = display(HTML(_bar(description, 0, count)), display_id=True)
     for done, step in enumerate(steps, 1):
         yield step

@@ -10,7 +10,7 @@ from taichi_softras.io.images import over_background
 from taichi_softras.io.textures import to_bytes
 
 NEAREST, FARTHEST = 1.0, 0.2  # the greys of depths; where nothing is is black
-STEPS_OF_HUE = np.array([0.618034, 0.754878, 0.569840])  # of the next index, far from its neighbours
+STEPS_OF_HUE = np.array([0.618034, 0.754878, 0.569840])  # from one index to the next
 
 
 def as_pictures(images: np.ndarray) -> np.ndarray:
