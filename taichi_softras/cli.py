@@ -77,14 +77,14 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 @contextlib.contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Warnings for users are a line each, all others are not shown."""
+    """Warnings of this package are a line each, those of others are not shown."""
 
     def show(message, *_, **__):
         print(f"{NAME}: warning: {message}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.filterwarnings("always", category=UserWarning)
+        warnings.filterwarnings("always", category=UserWarning, module="taichi_softras")
         warnings.showwarning = show
         yield
 

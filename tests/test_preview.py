@@ -77,6 +77,7 @@ def test_a_mesh_and_a_renderer_are_pictures():
     assert many._repr_png_() is None
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of matplotlib
 def test_show_in_a_notebook_and_elsewhere(shown, monkeypatch):
     import matplotlib.pyplot as plt
 
