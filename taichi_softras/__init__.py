@@ -1,6 +1,7 @@
 """taichi_softras: differentiable mesh rendering whose kernels are written in Taichi."""
 
 from taichi_softras import losses as losses
+from taichi_softras import preview as _preview  # noqa: F401  # meshes in notebooks
 from taichi_softras import scripts as scripts
 from taichi_softras import testing as testing
 from taichi_softras.functional import fragments as fragments

@@ -29,6 +29,8 @@ from taichi_softras.funcs.lights import NO_LIGHTS
 from taichi_softras.functional import check_background, check_image_size
 from taichi_softras.geometry.scene_arrays import CAMERA_SIZE
 from taichi_softras.io.images import over_background, save_video
+from taichi_softras.io.notebook import show_picture
+from taichi_softras.io.viewing import as_pictures, png, sheet
 from taichi_softras.pipeline import Kinds, Pipeline, Topology
 from taichi_softras.rasterizers.base import Rasterizer, check_has_jacobian, check_rasterizer
 from taichi_softras.rasterizers.binning import CornerError
@@ -266,6 +268,24 @@ class Renderer:
         """
         pictures = self.render().to_numpy()
         save_video(path, over_background(pictures, background), frames_per_second)
+
+    def show(self) -> None:
+        """Shows all views: below the cell of a notebook, elsewhere in a window of matplotlib.
+
+        Colours are laid on white by their alpha; several views stand side by side. What was not
+        drawn yet is drawn.
+        """
+        show_picture(self._picture())
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows of a renderer."""
+        return png(self._picture())
+
+    def _picture(self) -> np.ndarray:
+        """(H, W, 3) of all views."""
+        if not self._rasterizers and not is_in_tape():
+            self.render()
+        return sheet(as_pictures(self.image.to_numpy()))
 
     def backward(self, grad_image: np.ndarray) -> None:
         """Pulls an image gradient back to all fields of the scene, without a tape.

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Union
 
 from taichi_softras.io.files import written_beside
+from taichi_softras.io.notebook import bar_in_notebook, is_notebook
 
 TRIAL_BYTES = 2**20  # about what a script writes
 
@@ -35,6 +36,25 @@ def interruptible(steps: Iterable) -> Iterator:
     run = _until_told_to_end(steps)
     next(run)
     return run
+
+
+def progress(steps: Iterable, description: str = "") -> Iterator:
+    """Goes through `steps` behind a bar: in a terminal, or below the cell of a notebook.
+
+    Where the errors of a program go to a file, there is no bar. A notebook needs no widgets.
+
+    Args:
+        steps: how many they are is shown if they have a length.
+        description: stands before the bar.
+    """
+    if is_notebook():
+        return bar_in_notebook(steps, description)
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    is_hidden = not console.is_terminal
+    return iter(track(steps, description, console=console, transient=True, disable=is_hidden))
 
 
 def _until_told_to_end(steps: Iterable) -> Iterator:
@@ -100,14 +120,17 @@ def save(path: Union[str, os.PathLike], result: Any, **options) -> None:
 
 
 @contextlib.contextmanager
-def plain_errors() -> Iterator[None]:
+def plain_errors(before: str = "") -> Iterator[None]:
     """Within it a full disk, a folder that is read-only or missing, and Ctrl-C end the script.
 
     With one line and no traceback: they are no fault of its.
+
+    Args:
+        before: what the line begins with.
     """
     try:
         yield
     except OSError as error:
-        raise SystemExit(str(error)) from None
+        raise SystemExit(f"{before}{error}") from None
     except KeyboardInterrupt:
-        raise SystemExit("interrupted") from None
+        raise SystemExit(f"{before}interrupted") from None

@@ -3,6 +3,8 @@
 Draws a triangle, and holds its area and the area's derivative against those of geometry.
 """
 
+import contextlib
+import io
 import math
 import sys
 
@@ -12,9 +14,23 @@ import taichi_softras as tsr
 from taichi_softras.runtime import ti
 
 
+def start(arch: str) -> None:
+    """`ti.init` without a word, on this arch or not at all.
+
+    Raises:
+        RuntimeError: it does not start here.
+    """
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            ti.init(arch=getattr(ti, arch), log_level=ti.ERROR, enable_fallback=False)
+    except (RuntimeError, AttributeError) as error:
+        text = " ".join(str(error).split())
+        raise RuntimeError(f"{arch} does not start here: {text}") from error
+
+
 def main(arch: str = "cpu") -> int:
     """Prints what runs and what came out; 0 if that is right."""
-    ti.init(arch=getattr(ti, arch), log_level=ti.ERROR)
+    start(arch)
     mesh = tsr.Mesh(*tsr.primitives.triangle())
     camera = tsr.Camera.look_at((0, 0, 3), fov_y_degrees=50)
     size = 256

@@ -3,6 +3,7 @@
 imageio is imported when a file is touched: rendering should start without it.
 """
 
+import importlib.util
 import os
 import pathlib
 import warnings
@@ -88,7 +89,8 @@ def save_video(path: Union[str, os.PathLike], images: Any, frames_per_second: fl
         ImportError: a format other than GIF without imageio-ffmpeg.
     """
     _check_path(path)
-    if str(path).endswith(".gif"):
+    check_film(path)
+    if _is_gif(path):
         save_gif(path, images, frames_per_second)
         return
     import imageio.v2 as imageio
@@ -96,14 +98,20 @@ def save_video(path: Union[str, os.PathLike], images: Any, frames_per_second: fl
     frames = _frames(images)
     rows, columns = (extent // 2 * 2 for extent in frames.shape[1:3])
     with written_beside(path) as beside:
-        try:
-            writer = imageio.get_writer(beside, fps=frames_per_second, macro_block_size=1)
-        except ImportError as error:
-            message = f"{path} needs `pip install imageio-ffmpeg`; .gif does not"
-            raise ImportError(message) from error
+        writer = imageio.get_writer(beside, fps=frames_per_second, macro_block_size=1)
         with writer:
             for image in frames:
                 writer.append_data(image[:rows, :columns])
+
+
+def check_film(path: Union[str, os.PathLike]) -> None:
+    """Raises an ImportError if a film of this suffix needs a package that is not installed."""
+    if not _is_gif(path) and importlib.util.find_spec("imageio_ffmpeg") is None:
+        raise ImportError(f"{path} needs `pip install imageio-ffmpeg`; .gif does not")
+
+
+def _is_gif(path: Union[str, os.PathLike]) -> bool:
+    return pathlib.Path(path).suffix.lower() == ".gif"
 
 
 def over_background(images: Any, background: tuple = (1.0, 1.0, 1.0)) -> np.ndarray:

@@ -7,11 +7,12 @@ it waits until it is needed.
 import os
 import pathlib
 import warnings
+from collections.abc import Sequence
 from typing import Union
 
 import numpy as np
 
-from taichi_softras.io.contents import Contents, MeshArrays
+from taichi_softras.io.contents import Contents, MeshArrays, joined
 from taichi_softras.io.contents import MaterialArrays as MaterialArrays
 from taichi_softras.io.contents import MeshFileError as MeshFileError
 from taichi_softras.io.contents import TextureArrays as TextureArrays
@@ -59,6 +60,38 @@ def load_mesh(path: Union[str, os.PathLike], texel_resolution: int = 0) -> MeshA
     for problem in dict.fromkeys([*contents.problems, *problems]):
         warnings.warn(f"{path}: {problem}", UserWarning, stacklevel=2)
     return mesh
+
+
+def join_meshes(meshes: Sequence[MeshArrays]) -> MeshArrays:
+    """Several meshes as one, each at its place and with its own materials; without texels."""
+    if len(meshes) == 1:
+        return meshes[0]
+    parts, materials = [], []
+    for mesh in meshes:
+        of_faces = np.zeros(len(mesh.faces), int)
+        if mesh.face_materials is not None:
+            of_faces = mesh.face_materials
+        parts.append(
+            Contents(
+                mesh.vertices,
+                mesh.faces,
+                mesh.vertex_colors,
+                uvs=mesh.uvs,
+                uv_faces=mesh.uv_faces,
+                face_materials=of_faces + len(materials),
+            )
+        )
+        materials += mesh.materials or (MaterialArrays(),)
+    whole = joined(parts)
+    return MeshArrays(
+        whole.vertices,
+        whole.faces,
+        whole.vertex_colors,
+        uvs=None if whole.uvs is None else np.nan_to_num(whole.uvs),
+        uv_faces=whole.uv_faces,
+        materials=tuple(materials),
+        face_materials=whole.face_materials,
+    )
 
 
 def _as_it_stands(contents: Contents) -> tuple:

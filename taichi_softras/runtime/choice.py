@@ -69,6 +69,18 @@ def check_version(module: Any) -> None:
         )
 
 
+def import_without_banner(name: str) -> Any:
+    """Imports a runtime: what a program prints is its own."""
+    variable = f"ENABLE_{name.upper()}_HEADER_PRINT"
+    if variable in os.environ:
+        return importlib.import_module(name)
+    os.environ[variable] = "False"
+    try:
+        return importlib.import_module(name)
+    finally:
+        del os.environ[variable]
+
+
 NAME = choose()
 IS_QUADRANTS = NAME == "quadrants"
 TITLE = TITLES[NAME]
@@ -77,7 +89,7 @@ OTHER = "taichi" if IS_QUADRANTS else "quadrants"
 if TYPE_CHECKING:
     import taichi as ti
 else:
-    ti = importlib.import_module(NAME)
+    ti = import_without_banner(NAME)
 check_version(ti)
 
 

@@ -6,12 +6,13 @@ the topology is fixed for the life of the mesh.
 
 import functools
 import os
-from typing import Optional, Union
+from typing import Callable, Optional, Union
 
 import numpy as np
 
 from taichi_softras.fields import FieldTree, num_elements, upload
 from taichi_softras.funcs.lookups import CUBES, TEXELS, Lookup
+from taichi_softras.io.contents import MeshArrays
 from taichi_softras.io.meshes import load_mesh, save_mesh
 from taichi_softras.runtime import default_numpy_float, has_gradient, ti
 from taichi_softras.scene.attributes import FieldAttribute
@@ -59,6 +60,8 @@ class Mesh:
     vertices, vertex_colors = FieldAttribute(), FieldAttribute()
     texels, texture_cubes = FieldAttribute(), FieldAttribute()
     uvs = FieldAttribute()
+
+    _repr_png_: Optional[Callable] = None  # what a notebook shows: preview.py gives it
 
     def __init__(  # 12 parameters and no less: all that a mesh may have
         self,
@@ -228,7 +231,11 @@ class Mesh:
             MeshFileError: a ValueError of `taichi_softras.io`; no such file, no triangles in it,
                 or it cannot be read.
         """
-        mesh = load_mesh(path, texel_resolution)
+        return cls.from_arrays(load_mesh(path, texel_resolution))
+
+    @classmethod
+    def from_arrays(cls, mesh: MeshArrays) -> "Mesh":
+        """What `io.meshes.load_mesh` has read, as fields."""
         return cls(
             mesh.vertices,
             mesh.faces,

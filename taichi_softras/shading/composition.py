@@ -142,7 +142,6 @@ class Composition(NamedTuple):
     reads_color: bool
 
     @property
-    @property
     def has_images(self) -> bool:
         """Whether pictures are looked up, and so not face textures."""
         return len(self.slots) > 0 or self.num_panoramas > 0
