@@ -21,8 +21,10 @@ from taichi_softras.geometry.scene_arrays import (
     PROJECTION_START,
     Layout,
 )
+from taichi_softras.io.lenses import Lens
 from taichi_softras.runtime import default_numpy_float, ti
 from taichi_softras.scene.attributes import FieldAttribute
+from taichi_softras.scene.camera_description import describe_views
 from taichi_softras.scene.checks import (
     check_field,
     check_kind,
@@ -82,6 +84,9 @@ class Camera:
             not read: depth is that of view space.
         aspect: width over height of the images that the projection is for, which others are not
             drawn for; None for any. May be written: with None another image is squashed.
+        image_size: (H, W) that `load_cameras` was asked for; None otherwise.
+        lens: K, distortion and size of the pictures that these are the cameras of, see `io.lenses`;
+            None unless they come from `load_cameras`. Nothing that is drawn depends on it.
     """
 
     eye, target, up = FieldAttribute(), FieldAttribute(), FieldAttribute()
@@ -92,6 +97,8 @@ class Camera:
     ):
         """Places checked arrays, each of 1 or B views, as the fields that the keys name."""
         self.aspect = aspect
+        self.image_size: Optional[tuple] = None
+        self.lens: Optional[Lens] = None
         arrays = {**pose, **projection}
         self.needs_grad = needs_grad
         self.num_views = _count_views(arrays)
@@ -248,14 +255,14 @@ class Camera:
         """(B,) mat4."""
         if self._view_from_world is not None:
             return self._view_from_world
-        return self._compute_matrices()[0]
+        return self._compute_matrices(self._aspect)[0]
 
     @property
     def clip_from_view(self):
         """(B,) mat4; for the aspect of `update`, or of the image that was drawn last."""
         if self._clip_from_view is not None:
             return self._clip_from_view
-        return self._compute_matrices()[1]
+        return self._compute_matrices(self._aspect)[1]
 
     def check_image_size(self, image_size: tuple) -> None:
         """Raises a ValueError for an image of another aspect than `aspect`.
@@ -294,7 +301,27 @@ class Camera:
         """
         self._aspect = aspect
 
-    def _compute_matrices(self) -> tuple:
+    def matrices(self, aspect: float) -> tuple[np.ndarray, np.ndarray]:
+        """view_from_world and clip_from_view as NumPy arrays (B, 4, 4).
+
+        Args:
+            aspect: width over height of the image.
+        """
+        view_from_world, clip_from_view = self._compute_matrices(aspect)
+        return view_from_world.to_numpy(), clip_from_view.to_numpy()
+
+    def describe(self, aspect: Optional[float] = None, mesh: Optional[Mesh] = None) -> str:
+        """Where each view stands and what it sees, in a few lines to be printed.
+
+        Args:
+            aspect: width over height of the image; by default `camera.aspect`, or else 1.
+            mesh: whose vertices are told from those out of the image; of a moving mesh all frames.
+        """
+        aspect = aspect or self.aspect or 1.0
+        points = None if mesh is None else mesh.vertices.to_numpy().reshape(-1, 3)
+        return describe_views(*self.matrices(aspect), aspect, self.lens, points)
+
+    def _compute_matrices(self, aspect: float) -> tuple:
         """Both, from the fields as they are."""
         uniforms = np.zeros((self.num_views, CAMERA_SIZE), default_numpy_float())
         for name, field in self._fields.items():
@@ -303,7 +330,7 @@ class Camera:
         given = ti.ndarray(float, uniforms.size)
         given.from_numpy(uniforms.ravel())
         matrices = [ti.ndarray(float, (self.num_views, 4, 4)) for _ in range(2)]
-        compute_view_and_projection(given, Layout(*self.kinds).array(), self._aspect, *matrices)
+        compute_view_and_projection(given, Layout(*self.kinds).array(), aspect, *matrices)
         return tuple(matrices)
 
 

@@ -193,6 +193,26 @@ def test_a_framed_mesh_by_default(backend):
     np.testing.assert_allclose(xy.max(), 0.9, rtol=FRAMED)
 
 
+def test_a_camera_in_words(backend):
+    camera = Camera.look_at([(0, 0, 3), (3, 0, 0)], fov_y_degrees=90, needs_grad=False)
+    mesh = tsr.Mesh(np.array([[0.0, 0, 0], [0, 1, 0], [0, 0, 9]]), [[0, 1, 2]])
+    assert camera.describe(1.0, mesh).splitlines() == [
+        "2 views of images 1 times as wide as high",
+        "view 0 stands at (0, 0, 3), looks along (0, 0, -1), up is (0, 1, 0); sees 90 degrees "
+        "across and 90 upright; 67% of the vertices in the image, at depths 3 to 3",
+        "view 1 stands at (3, 0, 0), looks along (-1, 0, 0), up is (0, 1, 0); sees 90 degrees "
+        "across and 90 upright; 67% of the vertices in the image, at depths 3 to 3",
+    ]
+    parallel = Camera.look_at((0, 0, 3), projection=Orthographic(2), needs_grad=False)
+    assert "sees 4 across and 2 upright, in parallel rays" in parallel.describe(2.0)
+    off_center = [[30, 0, 24.5], [0, 30, 9.5], [0, 0, 1]]
+    K = tsr.camera_conventions.opencv(off_center, np.eye(3), (0, 0, 3), (20, 40), needs_grad=False)
+    assert "its axis at (0.25, 0) of the half image" in K.describe()
+    assert "mirrored" in tsr.camera_conventions.softras(2, 0, 0, needs_grad=False).describe()
+    many = Camera.look_at(orbit(3, 0, range(0, 300, 20)), needs_grad=False)
+    assert many.describe().endswith("and 3 more")
+
+
 @pytest.mark.parametrize("aspect", [0, -1.0, np.nan])
 def test_framing_refuses(backend, aspect):
     mesh = tsr.Mesh(*tsr.primitives.triangle())
