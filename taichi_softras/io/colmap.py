@@ -142,7 +142,7 @@ def _camera(image: Image, cameras: dict, pictures: pathlib.Path, model: pathlib.
     camera_from_world = np.eye(4)
     camera_from_world[:3, :3] = rotation_of(image.quaternion)
     camera_from_world[:3, 3] = image.translation
-    K = intrinsics(focal_lengths[0], focal_lengths[-1], *rest[:2], name)
+    K = intrinsics(focal_lengths[0], focal_lengths[-1], rest[0], rest[1], name)
     return CameraArrays(pictures / image.name, camera_from_world, K, tuple(distortion), image_size)
 
 

@@ -7,11 +7,13 @@ from typing import Any, Union
 import numpy as np
 
 from taichi_softras.io.captures import lens_of
-from taichi_softras.io.colmap import find_model, read_colmap
+from taichi_softras.io.colmap import find_model, quaternion_of, read_colmap
 from taichi_softras.io.pictures import scaled
 from taichi_softras.io.transforms import read_transforms
-from taichi_softras.scene.camera import Camera
-from taichi_softras.scene.camera_conventions import VIEW_FROM_OPENCV, clip_from_intrinsics
+from taichi_softras.scene.camera import Camera, Intrinsics
+from taichi_softras.scene.camera_conventions import VIEW_FROM_OPENCV
+
+SKEWED = 1e-3  # of axes of length 1: more than the digits of a file leave
 
 
 def load_cameras(
@@ -32,10 +34,11 @@ def load_cameras(
             `sparse`, and the pictures in `images`, in the order of their names.
         frames: which pictures: an index, several, a slice, or None for all.
         scale: of the sides of the images that will be drawn, in (0, 1].
-        needs_grad: as for `Camera.from_matrices`.
+        needs_grad: as for `Camera.from_pose`.
 
     Returns:
-        A `Camera` of B views and a list of B paths. `cameras.image_size` is (H, W) of the pictures
+        A `Camera` of B views, by quaternions and `Intrinsics`, and a list of B paths.
+        `cameras.image_size` is (H, W) of the pictures
         times `scale`; `cameras.lens` has K and distortion, which no renderer draws and
         `load_pictures` takes out.
 
@@ -52,11 +55,29 @@ def load_cameras(
     else:
         arrays = read_transforms(path / "transforms.json" if path.is_dir() else path, frames)
     lens = lens_of(arrays, path)
-    camera = Camera.from_matrices(
-        VIEW_FROM_OPENCV @ np.stack([one.camera_from_world for one in arrays]),
-        clip_from_intrinsics(lens.K, lens.image_size, first_pixel_center=0.5),
-        needs_grad=needs_grad,
-        aspect=lens.image_size[1] / lens.image_size[0],
-    )
+    turns, translations = _split(np.stack([one.camera_from_world for one in arrays]), path)
+    intrinsics = Intrinsics(lens.K, lens.image_size)
+    camera = Camera.from_pose(quaternion_of(turns), translations, intrinsics, needs_grad)
     camera.lens, camera.image_size = lens, scaled(lens.image_size, scale)
     return camera, [one.path for one in arrays]
+
+
+def _split(camera_from_world: np.ndarray, path: pathlib.Path) -> tuple:
+    """Rotations (B, 3, 3) and translations (B, 3) into view space; one scale in all axes goes.
+
+    It changes no picture: what is seen and its distance are scaled alike.
+
+    Raises:
+        ValueError: another matrix than a rotation, a shift and a scale.
+    """
+    view_from_world = VIEW_FROM_OPENCV @ camera_from_world
+    scales = np.cbrt(np.linalg.det(view_from_world[:, :3, :3]))[:, None, None]
+    turns = view_from_world[:, :3, :3] / scales
+    errors = np.abs(turns @ turns.swapaxes(-1, -2) - np.eye(3)).max(axis=(1, 2))
+    is_wrong = (scales[:, 0, 0] <= 0) | (errors > SKEWED)
+    if is_wrong.any():
+        raise ValueError(
+            f"{path}: the pose of picture {is_wrong.argmax()} of those taken is no rotation: it "
+            "mirrors, or has a shear"
+        )
+    return turns, view_from_world[:, :3, 3] / scales[:, 0]

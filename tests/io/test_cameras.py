@@ -321,6 +321,10 @@ REFUSED = {
         edited(lambda file: file["frames"][2].update(transform_matrix=np.zeros((4, 4)).tolist())),
         "frame 2 needs a transform_matrix, .* has an inverse",
     ),
+    "a mirror": (
+        edited(lambda file: file["frames"][2].update(transform_matrix=(-np.eye(4)).tolist())),
+        "the pose of picture 2 of those taken is no rotation",
+    ),
     "no picture": (
         edited(lambda file: file["frames"][1].pop("file_path")),
         "frame 1 needs a file_path, the picture, got None",
