@@ -1,7 +1,8 @@
-"""Quaternions of rotation vectors, matrices of quaternions; adjoints and tangents.
+"""Rotations by quaternions and rotation vectors, and how they spin; adjoints.
 
 A quaternion (w, x, y, z) of any length but zero turns as the one of length 1 does, so that an
-optimizer may step in all four numbers.
+optimizer may step in all four numbers. A rotation that moves has a spin, the vector about which it
+turns further: through it go all derivatives.
 """
 
 from taichi_softras.runtime import ti, vec3, vec4
@@ -25,13 +26,13 @@ def sinc(square):
 
 
 @ti.func
-def sinc_slope(square: float) -> float:
-    """The derivative of `sinc` by the square."""
+def sinc_rest(square: float) -> float:
+    """(1 - sin(a) / a) / a^2 of the angle whose square is given."""
     is_small = square < SMALL_SQUARE
     small, large = ti.select(is_small, square, 0.0), ti.select(is_small, 1.0, square)
-    last = 1.0 / 90720.0 - small * (1.0 / 7983360.0 - small / 1037836800.0)
-    series = -1.0 / 6.0 + small * (1.0 / 60.0 - small * (1.0 / 1680.0 - small * last))
-    return ti.select(is_small, series, 0.5 * (ti.cos(ti.sqrt(large)) - sinc(large)) / large)
+    last = 1.0 - small / 72.0 * (1.0 - small / 110.0 * (1.0 - small / 156.0))
+    series = (1.0 - small / 20.0 * (1.0 - small / 42.0 * last)) / 6.0
+    return ti.select(is_small, series, (1.0 - sinc(large)) / large)
 
 
 @ti.func
@@ -39,22 +40,6 @@ def unit_quaternion(rotation: vec3) -> vec4:
     """Of a rotation vector: the cosine of half the angle, then the axis times the sine."""
     square = 0.25 * rotation.norm_sqr()
     return vec4(ti.cos(ti.sqrt(square)), 0.5 * sinc(square) * rotation)
-
-
-@ti.func
-def unit_quaternion_vjp(rotation: vec3, grad: vec4) -> vec3:
-    """The gradient with respect to the rotation vector."""
-    square, grad_axis = 0.25 * rotation.norm_sqr(), grad.yzw
-    along = sinc_slope(square) * rotation.dot(grad_axis) - sinc(square) * grad.x
-    return 0.5 * sinc(square) * grad_axis + 0.25 * along * rotation
-
-
-@ti.func
-def unit_quaternion_jvp(rotation: vec3, moved: vec3) -> vec4:
-    """The tangent of `unit_quaternion`."""
-    square, along = 0.25 * rotation.norm_sqr(), 0.25 * rotation.dot(moved)
-    axis = 0.5 * sinc(square) * moved + sinc_slope(square) * along * rotation
-    return vec4(-sinc(square) * along, axis)
 
 
 @ti.func
@@ -73,28 +58,51 @@ def turn(quaternion: vec4):
 
 
 @ti.func
-def turn_vjp(quaternion: vec4, grad_x: vec3, grad_y: vec3, grad_z: vec3) -> vec4:
-    """The gradient with respect to the quaternion; it is at right angles to it."""
-    w, u = quaternion.x, quaternion.yzw
-    s = 2.0 / quaternion.norm_sqr()
-    twist = vec3(grad_z.y - grad_y.z, grad_x.z - grad_z.x, grad_y.x - grad_x.y)
-    trace = grad_x.x + grad_y.y + grad_z.z
-    along = vec3(grad_x.dot(u), grad_y.dot(u), grad_z.dot(u))
-    along += u.x * grad_x + u.y * grad_y + u.z * grad_z
-    grad = s * vec4(u.dot(twist), w * twist + along - 2.0 * trace * u)
-    return grad - 0.5 * s * quaternion.dot(grad) * quaternion
+def spin_rows(x_row: vec3, y_row: vec3, z_row: vec3, spin: vec3):
+    """The tangents of the rows of a rotation R, [spin] R."""
+    return (
+        spin.y * z_row - spin.z * y_row,
+        spin.z * x_row - spin.x * z_row,
+        spin.x * y_row - spin.y * x_row,
+    )
 
 
 @ti.func
-def turn_jvp(quaternion: vec4, moved: vec4):
-    """The tangents of the three rows."""
-    # the part along the quaternion turns nothing
-    aside = moved - quaternion * (quaternion.dot(moved) / quaternion.norm_sqr())
-    w, u, dw, du = quaternion.x, quaternion.yzw, aside.x, aside.yzw
-    s = 2.0 / quaternion.norm_sqr()
-    twist = dw * u + w * du
-    square = 2.0 * u.dot(du)
-    x_row = u.x * du + du.x * u + vec3(-square, -twist.z, twist.y)
-    y_row = u.y * du + du.y * u + vec3(twist.z, -square, -twist.x)
-    z_row = u.z * du + du.z * u + vec3(-twist.y, twist.x, -square)
-    return s * x_row, s * y_row, s * z_row
+def spin_rows_vjp(
+    x_row: vec3, y_row: vec3, z_row: vec3, grad_x: vec3, grad_y: vec3, grad_z: vec3
+) -> vec3:
+    """The gradient with respect to the spin, from those with respect to the rows."""
+    return vec3(
+        grad_z.dot(y_row) - grad_y.dot(z_row),
+        grad_x.dot(z_row) - grad_z.dot(x_row),
+        grad_y.dot(x_row) - grad_x.dot(y_row),
+    )
+
+
+@ti.func
+def quaternion_spin(quaternion: vec4, moved: vec4) -> vec3:
+    """The spin of a quaternion that moves; along itself it turns nothing."""
+    w, u, dw, du = quaternion.x, quaternion.yzw, moved.x, moved.yzw
+    return 2.0 / quaternion.norm_sqr() * (w * du - dw * u + u.cross(du))
+
+
+@ti.func
+def quaternion_spin_vjp(quaternion: vec4, grad_spin: vec3) -> vec4:
+    """The gradient with respect to the quaternion."""
+    w, u = quaternion.x, quaternion.yzw
+    axis = w * grad_spin + grad_spin.cross(u)
+    return 2.0 / quaternion.norm_sqr() * vec4(-u.dot(grad_spin), axis)
+
+
+@ti.func
+def vector_spin(rotation: vec3, moved: vec3) -> vec3:
+    """The spin of a rotation vector that moves: the left Jacobian of SO(3)."""
+    square, across = rotation.norm_sqr(), rotation.cross(moved)
+    half = sinc(0.25 * square)
+    return moved + 0.5 * half * half * across + sinc_rest(square) * rotation.cross(across)
+
+
+@ti.func
+def vector_spin_vjp(rotation: vec3, grad_spin: vec3) -> vec3:
+    """The gradient with respect to the rotation vector: the Jacobian's transpose is that of -r."""
+    return vector_spin(-rotation, grad_spin)

@@ -17,12 +17,14 @@ from taichi_softras.funcs.pose import (
     parallel_scale_vjp,
 )
 from taichi_softras.funcs.rotation_vectors import (
+    quaternion_spin,
+    quaternion_spin_vjp,
+    spin_rows,
+    spin_rows_vjp,
     turn,
-    turn_jvp,
-    turn_vjp,
     unit_quaternion,
-    unit_quaternion_jvp,
-    unit_quaternion_vjp,
+    vector_spin,
+    vector_spin_vjp,
 )
 from taichi_softras.funcs.vectors import (
     SMALLEST_SQUARED_LENGTH,
@@ -160,14 +162,14 @@ def pull_back_view_rows(
     elif scene.layout[POSE] != POSE_MATRIX:
         grad_translation = vec3(grad_x_view.w, grad_y_view.w, grad_z_view.w)
         add_vec3(grad_uniforms, start + TRANSLATION_START, grad_translation)
-        grad = turn_vjp(
-            load_quaternion(scene, start), grad_x_view.xyz, grad_y_view.xyz, grad_z_view.xyz
+        grad_spin = spin_rows_vjp(
+            x_view.xyz, y_view.xyz, z_view.xyz, grad_x_view.xyz, grad_y_view.xyz, grad_z_view.xyz
         )
+        numbers = load_vec4(scene.uniforms, start)
         if scene.layout[POSE] == QUATERNION:
-            add_vec4(grad_uniforms, start, grad)
+            add_vec4(grad_uniforms, start, quaternion_spin_vjp(numbers, grad_spin))
         else:
-            rotation = load_vec3(scene.uniforms, start)
-            add_vec3(grad_uniforms, start, unit_quaternion_vjp(rotation, grad))
+            add_vec3(grad_uniforms, start, vector_spin_vjp(numbers.xyz, grad_spin))
     else:
         add_vec4(grad_uniforms, start, grad_x_view)
         add_vec4(grad_uniforms, start + 4, grad_y_view)
@@ -310,15 +312,16 @@ def view_rows_jvp(scene: ti.template(), tangent_uniforms: ti.template(), start: 
         y_moved = vec4(moved_above, -moved_above.dot(eye) - above.dot(moved_eye))
         z_moved = vec4(-moved_forward, moved_forward.dot(eye) + forward.dot(moved_eye))
     elif scene.layout[POSE] != POSE_MATRIX:
-        quaternion, moved = load_quaternion(scene, start), load_vec4(tangent_uniforms, start)
+        moved = load_vec4(tangent_uniforms, start)
+        spin = quaternion_spin(x_row, moved)  # the numbers of the pose are those of a matrix, too
         if scene.layout[POSE] == ROTATION_VECTOR:
-            moved = unit_quaternion_jvp(load_vec3(scene.uniforms, start), moved.xyz)
-        x_axis, y_axis, z_axis = turn(quaternion)
+            spin = vector_spin(x_row.xyz, moved.xyz)
+        x_axis, y_axis, z_axis = turn(load_quaternion(scene, start))
         translation = load_vec3(scene.uniforms, start + TRANSLATION_START)
         x_row = vec4(x_axis, translation.x)
         y_row = vec4(y_axis, translation.y)
         z_row = vec4(z_axis, translation.z)
-        x_axis, y_axis, z_axis = turn_jvp(quaternion, moved)
+        x_axis, y_axis, z_axis = spin_rows(x_axis, y_axis, z_axis, spin)
         translation = load_vec3(tangent_uniforms, start + TRANSLATION_START)
         x_moved = vec4(x_axis, translation.x)
         y_moved = vec4(y_axis, translation.y)

@@ -35,7 +35,8 @@ def find_eyes_backward(
 ):
     """The adjoint of e = -A^-1 t: at t it is -A^-T grad, and at A that times e."""
     for camera in range(grad_fragment_uniforms.shape[0]):
-        start, poses = CAMERA_SIZE * camera, ti.static(Poses(uniforms, layout))
+        start = CAMERA_SIZE * camera
+        poses = ti.static(Poses(uniforms, layout))
         x, y, z = view_rows(poses, start)
         grad_eye = vec3(0.0)
         for k in ti.static(range(3)):

@@ -225,13 +225,15 @@ def test_a_pose_turns_and_shifts(backend, rotation):
 def test_gradients_of_poses_and_intrinsics(backend, rotation):
     """Through the image, and through the eye that a highlight sees."""
     camera = Camera.from_pose(ROTATIONS[rotation], (0.1, 0.2, -3), INTRINSICS)
+    vertices, faces = tsr.primitives.icosphere(1)
+    shiny = tsr.Material(specular=(0.5, 0.6, 0.7), shininess=4.0)
     renderer = tsr.Renderer(
-        tsr.Mesh(*tsr.primitives.icosphere(1)),
+        tsr.Mesh(vertices, faces, materials=[shiny], face_materials=np.zeros(len(faces), int)),
         camera,
         (8, 12),
-        tsr.SoftAggregation(sigma=0.02),
-        tsr.Phong(specular=0.5),
-        lights=[tsr.PointLights(positions=[(1, 2, 3)])],
+        tsr.SoftAggregation(sigma=0.02, coverage_cutoff=1e-12),
+        tsr.Phong(),
+        lights=[tsr.PointLights([(1, 2, 3)], [(1, 1, 1)])],
     )
     renderer.render()
     weights = np.random.default_rng(0).normal(size=(1, 8, 12, 4))
