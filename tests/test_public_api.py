@@ -43,8 +43,8 @@ def test_names():
         "rasterize",
         "rotate",
         "scripts",
-        "visible_faces",
         "testing",
+        "visible_faces",
     ]
 
 

@@ -231,9 +231,9 @@ def test_gradients_of_poses_and_intrinsics(backend, rotation):
         tsr.Mesh(vertices, faces, materials=[shiny], face_materials=np.zeros(len(faces), int)),
         camera,
         (8, 12),
-        tsr.SoftAggregation(sigma=0.02, coverage_cutoff=1e-12),
+        tsr.SoftAggregation(sigma=0.02),
         tsr.Phong(),
-        lights=[tsr.PointLights([(1, 2, 3)], [(1, 1, 1)])],
+        lights=[tsr.PointLights([(1.3, 2.1, 3.2)], [(1, 1, 1)])],
     )
     renderer.render()
     weights = np.random.default_rng(0).normal(size=(1, 8, 12, 4))
