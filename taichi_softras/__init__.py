@@ -25,6 +25,7 @@ from taichi_softras.renderer import Renderer as Renderer
 from taichi_softras.scene import camera_conventions as camera_conventions
 from taichi_softras.scene import primitives as primitives
 from taichi_softras.scene.camera import Camera as Camera
+from taichi_softras.scene.camera import Intrinsics as Intrinsics
 from taichi_softras.scene.camera import Orthographic as Orthographic
 from taichi_softras.scene.camera import Perspective as Perspective
 from taichi_softras.scene.camera import orbit as orbit
@@ -62,6 +63,7 @@ __all__ = [
     "Flat",
     "GaussNewton",
     "Gouraud",
+    "Intrinsics",
     "KNearest",
     "Lights",
     "Material",

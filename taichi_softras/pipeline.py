@@ -19,8 +19,8 @@ from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     LIT_FACES,
     LIT_VERTICES,
+    LOOK_AT,
     NOTHING,
-    POSE_MATRIX,
     Layout,
     Placed,
     SceneArrays,
@@ -183,7 +183,7 @@ class Pipeline:
         rotations = (c for _, name, c in composition.uniforms if name == VIEW_ROTATION)
         self._rotation_columns = tuple(rotations)  # of `fragment_uniforms`
         self._eye_columns = []  # of cameras that do not have it among their numbers
-        if kinds.pose == POSE_MATRIX:
+        if kinds.pose != LOOK_AT:
             self._eye_columns = [at for _, name, at in composition.uniforms if name == EYE]
         self.rasterization: Optional[Rasterization] = None
         self.nearest: Optional[NearestFaceRasterization] = None
@@ -246,7 +246,7 @@ class Pipeline:
         for column in self._rotation_columns:
             compute_view_rotations(*self._poses, column, self.fragment_uniforms)
         for column in self._eye_columns:
-            find_eyes(self.scene.uniforms, column, self.fragment_uniforms)
+            find_eyes(*self._poses, column, self.fragment_uniforms)
         uniforms = self._uniforms_of_pass("uniforms_of_pass", num_views)
         if uniforms is not self.fragment_uniforms:
             copy_rows(self.fragment_uniforms, first, uniforms)
@@ -439,7 +439,7 @@ class Pipeline:
         if self.scene.stages.moves_cameras:
             for column in self._eye_columns:
                 find_eyes_backward(
-                    self.scene.uniforms,
+                    *self._poses,
                     column,
                     self.grad_fragment_uniforms,
                     self.grad_scene.uniforms,
@@ -478,7 +478,7 @@ class Pipeline:
                 )
             for column in self._eye_columns:
                 find_eyes_tangent(
-                    self.scene.uniforms,
+                    *self._poses,
                     self.tangent_scene.uniforms,
                     column,
                     self.tangent_fragment_uniforms,

@@ -16,6 +16,7 @@ def test_names():
         "Flat",
         "GaussNewton",
         "Gouraud",
+        "Intrinsics",
         "KNearest",
         "Lights",
         "Material",

@@ -215,3 +215,7 @@ TWO_RUNTIMES_DOUBLE = 1e-12
 TWO_RUNTIMES_SINGLE = 1e-6
 TWO_RUNTIMES_LOSSES_DOUBLE = 1e-8
 TWO_RUNTIMES_LOSSES_SINGLE = 1e-3
+
+# Pixels of known points, and where pictures without distortion come from: pictures are float32,
+# half a unit in the last place of 640 is 3e-5.
+PIXEL = 1e-4

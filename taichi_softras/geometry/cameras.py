@@ -16,6 +16,16 @@ from taichi_softras.funcs.pose import (
     parallel_scale,
     parallel_scale_vjp,
 )
+from taichi_softras.funcs.rotation_vectors import (
+    quaternion_spin,
+    quaternion_spin_vjp,
+    spin_rows,
+    spin_rows_vjp,
+    turn,
+    unit_quaternion,
+    vector_spin,
+    vector_spin_vjp,
+)
 from taichi_softras.funcs.vectors import (
     SMALLEST_SQUARED_LENGTH,
     add_vec3,
@@ -25,13 +35,18 @@ from taichi_softras.funcs.vectors import (
 )
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
+    INTRINSICS,
     LOOK_AT,
     PARALLEL,
     PERSPECTIVE,
     POSE,
+    POSE_MATRIX,
     PROJECTION,
     PROJECTION_MATRIX,
     PROJECTION_START,
+    QUATERNION,
+    ROTATION_VECTOR,
+    TRANSLATION_START,
 )
 from taichi_softras.runtime import ti, vec3, vec4
 
@@ -73,11 +88,16 @@ def is_possible(scene: ti.template(), start: int) -> int:
         up = load_vec3(scene.uniforms, start + 6)
         shorter = ti.min((target - eye).norm_sqr(), up.norm_sqr())
         result = shorter > SMALLEST_SQUARED_LENGTH
+    elif scene.layout[POSE] == QUATERNION:
+        result = load_vec4(scene.uniforms, start).norm_sqr() > SMALLEST_SQUARED_LENGTH
     extent = scene.uniforms[start + PROJECTION_START]
     if scene.layout[PROJECTION] == PERSPECTIVE:
         result &= (extent > SMALLEST_EXTENT) & (extent < 180.0)
     elif scene.layout[PROJECTION] == PARALLEL:
         result &= (extent > SMALLEST_EXTENT) & (extent < LARGEST)
+    elif scene.layout[PROJECTION] == INTRINSICS:
+        shorter = ti.min(extent, scene.uniforms[start + PROJECTION_START + 1])
+        result &= (shorter > SMALLEST_EXTENT) & (extent < LARGEST)
     return result
 
 
@@ -139,6 +159,17 @@ def pull_back_view_rows(
             grad_z_view.w * eye - grad_z_view.xyz,
             grad_uniforms,
         )
+    elif scene.layout[POSE] != POSE_MATRIX:
+        grad_translation = vec3(grad_x_view.w, grad_y_view.w, grad_z_view.w)
+        add_vec3(grad_uniforms, start + TRANSLATION_START, grad_translation)
+        grad_spin = spin_rows_vjp(
+            x_view.xyz, y_view.xyz, z_view.xyz, grad_x_view.xyz, grad_y_view.xyz, grad_z_view.xyz
+        )
+        numbers = load_vec4(scene.uniforms, start)
+        if scene.layout[POSE] == QUATERNION:
+            add_vec4(grad_uniforms, start, quaternion_spin_vjp(numbers, grad_spin))
+        else:
+            add_vec3(grad_uniforms, start, vector_spin_vjp(numbers.xyz, grad_spin))
     else:
         add_vec4(grad_uniforms, start, grad_x_view)
         add_vec4(grad_uniforms, start + 4, grad_y_view)
@@ -198,6 +229,19 @@ def pull_back_projection(
         add_vec4(grad_uniforms, start, grad_to_x)
         add_vec4(grad_uniforms, start + 4, grad_to_y)
         add_vec4(grad_uniforms, start + 12, grad_to_w)
+    elif scene.layout[PROJECTION] == INTRINSICS:
+        per_width = 2.0 / scene.uniforms[start + 4]
+        per_height = 2.0 / scene.uniforms[start + 5]
+        add_vec4(
+            grad_uniforms,
+            start,
+            vec4(
+                per_width * grad_to_x.x,
+                per_height * grad_to_y.y,
+                -per_width * grad_to_x.z,
+                per_height * grad_to_y.z,
+            ),
+        )
     else:
         grad_scale = grad_to_x.x / views.aspect + grad_to_y.y
         number, grad = scene.uniforms[start], 0.0
@@ -237,6 +281,12 @@ def view_rows(scene: ti.template(), start: int):
         x_row = vec4(right, -right.dot(eye))
         y_row = vec4(above, -above.dot(eye))
         z_row = vec4(-forward, forward.dot(eye))
+    elif scene.layout[POSE] != POSE_MATRIX:
+        x_axis, y_axis, z_axis = turn(load_quaternion(scene, start))
+        translation = load_vec3(scene.uniforms, start + TRANSLATION_START)
+        x_row = vec4(x_axis, translation.x)
+        y_row = vec4(y_axis, translation.y)
+        z_row = vec4(z_axis, translation.z)
     return x_row, y_row, z_row
 
 
@@ -261,7 +311,31 @@ def view_rows_jvp(scene: ti.template(), tangent_uniforms: ti.template(), start: 
         x_moved = vec4(moved_right, -moved_right.dot(eye) - right.dot(moved_eye))
         y_moved = vec4(moved_above, -moved_above.dot(eye) - above.dot(moved_eye))
         z_moved = vec4(-moved_forward, moved_forward.dot(eye) + forward.dot(moved_eye))
+    elif scene.layout[POSE] != POSE_MATRIX:
+        moved = load_vec4(tangent_uniforms, start)
+        spin = quaternion_spin(x_row, moved)  # the numbers of the pose are those of a matrix, too
+        if scene.layout[POSE] == ROTATION_VECTOR:
+            spin = vector_spin(x_row.xyz, moved.xyz)
+        x_axis, y_axis, z_axis = turn(load_quaternion(scene, start))
+        translation = load_vec3(scene.uniforms, start + TRANSLATION_START)
+        x_row = vec4(x_axis, translation.x)
+        y_row = vec4(y_axis, translation.y)
+        z_row = vec4(z_axis, translation.z)
+        x_axis, y_axis, z_axis = spin_rows(x_axis, y_axis, z_axis, spin)
+        translation = load_vec3(tangent_uniforms, start + TRANSLATION_START)
+        x_moved = vec4(x_axis, translation.x)
+        y_moved = vec4(y_axis, translation.y)
+        z_moved = vec4(z_axis, translation.z)
     return x_row, y_row, z_row, x_moved, y_moved, z_moved
+
+
+@ti.func
+def load_quaternion(scene: ti.template(), start: int) -> vec4:
+    """Of a pose that is a quaternion or a rotation vector."""
+    quaternion = load_vec4(scene.uniforms, start)
+    if scene.layout[POSE] == ROTATION_VECTOR:
+        quaternion = unit_quaternion(quaternion.xyz)
+    return quaternion
 
 
 @ti.func
@@ -289,6 +363,12 @@ def projection_rows(scene: ti.template(), views: ti.template(), start: int):
         to_x = vec4(scale / views.aspect, 0.0, 0.0, 0.0)
         to_y = vec4(0.0, scale, 0.0, 0.0)
         to_w = vec4(0.0, 0.0, 0.0, 1.0)
+    if scene.layout[PROJECTION] == INTRINSICS:
+        per_width, per_height = 2.0 / to_y.x, 2.0 / to_y.y  # behind the four numbers in pixels
+        numbers = to_x
+        to_x = vec4(per_width * numbers.x, 0.0, 1.0 - per_width * numbers.z, 0.0)
+        to_y = vec4(0.0, per_height * numbers.y, per_height * numbers.w - 1.0, 0.0)
+        to_w = vec4(0.0, 0.0, -1.0, 0.0)
     return to_x, to_y, to_w
 
 
@@ -301,7 +381,13 @@ def projection_rows_jvp(
     to_x = load_vec4(tangent_uniforms, first)
     to_y = load_vec4(tangent_uniforms, first + 4)
     to_w = load_vec4(tangent_uniforms, first + 12)
-    if scene.layout[PROJECTION] != PROJECTION_MATRIX:
+    if scene.layout[PROJECTION] == INTRINSICS:
+        per_width, per_height = 2.0 / scene.uniforms[first + 4], 2.0 / scene.uniforms[first + 5]
+        numbers = to_x
+        to_x = vec4(per_width * numbers.x, 0.0, -per_width * numbers.z, 0.0)
+        to_y = vec4(0.0, per_height * numbers.y, per_height * numbers.w, 0.0)
+        to_w = vec4(0.0)
+    elif scene.layout[PROJECTION] != PROJECTION_MATRIX:
         number, moved = scene.uniforms[first], tangent_uniforms[first]
         scale = parallel_scale_vjp(number, moved)
         if scene.layout[PROJECTION] == PERSPECTIVE:

@@ -24,10 +24,13 @@ from taichi_softras.runtime import is_cpu, ti
 # One row of `uniforms` a camera: numbers of its pose, then numbers of its projection.
 CAMERA_SIZE = 32
 PROJECTION_START = 16
-# Kinds of pose: eye, target, up, pole_right, or the matrix view_from_world.
-LOOK_AT, POSE_MATRIX = 0, 1
-# Kinds of projection: fov_y_degrees, height, or the matrix clip_from_view.
-PERSPECTIVE, PARALLEL, PROJECTION_MATRIX = 0, 1, 2
+# Kinds of pose: eye, target, up, pole_right; the matrix view_from_world; or a rotation vector or a
+# quaternion, which turns the world, and what then shifts it, from TRANSLATION_START on.
+LOOK_AT, POSE_MATRIX, ROTATION_VECTOR, QUATERNION = 0, 1, 2, 3
+TRANSLATION_START = 4
+# Kinds of projection: fov_y_degrees; height; the matrix clip_from_view; or focal lengths and
+# principal point in pixels, x and y, and the width and height of the image.
+PERSPECTIVE, PARALLEL, PROJECTION_MATRIX, INTRINSICS = 0, 1, 2, 3
 # What is lit, and tints the colours.
 NOTHING, LIT_FACES, LIT_VERTICES = 0, 1, 2
 

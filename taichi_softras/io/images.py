@@ -35,6 +35,23 @@ def load_image(path: Union[str, os.PathLike]) -> np.ndarray:
     return image / np.iinfo(image.dtype).max if is_integer else image.astype(np.float64)
 
 
+def image_size_of(path: Union[str, os.PathLike]) -> tuple:
+    """(H, W) of an image file.
+
+    Raises:
+        ValueError: names the file and the reason why there is no image.
+    """
+    import imageio.v3 as imageio
+
+    try:
+        with warnings.catch_warnings():  # of the readers
+            warnings.simplefilter("ignore")
+            height, width = imageio.improps(pathlib.Path(path)).shape[:2]
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    return height, width
+
+
 def save_image(path: Union[str, os.PathLike], image: Any) -> None:
     """Writes an image with 8 bits a channel.
 

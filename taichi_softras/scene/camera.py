@@ -13,16 +13,22 @@ from taichi_softras.funcs.vectors import SMALLEST_SQUARED_LENGTH
 from taichi_softras.geometry.inspection import compute_view_and_projection
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
+    INTRINSICS,
     LOOK_AT,
     PARALLEL,
     PERSPECTIVE,
     POSE_MATRIX,
     PROJECTION_MATRIX,
     PROJECTION_START,
+    QUATERNION,
+    ROTATION_VECTOR,
+    TRANSLATION_START,
     Layout,
 )
+from taichi_softras.io.lenses import Lens
 from taichi_softras.runtime import default_numpy_float, ti
 from taichi_softras.scene.attributes import FieldAttribute
+from taichi_softras.scene.camera_description import describe_views
 from taichi_softras.scene.checks import (
     check_field,
     check_kind,
@@ -67,31 +73,87 @@ class Orthographic:
         return {"height": height}
 
 
+@dataclasses.dataclass(frozen=True)
+class Intrinsics:
+    """A pinhole measured in pixels: K, for images of one size.
+
+    `K`, (3, 3) or (B, 3, 3), counts pixels from the top left border, where (1/2, 1/2) is the centre
+    of the first: add 1/2 to cx and cy of OpenCV. `image_size` is (H, W); images of another size
+    with this aspect show the same.
+    """
+
+    K: Any
+    image_size: tuple
+
+    def arrays(self) -> dict:
+        """The checked parameters by their names.
+
+        Raises:
+            ValueError: another shape, focal lengths that are not positive, skew, a size below 1.
+        """
+        K = np.asarray(self.K)
+        K = finite_array("K", K[None] if K.ndim == 2 else K, ("B", 3, 3))
+        if np.any(K[:, [0, 1, 2, 2], [1, 0, 0, 1]]) or np.any(K[:, 2, 2] != 1):
+            raise ValueError(
+                f"K must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {K.tolist()}: skew goes to "
+                "camera_conventions.opencv"
+            )
+        focal_lengths, size = K[:, [0, 1], [0, 1]], np.asarray(self.image_size)
+        _check_focal_lengths("K", focal_lengths)
+        if size.shape != (2,) or not (size >= 1).all():
+            raise ValueError(f"image_size must be (height, width) in pixels, got {self.image_size}")
+        width_and_height = size[None, ::-1].astype(K.dtype)
+        return {
+            "focal_lengths": focal_lengths,
+            "principal_point": K[:, :2, 2],
+            "_width_and_height": width_and_height,
+        }
+
+
+Projection = Union[Perspective, Orthographic, Intrinsics]
+
+
 class Camera:
-    """B views of one scene; made by `look_at`, `from_matrices` or `camera_conventions`.
+    """B views of one scene; made by `look_at`, `from_pose`, `from_matrices`, `framing`.
+
+    Those of other programs come from `camera_conventions` and `tsr.io.load_cameras`.
 
     Attributes:
         num_views: B.
         needs_grad: whether the fields below carry gradients.
         eye, target, up: (B,) vec3 fields, world space; None unless made by `look_at`.
+        rotation: (B,) vec3, rotation vector, or vec4, quaternion; None unless made by `from_pose`.
+        translation: (B,) vec3; likewise.
         fov_y_degrees: (B,) field; None unless the projection is `Perspective`.
         height: (B,) field; None unless the projection is `Orthographic`.
+        focal_lengths: (B,) vec2, fx and fy in pixels; None unless the projection is `Intrinsics`.
+        principal_point: (B,) vec2, cx and cy; likewise.
         view_from_world: (B,) mat4; a field if it was given, an array with `to_numpy` if it is
             computed.
         clip_from_view: (B,) mat4, likewise; OpenGL clip space of the whole image. Its third row is
             not read: depth is that of view space.
         aspect: width over height of the images that the projection is for, which others are not
             drawn for; None for any. May be written: with None another image is squashed.
+        image_size: (H, W) of `Intrinsics`, or what `load_cameras` was asked for; None otherwise.
+        lens: K, distortion and size of the pictures that these are the cameras of, see `io.lenses`;
+            None unless they come from `load_cameras`. Nothing that is drawn depends on it.
     """
 
     eye, target, up = FieldAttribute(), FieldAttribute(), FieldAttribute()
+    rotation, translation = FieldAttribute(), FieldAttribute()
     fov_y_degrees, height = FieldAttribute(), FieldAttribute()
+    focal_lengths, principal_point = FieldAttribute(), FieldAttribute()
 
     def __init__(
         self, pose: dict, projection: dict, needs_grad: bool, aspect: Optional[float] = None
     ):
         """Places checked arrays, each of 1 or B views, as the fields that the keys name."""
         self.aspect = aspect
+        self.image_size: Optional[tuple] = None
+        if "_width_and_height" in projection:
+            width, height = projection["_width_and_height"][0].tolist()
+            self.aspect, self.image_size = width / height, (round(height), round(width))
+        self.lens: Optional[Lens] = None
         arrays = {**pose, **projection}
         self.needs_grad = needs_grad
         self.num_views = _count_views(arrays)
@@ -115,7 +177,7 @@ class Camera:
         eye,
         target=(0.0, 0.0, 0.0),
         up=(0.0, 1.0, 0.0),
-        projection: Union[Perspective, Orthographic] = Perspective(),
+        projection: Projection = Perspective(),
         fov_y_degrees=None,
         needs_grad: bool = True,
     ) -> "Camera":
@@ -128,7 +190,7 @@ class Camera:
             eye: (3,) or (B, 3), world space; `orbit` makes some.
             target: (3,) or (B, 3), world space.
             up: (3,) or (B, 3), of any length but zero.
-            projection: `Perspective` or `Orthographic`.
+            projection: `Perspective`, `Orthographic` or `Intrinsics`.
             fov_y_degrees: short for `projection=Perspective(fov_y_degrees)`, in degrees.
             needs_grad: whether the camera's fields carry gradients; without them a backward pass
                 is cheaper.
@@ -200,11 +262,42 @@ class Camera:
         return cls.look_at(eye, center, fov_y_degrees=fov_y_degrees, needs_grad=needs_grad)
 
     @classmethod
+    def from_pose(
+        cls,
+        rotation,
+        translation,
+        projection: Projection = Perspective(),
+        needs_grad: bool = True,
+    ) -> "Camera":
+        """Cameras that turn the world, then shift it: x_view = R x_world + translation.
+
+        View space has x at the right and y above, and the camera looks along -z.
+
+        Args:
+            rotation: (3,) or (B, 3), the axis times the angle in radians, right-handed; or (4,) or
+                (B, 4), a quaternion w, x, y, z of any length but zero.
+            translation: (3,) or (B, 3).
+            projection: `Perspective`, `Orthographic` or `Intrinsics`.
+            needs_grad: whether the camera's fields carry gradients.
+
+        Raises:
+            ValueError: wrong shapes, different numbers of views, a quaternion that is zero.
+        """
+        rotation = np.atleast_2d(rotation)
+        size = 4 if rotation.shape[-1] == 4 else 3
+        pose = {
+            "rotation": finite_array("rotation", rotation, ("B", size)),
+            "translation": finite_array("translation", np.atleast_2d(translation), ("B", 3)),
+        }
+        _check_quaternions(pose["rotation"])
+        return cls(pose, _projection_arrays(projection), needs_grad)
+
+    @classmethod
     def from_matrices(
         cls,
         view_from_world,
         clip_from_view=None,
-        projection: Union[Perspective, Orthographic, None] = None,
+        projection: Optional[Projection] = None,
         needs_grad: bool = True,
         aspect: Optional[float] = None,
     ) -> "Camera":
@@ -214,7 +307,7 @@ class Camera:
             view_from_world: (4, 4) or (B, 4, 4); a determinant of -1 mirrors the image.
             clip_from_view: (4, 4) or (B, 4, 4), OpenGL clip space of the whole image, made for
                 the image's aspect.
-            projection: `Perspective` or `Orthographic` in place of `clip_from_view`.
+            projection: `Perspective`, `Orthographic` or `Intrinsics` in place of `clip_from_view`.
             needs_grad: whether the camera's fields carry gradients.
             aspect: width over height of the images that are drawn; None for any.
 
@@ -234,9 +327,11 @@ class Camera:
     def kinds(self) -> tuple[int, int]:
         """What pose and projection are given by, see `geometry.scene_arrays`."""
         pose = POSE_MATRIX if self.eye is None else LOOK_AT
-        if self.fov_y_degrees is not None:
-            return pose, PERSPECTIVE
-        return pose, PROJECTION_MATRIX if self.height is None else PARALLEL
+        if self.rotation is not None:
+            pose = QUATERNION if self.rotation.n == 4 else ROTATION_VECTOR
+        kinds = {"fov_y_degrees": PERSPECTIVE, "height": PARALLEL, "focal_lengths": INTRINSICS}
+        given = (kind for name, kind in kinds.items() if name in self._fields)
+        return pose, next(given, PROJECTION_MATRIX)
 
     @property
     def uniform_fields(self) -> list:
@@ -248,14 +343,14 @@ class Camera:
         """(B,) mat4."""
         if self._view_from_world is not None:
             return self._view_from_world
-        return self._compute_matrices()[0]
+        return self._compute_matrices(self._aspect)[0]
 
     @property
     def clip_from_view(self):
         """(B,) mat4; for the aspect of `update`, or of the image that was drawn last."""
         if self._clip_from_view is not None:
             return self._clip_from_view
-        return self._compute_matrices()[1]
+        return self._compute_matrices(self._aspect)[1]
 
     def check_image_size(self, image_size: tuple) -> None:
         """Raises a ValueError for an image of another aspect than `aspect`.
@@ -283,6 +378,10 @@ class Camera:
             _check_directions(self.eye.to_numpy(), self.target.to_numpy(), self.up.to_numpy())
         if self.fov_y_degrees is not None:
             Perspective(self.fov_y_degrees.to_numpy()).arrays()
+        if self.rotation is not None:
+            _check_quaternions(self.rotation.to_numpy())
+        if self.focal_lengths is not None:
+            _check_focal_lengths("camera.focal_lengths", self.focal_lengths.to_numpy())
         if self.height is not None:
             Orthographic(self.height.to_numpy()).arrays()
 
@@ -294,7 +393,27 @@ class Camera:
         """
         self._aspect = aspect
 
-    def _compute_matrices(self) -> tuple:
+    def matrices(self, aspect: float) -> tuple[np.ndarray, np.ndarray]:
+        """view_from_world and clip_from_view as NumPy arrays (B, 4, 4).
+
+        Args:
+            aspect: width over height of the image.
+        """
+        view_from_world, clip_from_view = self._compute_matrices(aspect)
+        return view_from_world.to_numpy(), clip_from_view.to_numpy()
+
+    def describe(self, aspect: Optional[float] = None, mesh: Optional[Mesh] = None) -> str:
+        """Where each view stands and what it sees, in a few lines to be printed.
+
+        Args:
+            aspect: width over height of the image; by default `camera.aspect`, or else 1.
+            mesh: whose vertices are told from those out of the image; of a moving mesh all frames.
+        """
+        aspect = aspect or self.aspect or 1.0
+        points = None if mesh is None else mesh.vertices.to_numpy().reshape(-1, 3)
+        return describe_views(*self.matrices(aspect), aspect, self.lens, points)
+
+    def _compute_matrices(self, aspect: float) -> tuple:
         """Both, from the fields as they are."""
         uniforms = np.zeros((self.num_views, CAMERA_SIZE), default_numpy_float())
         for name, field in self._fields.items():
@@ -303,7 +422,7 @@ class Camera:
         given = ti.ndarray(float, uniforms.size)
         given.from_numpy(uniforms.ravel())
         matrices = [ti.ndarray(float, (self.num_views, 4, 4)) for _ in range(2)]
-        compute_view_and_projection(given, Layout(*self.kinds).array(), self._aspect, *matrices)
+        compute_view_and_projection(given, Layout(*self.kinds).array(), aspect, *matrices)
         return tuple(matrices)
 
 
@@ -313,9 +432,14 @@ COLUMNS = {
     "target": 3,
     "up": 6,
     "_pole_right": 9,
+    "rotation": 0,
+    "translation": TRANSLATION_START,
     "view_from_world": 0,
     "fov_y_degrees": PROJECTION_START,
     "height": PROJECTION_START,
+    "focal_lengths": PROJECTION_START,
+    "principal_point": PROJECTION_START + 2,
+    "_width_and_height": PROJECTION_START + 4,
     "clip_from_view": PROJECTION_START,
 }
 
@@ -344,9 +468,10 @@ def orbit(distance, elevation_degrees, azimuth_degrees) -> np.ndarray:
     )
 
 
-def _projection_arrays(projection: Union[Perspective, Orthographic]) -> dict:
+def _projection_arrays(projection: Projection) -> dict:
     """The checked parameters of a projection by their names."""
-    check_kind("projection", projection, (Perspective, Orthographic), "Perspective(degrees)")
+    kinds = (Perspective, Orthographic, Intrinsics)
+    check_kind("projection", projection, kinds, "Perspective(degrees)")
     return projection.arrays()
 
 
@@ -364,6 +489,18 @@ def _check_directions(eye: np.ndarray, target: np.ndarray, up: np.ndarray) -> No
         raise ValueError("eye must differ from target: no direction to look in")
     if (np.square(up).sum(-1) <= SMALLEST_SQUARED_LENGTH).any():
         raise ValueError("up must not be zero")
+
+
+def _check_quaternions(rotation: np.ndarray) -> None:
+    """Raises a ValueError for one of length 0; rotation vectors may have it."""
+    if rotation.shape[-1] == 4 and (np.square(rotation).sum(-1) <= SMALLEST_SQUARED_LENGTH).any():
+        raise ValueError("rotation must not be a quaternion of length 0; no turn is (1, 0, 0, 0)")
+
+
+def _check_focal_lengths(name: str, focal_lengths: np.ndarray) -> None:
+    """Raises a ValueError unless all are positive."""
+    if focal_lengths.min() <= 0:
+        raise ValueError(f"{name} must have fx and fy above 0 pixels, got {focal_lengths.tolist()}")
 
 
 def _matrices(name: str, value) -> np.ndarray:

@@ -1,18 +1,32 @@
-"""Other programs' cameras in, `Camera` out: one function a convention.
+"""Other programs' cameras in, `Camera` out, and back: two functions a convention.
 
 Each turns the convention's axes into view space (x right, y up, looking along -z) and its
 projection into `Perspective` or into clip space. `image_size` is (H, W) in pixels throughout;
-`camera.aspect` is then W / H, and images of another aspect are refused.
+`camera.aspect` is then W / H, and images of another aspect are refused. `to_...` gives back what
+the function of that name takes.
 """
 
 import json
 import os
 import pathlib
+import warnings
+from collections.abc import Sequence
 from typing import Optional, Union
 
 import numpy as np
 
+from taichi_softras.io.colmap import quaternion_of, rotation_of
+from taichi_softras.io.transforms import (
+    check_radians,
+    distortion_of,
+    frames_of,
+    intrinsics_of,
+    pose_of,
+)
 from taichi_softras.scene.camera import Camera, Perspective, orbit
+
+SAME = 1e-5  # relative: what single precision leaves of numbers that should be equal
+VIEW_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])  # from x right, y down, z forward
 
 
 def opencv(K, R, t, image_size: tuple, needs_grad: bool = True) -> Camera:
@@ -27,9 +41,9 @@ def opencv(K, R, t, image_size: tuple, needs_grad: bool = True) -> Camera:
         image_size: (H, W).
         needs_grad: as for `Camera.from_matrices`.
     """
-    clip_from_view = _clip_from_intrinsics(K, image_size, first_pixel_center=0.0)
+    clip_from_view = clip_from_intrinsics(K, image_size, first_pixel_center=0.0)
     return Camera.from_matrices(
-        _FLIP_Y_Z @ _rigid(R, t),
+        VIEW_FROM_OPENCV @ _rigid(R, t),
         clip_from_view,
         needs_grad=needs_grad,
         aspect=_aspect(image_size),
@@ -46,8 +60,8 @@ def colmap(quaternion, t, K, image_size: tuple, needs_grad: bool = True) -> Came
         image_size: (H, W).
         needs_grad: as for `Camera.from_matrices`.
     """
-    clip_from_view = _clip_from_intrinsics(K, image_size, first_pixel_center=0.5)
-    view_from_world = _FLIP_Y_Z @ _rigid(_rotation(quaternion), t)
+    clip_from_view = clip_from_intrinsics(K, image_size, first_pixel_center=0.5)
+    view_from_world = VIEW_FROM_OPENCV @ _rigid(rotation_of(quaternion), t)
     return Camera.from_matrices(
         view_from_world, clip_from_view, needs_grad=needs_grad, aspect=_aspect(image_size)
     )
@@ -118,7 +132,7 @@ def blender(
     Raises:
         ValueError: for an angle that is not between 0 and pi.
     """
-    _check_radians("fov_x", fov_x)
+    check_radians("fov_x", fov_x)
     fov_y_degrees = _scaled_fov(np.degrees(fov_x), image_size[0] / image_size[1])
     return Camera.from_matrices(
         np.linalg.inv(world_from_camera),
@@ -137,7 +151,8 @@ def nerf(
 
     The axes are those of view space. Intrinsics are `camera_angle_x` (radians), or `fl_x` and the
     optional `fl_y`, `cx`, `cy` in pixels, of which (1/2, 1/2) is the centre of the top left one.
-    A frame's own entries go before those of the file; distortion is left out.
+    A frame's own entries go before those of the file. Distortion is left out, with a warning:
+    `load_cameras` keeps it for `load_pictures`.
 
     Args:
         transforms: the file or what it holds.
@@ -147,72 +162,173 @@ def nerf(
     Raises:
         ValueError: for an angle that is not between 0 and pi, frames of several aspects.
     """
+    name = "transforms" if isinstance(transforms, dict) else str(transforms)
     if not isinstance(transforms, dict):
         transforms = json.loads(pathlib.Path(transforms).read_text())
-    frames = [{**transforms, **frame} for frame in transforms["frames"]]
+    frames = frames_of(transforms, name)
+    names = [f"{name}, frame {index}" for index in range(len(frames))]
     sizes = [image_size or (frame.get("h", 1), frame.get("w", 1)) for frame in frames]
     aspects = {round(_aspect(size), 6) for size in sizes}
     if len(aspects) > 1:
         raise ValueError(
             f"frames must have one aspect (w / h), got {sorted(aspects)}: make cameras of each"
         )
-    clip_from_view = [_clip_from_nerf(frame, size) for frame, size in zip(frames, sizes)]
-    world_from_camera = np.array([frame["transform_matrix"] for frame in frames], float)
+    if any(map(any, map(distortion_of, frames, names))):
+        what = "distortion (k1, k2, p1, p2, k3): tsr.io.load_cameras keeps it for load_pictures"
+        warnings.warn(f"nerf leaves out {what}", stacklevel=2)
+    K = np.stack(list(map(intrinsics_of, frames, sizes, names)))
+    clip_from_view = [clip_from_intrinsics(*one, first_pixel_center=0.5) for one in zip(K, sizes)]
     return Camera.from_matrices(
-        np.linalg.inv(world_from_camera),
+        VIEW_FROM_OPENCV @ np.stack(list(map(pose_of, frames, names))),
         np.stack(clip_from_view),
         needs_grad=needs_grad,
         aspect=_aspect(sizes[0]),
     )
 
 
-_FLIP_Y_Z = np.diag([1.0, -1.0, -1.0, 1.0])  # view space from OpenCV's camera space
+def to_opencv(camera: Camera, image_size: Optional[tuple] = None) -> tuple:
+    """What `opencv` takes: K (B, 3, 3), R (B, 3, 3), t (B, 3).
+
+    Args:
+        camera: of pinholes, not mirrored.
+        image_size: (H, W); by default `camera.image_size`. So it is in all that follow.
+
+    Raises:
+        ValueError: parallel rays, a pose that mirrors or has a scale, images of another aspect. So
+            do all that follow; what a convention has no place for is a warning.
+    """
+    return _pinhole(camera, image_size, 0.0, "to_opencv")[:3]
 
 
-def _clip_from_nerf(frame: dict, image_size: tuple) -> np.ndarray:
-    height, width = image_size
-    focal_length = frame.get("fl_x")
-    if not focal_length:
-        _check_radians("camera_angle_x", frame["camera_angle_x"])
-        focal_length = 0.5 * width / np.tan(0.5 * frame["camera_angle_x"])
-    K = np.array(
-        [
-            [focal_length, 0, frame.get("cx", width / 2)],
-            [0, frame.get("fl_y", focal_length), frame.get("cy", height / 2)],
-            [0, 0, 1],
-        ]
-    )
-    return _clip_from_intrinsics(K, (height, width), first_pixel_center=0.5)
+def to_colmap(camera: Camera, image_size: Optional[tuple] = None) -> tuple:
+    """What `colmap` takes: quaternions (B, 4), w >= 0 first, t (B, 3), K (B, 3, 3)."""
+    K, R, t, _ = _pinhole(camera, image_size, 0.5, "to_colmap")
+    return quaternion_of(R), t, K
 
 
-def _clip_from_intrinsics(K, image_size: tuple, first_pixel_center: float) -> np.ndarray:
-    """Clip space of the image from view space; K counts pixels from `first_pixel_center`."""
+def to_nerf(
+    camera: Camera, image_size: Optional[tuple] = None, paths: Optional[Sequence] = None
+) -> dict:
+    """What `nerf` and `tsr.io.load_cameras` take, for `json.dump`.
+
+    Args:
+        camera: see `to_opencv`.
+        image_size: likewise.
+        paths: of B pictures, `file_path` of the frames.
+    """
+    K, R, t, (height, width) = _pinhole(camera, image_size, 0.5, "to_nerf")
+    if (np.abs(K[:, 0, 1]) > SAME * K[:, 0, 0]).any():
+        warnings.warn("to_nerf leaves out skew, K[0, 1]", stacklevel=2)
+    world_from_camera = np.linalg.inv(_rigid(R, t)) @ VIEW_FROM_OPENCV
+    frames = [
+        {
+            "transform_matrix": world_from_camera[view].tolist(),
+            "fl_x": K[view, 0, 0],
+            "fl_y": K[view, 1, 1],
+            "cx": K[view, 0, 2],
+            "cy": K[view, 1, 2],
+        }
+        for view in range(len(K))
+    ]
+    for frame, path in zip(frames, paths if paths is not None else ()):
+        frame["file_path"] = str(path)
+    return {"w": width, "h": height, "frames": frames}
+
+
+def to_blender(camera: Camera, image_size: Optional[tuple] = None) -> tuple:
+    """What `blender` takes: world_from_camera (B, 4, 4), fov_x (B,) in radians."""
+    K, R, t, image_size = _pinhole(camera, image_size, 0.5, "to_blender")
+    fov_x = np.radians(_angles(K, image_size, "to_blender")[:, 1])
+    return np.linalg.inv(_rigid(R, t)) @ VIEW_FROM_OPENCV, fov_x
+
+
+def to_pytorch3d(camera: Camera, image_size: Optional[tuple] = None) -> tuple:
+    """What `pytorch3d` takes: R (B, 3, 3) for rows, T (B, 3), fov (B,) in degrees."""
+    K, R, t, image_size = _pinhole(camera, image_size, 0.5, "to_pytorch3d")
+    fov = _angles(K, image_size, "to_pytorch3d").min(axis=1)
+    pytorch3d_from_opencv = np.diag([-1.0, -1.0, 1.0])
+    return (pytorch3d_from_opencv @ R).swapaxes(-1, -2), t @ pytorch3d_from_opencv, fov
+
+
+def clip_from_intrinsics(K, image_size: tuple, first_pixel_center: float) -> np.ndarray:
+    """Clip space of the image from view space; K counts pixels from `first_pixel_center`.
+
+    Raises:
+        ValueError: a focal length that is not positive.
+    """
+    K = np.asarray(K, float)
+    if K.shape[-2:] != (3, 3) or not np.isfinite(K).all():
+        raise ValueError(f"K must be (3, 3) or (B, 3, 3) finite numbers, got shape {K.shape}: {K}")
+    focal_lengths = K[..., [0, 1], [0, 1]]
+    if not (focal_lengths > 0).all():
+        raise ValueError(f"K must have focal lengths fx and fy above 0 pixels, got {focal_lengths}")
+    rows = _ndc_from_pixel(image_size, first_pixel_center)[[0, 1, 1, 2]] * [[1], [1], [0], [1]] @ K
+    return np.concatenate([rows, np.zeros_like(rows[..., :1])], axis=-1) @ VIEW_FROM_OPENCV
+
+
+def _ndc_from_pixel(image_size: tuple, first_pixel_center: float) -> np.ndarray:
+    """(3, 3): the whole image spans [-1, 1], pixels are counted from `first_pixel_center`."""
     height, width = image_size
     margin = 0.5 - first_pixel_center  # from the image's border to pixel coordinate 0
-    ndc_from_pixel = np.array(
+    return np.array(
         [
             [2 / width, 0, 2 * margin / width - 1],
             [0, -2 / height, 1 - 2 * margin / height],
-            [0, 0, 0],
             [0, 0, 1],
         ]
     )
-    rows = ndc_from_pixel @ np.asarray(K, float)
-    return np.concatenate([rows, np.zeros_like(rows[..., :1])], axis=-1) @ _FLIP_Y_Z
+
+
+def _pinhole(camera: Camera, image_size: Optional[tuple], first_pixel_center: float, name: str):
+    """(K, R, t, image_size) of a camera, in OpenCV's axes; says what `name` leaves out.
+
+    Raises:
+        ValueError: no size of images; no pinhole; a pose that is no rotation.
+    """
+    image_size = image_size or camera.image_size
+    if image_size is None:
+        raise ValueError(f"{name} needs image_size, (H, W) in pixels")
+    camera.check_image_size(image_size)
+    view_from_world, clip_from_view = camera.matrices(_aspect(image_size))
+    if (np.abs(clip_from_view[:, 3, [0, 1, 3]]) > SAME).any() or (
+        clip_from_view[:, 3, 2] >= 0
+    ).any():
+        raise ValueError(f"{name} has pinholes alone: this camera's rays do not meet in its eye")
+    camera_from_world = VIEW_FROM_OPENCV @ view_from_world.astype(float)
+    R = camera_from_world[:, :3, :3]
+    is_turned = np.abs(R @ R.swapaxes(-1, -2) - np.eye(3)).max() < SAME
+    if not is_turned or (np.linalg.det(R) < 0).any():
+        raise ValueError(f"{name} has rotations alone: this camera's pose mirrors, or has a scale")
+    if camera.lens is not None and camera.lens.is_distorted:
+        _warn_of_what_is_left_out(name, "distortion, camera.lens.distortion")
+    pixel_from_ndc = np.linalg.inv(_ndc_from_pixel(image_size, first_pixel_center))
+    rows = (clip_from_view.astype(float) @ VIEW_FROM_OPENCV)[:, [0, 1, 3], :3]
+    K = pixel_from_ndc @ (rows / rows[:, 2:, 2:])
+    return K, R, camera_from_world[:, :3, 3], image_size
+
+
+def _angles(K: np.ndarray, image_size: tuple, name: str) -> np.ndarray:
+    """(B, 2): degrees from bottom to top and from left to right; says what they do not."""
+    sides = np.array(image_size, float)
+    focal_lengths = K[:, [1, 0], [1, 0]]
+    off_center = K[:, [1, 0], 2] - sides / 2
+    if np.abs(off_center).max() > SAME * sides.max():
+        _warn_of_what_is_left_out(name, "the principal point, which is not the middle of the image")
+    if (
+        np.abs(focal_lengths[:, 0] / focal_lengths[:, 1] - 1).max() > SAME
+        or (np.abs(K[:, 0, 1]) > SAME * K[:, 0, 0]).any()
+    ):
+        _warn_of_what_is_left_out(name, "that pixels are not square: fx and fy differ, or skew")
+    return np.degrees(2 * np.arctan(sides / 2 / focal_lengths))
+
+
+def _warn_of_what_is_left_out(name: str, what: str) -> None:
+    warnings.warn(f"{name} leaves out {what}", stacklevel=4)
 
 
 def _aspect(image_size: tuple) -> float:
     """Width over height."""
     return image_size[1] / image_size[0]
-
-
-def _check_radians(name: str, angles) -> None:
-    """Raises a ValueError unless all lie in (0, pi)."""
-    if not (0 < np.min(angles) and np.max(angles) < np.pi):
-        raise ValueError(
-            f"{name} is in radians and must lie between 0 and pi, got {angles}: write "
-            "np.radians(...) if these are degrees"
-        )
 
 
 def _rigid(rotation, translation) -> np.ndarray:
@@ -222,17 +338,6 @@ def _rigid(rotation, translation) -> np.ndarray:
     matrix = np.zeros((*columns, 4, 4))
     matrix[..., :3, :3], matrix[..., :3, 3], matrix[..., 3, 3] = rotation, translation, 1
     return matrix
-
-
-def _rotation(quaternion) -> np.ndarray:
-    """(.., 3, 3) of unit quaternions (.., 4), w first; they are normalised here."""
-    w, x, y, z = np.moveaxis(_unit(np.asarray(quaternion, float)), -1, 0)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
 
 
 def _scaled_fov(fov_degrees, factor: float) -> np.ndarray:

@@ -13,6 +13,7 @@ from taichi_softras.funcs.lights import KINDS, POINT, SIZES, SPOT, LightStructur
 from taichi_softras.funcs.lookups import CUBES, TEXELS
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
+    INTRINSICS,
     LIT_FACES,
     LIT_VERTICES,
     LOOK_AT,
@@ -23,6 +24,9 @@ from taichi_softras.geometry.scene_arrays import (
     POSE_MATRIX,
     PROJECTION_MATRIX,
     PROJECTION_START,
+    QUATERNION,
+    ROTATION_VECTOR,
+    TRANSLATION_START,
     Layout,
     Placed,
     SceneArrays,
@@ -46,6 +50,7 @@ from tests.reference.placement import place
 
 STEP = 1e-6
 POLE_RIGHT = slice(9, 12)  # of a camera's numbers: constant
+WIDTH_AND_HEIGHT = slice(PROJECTION_START + 4, PROJECTION_START + 6)  # likewise, of intrinsics
 
 
 class Case(NamedTuple):
@@ -141,6 +146,20 @@ CASES = {
         num_cameras=4,
         num_frames=4,
     ),
+    "silhouette_of_rotation_vectors": Case(
+        Layout(ROTATION_VECTOR, INTRINSICS),
+        Stages(),
+        passes=((0, 2), (2, 2)),
+        num_cameras=4,
+        num_frames=4,
+    ),
+    "silhouette_of_quaternions": Case(
+        Layout(QUATERNION, INTRINSICS),
+        Stages(),
+        passes=((0, 2), (1, 2)),
+        num_cameras=3,
+        num_frames=1,
+    ),
     "silhouette_of_a_matrix": Case(
         Layout(POSE_MATRIX, PARALLEL),
         Stages(),
@@ -166,12 +185,20 @@ def camera_numbers(generator, layout, camera):
         direction = up if camera == 1 else generator.normal(size=3)
         eye = target + 3 * direction / np.linalg.norm(direction)
         numbers[:12] = np.concatenate([eye, target, up, [1, 0, 0]])
+    elif layout.pose in (ROTATION_VECTOR, QUATERNION):
+        angles = [1e-3, 0.5, 3.0, 7.0]  # of rotation vectors: small, large, beyond a turn
+        direction = generator.normal(size=3 if layout.pose == ROTATION_VECTOR else 4)
+        size = angles[camera] if layout.pose == ROTATION_VECTOR else 1 + camera
+        numbers[: len(direction)] = size * direction / np.linalg.norm(direction)
+        numbers[TRANSLATION_START:][:3] = generator.uniform(-0.2, 0.2, 3) - [0, 0, 4]
     else:
         matrix = np.eye(4)
         matrix[:3] += generator.uniform(-0.2, 0.2, (3, 4)) - [[0] * 4, [0] * 4, [0, 0, 0, 3]]
         numbers[:16] = matrix.ravel()
     if layout.projection == PROJECTION_MATRIX:
         numbers[PROJECTION_START:] = generator.normal(size=16)
+    elif layout.projection == INTRINSICS:
+        numbers[PROJECTION_START:][:6] = [50 + camera, 60, 29, 25 - camera, 60, 40]
     elif layout.projection == PERSPECTIVE:
         numbers[PROJECTION_START] = 40 + 15 * camera
     else:
@@ -307,7 +334,7 @@ def check_tangents(run, scene, faces, generator, tolerance):
     directions = []
     for _ in range(2):
         direction = {name: generator.normal(size=values.shape) for name, values in scene.items()}
-        hold_pole_right(run.case, direction["uniforms"])
+        hold_constants(run.case, direction["uniforms"])
         directions.append(direction)
     stacked = run.push_forward(directions)
     for slot, direction in enumerate(directions):
@@ -322,11 +349,13 @@ def check_tangents(run, scene, faces, generator, tolerance):
                 assert error < tolerance, f"tangent of {name}: relative error {error:.1e}"
 
 
-def hold_pole_right(case, numbers):
+def hold_constants(case, numbers):
     """Clears what is a constant of the cameras."""
-    if case.layout.pose == LOOK_AT:
-        for camera in range(case.num_cameras):
+    for camera in range(case.num_cameras):
+        if case.layout.pose == LOOK_AT:
             numbers[CAMERA_SIZE * camera :][POLE_RIGHT] = 0
+        if case.layout.projection == INTRINSICS:
+            numbers[CAMERA_SIZE * camera :][WIDTH_AND_HEIGHT] = 0
 
 
 def differentiate(loss, scene, name):
@@ -369,7 +398,7 @@ def check_placement(case, value_tolerance, slope_tolerance):
             continue
         expected, gradient = differentiate(loss, scene, name), array.to_numpy()
         if name == "uniforms":
-            hold_pole_right(case, expected)
+            hold_constants(case, expected)
         for part in parts(case) if name == "uniforms" else [slice(None)]:
             error = relative_error(gradient[part], expected[part])
             print(f"gradient of {name}: largest relative error {error:.1e}")

@@ -6,6 +6,7 @@ from taichi_softras.funcs.lights import KINDS, SIZES
 from taichi_softras.funcs.lookups import TEXELS
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
+    INTRINSICS,
     LIT_FACES,
     LIT_VERTICES,
     LOOK_AT,
@@ -13,7 +14,10 @@ from taichi_softras.geometry.scene_arrays import (
     NUM_LIGHTS,
     PARALLEL,
     PERSPECTIVE,
+    POSE_MATRIX,
     PROJECTION_START,
+    QUATERNION,
+    TRANSLATION_START,
 )
 from taichi_softras.io.meshes import texel_barycentrics
 from tests.reference.lights import matt
@@ -35,11 +39,32 @@ def look_at(eye, target, up, pole_right):
     return np.stack([right, np.cross(right, forward), forward])
 
 
+def rodrigues(rotation):
+    """Of a rotation vector, which is not 0."""
+    angle = np.linalg.norm(rotation)
+    across = cross_matrix(rotation / angle)
+    return np.eye(3) + np.sin(angle) * across + (1 - np.cos(angle)) * across @ across
+
+
+def turn_of_quaternion(quaternion):
+    """v -> q v q* / |q|^2, by twice the cross product."""
+    w, axis = quaternion[0], cross_matrix(quaternion[1:])
+    return np.eye(3) + 2 * (w * axis + axis @ axis) / (quaternion @ quaternion)
+
+
+def cross_matrix(axis):
+    return np.cross(np.eye(3), axis)
+
+
 def view_from_world(numbers, pose):
-    if pose != LOOK_AT:
+    if pose == POSE_MATRIX:
         return np.concatenate([numbers[:12].reshape(3, 4), [[0, 0, 0, 1]]])
-    eye, target, up, pole_right = numbers[:12].reshape(4, 3)
     matrix = np.eye(4)
+    if pose != LOOK_AT:
+        turn = turn_of_quaternion(numbers[:4]) if pose == QUATERNION else rodrigues(numbers[:3])
+        matrix[:3] = np.c_[turn, numbers[TRANSLATION_START : TRANSLATION_START + 3]]
+        return matrix
+    eye, target, up, pole_right = numbers[:12].reshape(4, 3)
     matrix[:3, :3] = look_at(eye, target, up, pole_right) * [[1], [1], [-1]]
     matrix[:3, 3] = -matrix[:3, :3] @ eye
     return matrix
@@ -53,6 +78,12 @@ def clip_from_view(numbers, projection, aspect):
     if projection == PARALLEL:
         scale = 2 / number
         return np.array([[scale / aspect, 0, 0, 0], [0, scale, 0, 0], [0] * 4, [0, 0, 0, 1]])
+    if projection == INTRINSICS:
+        fx, fy, cx, cy, width, height = numbers[PROJECTION_START : PROJECTION_START + 6]
+        x_row = [2 * fx / width, 0, 1 - 2 * cx / width, 0]
+        return np.array(
+            [x_row, [0, 2 * fy / height, 2 * cy / height - 1, 0], [0] * 4, [0, 0, -1, 0]]
+        )
     return numbers[PROJECTION_START:].reshape(4, 4)
 
 

@@ -8,10 +8,14 @@ import pytest
 
 import taichi_softras as tsr
 from taichi_softras.scene.camera import Camera, Orthographic, Perspective, orbit
+from tests.reference.placement import rodrigues, turn_of_quaternion
 from tests.tolerances import (
     DOUBLE_ROUNDING,
+    FINITE_DIFFERENCE_RELATIVE,
+    FINITE_DIFFERENCE_STEP,
     FRAMED,
     SAME_GRADIENT_SINGLE,
+    SAME_IMAGE_SINGLE,
     SINGLE_PRECISION_RELATIVE,
     TWIN_DOUBLE,
 )
@@ -191,6 +195,121 @@ def test_a_framed_mesh_by_default(backend):
     moving = tsr.Mesh(frames, tsr.primitives.icosphere(2)[1])
     xy, _ = framed(Camera.framing(moving, 0, 0), frames.reshape(-1, 3))
     np.testing.assert_allclose(xy.max(), 0.9, rtol=FRAMED)
+
+
+ROTATIONS = {"a vector": [[0.3, -2.0, 0.5]], "a quaternion": [[0.5, 0.3, -1.2, 0.4]]}
+INTRINSICS = tsr.Intrinsics([[11.0, 0, 6.5], [0, 9, 4.2], [0, 0, 1]], (8, 12))
+
+
+@pytest.mark.parametrize("rotation", ROTATIONS)
+def test_a_pose_turns_and_shifts(backend, rotation):
+    """Against the formulas of the twin; images are those of the same matrices."""
+    camera = Camera.from_pose(ROTATIONS[rotation], (0.1, 0.2, -3), INTRINSICS)
+    turn = rodrigues if rotation == "a vector" else turn_of_quaternion
+    expected = np.eye(4)
+    expected[:3] = np.c_[turn(np.array(ROTATIONS[rotation][0])), [0.1, 0.2, -3]]
+    view_from_world, clip_from_view = camera.matrices(1.5)
+    np.testing.assert_allclose(view_from_world[0], expected, atol=SINGLE_PRECISION_RELATIVE)
+    K, R, t = tsr.camera_conventions.to_opencv(camera)
+    expected_K = INTRINSICS.K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
+    np.testing.assert_allclose(K[0], expected_K, rtol=SINGLE_PRECISION_RELATIVE)
+    assert camera.aspect == 1.5 and camera.image_size == (8, 12) and camera.eye is None
+    mesh = tsr.Mesh(*tsr.primitives.icosphere(1))
+    others = Camera.from_matrices(view_from_world, clip_from_view)
+    images = [tsr.Renderer(mesh, one, (8, 12)).render().to_numpy() for one in (camera, others)]
+    np.testing.assert_allclose(images[0], images[1], atol=SAME_IMAGE_SINGLE)
+
+
+@pytest.mark.f64
+@pytest.mark.parametrize("rotation", ROTATIONS)
+def test_gradients_of_poses_and_intrinsics(backend, rotation):
+    """Through the image, and through the eye that a highlight sees."""
+    camera = Camera.from_pose(ROTATIONS[rotation], (0.1, 0.2, -3), INTRINSICS)
+    vertices, faces = tsr.primitives.icosphere(1)
+    shiny = tsr.Material(specular=(0.5, 0.6, 0.7), shininess=4.0)
+    renderer = tsr.Renderer(
+        tsr.Mesh(vertices, faces, materials=[shiny], face_materials=np.zeros(len(faces), int)),
+        camera,
+        (8, 12),
+        tsr.SoftAggregation(sigma=0.02),
+        tsr.Phong(),
+        lights=[tsr.PointLights([(1.3, 2.1, 3.2)], [(1, 1, 1)])],
+    )
+    renderer.render()
+    weights = np.random.default_rng(0).normal(size=(1, 8, 12, 4))
+    renderer.backward(weights)
+    for name in ("rotation", "translation", "focal_lengths", "principal_point"):
+        field = getattr(camera, name)
+        start, gradient = field.to_numpy(), field.grad.to_numpy()
+        slopes = np.zeros_like(start)
+        for index in np.ndindex(start.shape):
+            for sign in (1, -1):
+                moved = start.copy()
+                moved[index] += sign * FINITE_DIFFERENCE_STEP
+                field.from_numpy(moved)
+                value = (renderer.render().to_numpy() * weights).sum()
+                slopes[index] += sign * value / (2 * FINITE_DIFFERENCE_STEP)
+        field.from_numpy(start)
+        error = np.abs(gradient - slopes).max() / np.abs(slopes).max()
+        print(f"gradient of {name}: error {error:.1e}")
+        assert error < FINITE_DIFFERENCE_RELATIVE
+
+
+@pytest.mark.parametrize("projection", [Perspective(50), INTRINSICS, Orthographic(3)])
+def test_intrinsics_go_with_every_pose(backend, projection):
+    assert Camera.look_at((0, 0, 3), projection=projection).kinds[0] == 0
+    assert Camera.from_matrices(np.eye(4), projection=projection).kinds[0] == 1
+    assert Camera.from_pose((0, 0, 0), (0, 0, -3), projection).num_views == 1
+
+
+def test_poses_and_intrinsics_that_are_refused(backend):
+    with pytest.raises(ValueError, match="quaternion of length 0"):
+        Camera.from_pose((0, 0, 0, 0), (0, 0, -3))
+    with pytest.raises(ValueError, match=r"rotation must have shape \(B, 3\), not empty"):
+        Camera.from_pose((0, 0), (0, 0, -3))
+    with pytest.raises(ValueError, match="rotation has 2 views, expected 1 or 3"):
+        Camera.from_pose(np.ones((2, 3)), np.ones((3, 3)))
+    for K, message in (
+        ([[0, 0, 6], [0, 9, 4], [0, 0, 1]], "K must have fx and fy above 0 pixels"),
+        ([[9, 1, 6], [0, 9, 4], [0, 0, 1]], "skew goes to camera_conventions.opencv"),
+        (np.full((3, 3), np.nan), "K must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Camera.from_pose((0, 0, 0), (0, 0, -3), tsr.Intrinsics(K, (8, 12)))
+    with pytest.raises(ValueError, match=r"image_size must be \(height, width\) in pixels"):
+        Camera.look_at((0, 0, 3), projection=tsr.Intrinsics(INTRINSICS.K, (0, 12)))
+    camera = Camera.from_pose((1, 0, 0, 0), (0, 0, -3), INTRINSICS)
+    renderer = tsr.Renderer(tsr.Mesh(*tsr.primitives.icosphere(1)), camera, (8, 12))
+    for name, value, message in (
+        ("rotation", (0, 0, 0, 0), "quaternion of length 0"),
+        ("focal_lengths", (0, 9), "camera.focal_lengths must have fx and fy above 0"),
+    ):
+        field = getattr(camera, name)
+        kept = field.to_numpy()
+        setattr(camera, name, value)
+        with pytest.raises(ValueError, match=message):
+            renderer.render()
+        field.from_numpy(kept)
+
+
+def test_a_camera_in_words(backend):
+    camera = Camera.look_at([(0, 0, 3), (3, 0, 0)], fov_y_degrees=90, needs_grad=False)
+    mesh = tsr.Mesh(np.array([[0.0, 0, 0], [0, 1, 0], [0, 0, 9]]), [[0, 1, 2]])
+    assert camera.describe(1.0, mesh).splitlines() == [
+        "2 views of images 1 times as wide as high",
+        "view 0 stands at (0, 0, 3), looks along (0, 0, -1), up is (0, 1, 0); sees 90 degrees "
+        "across and 90 upright; 67% of the vertices in the image, at depths 3 to 3",
+        "view 1 stands at (3, 0, 0), looks along (-1, 0, 0), up is (0, 1, 0); sees 90 degrees "
+        "across and 90 upright; 67% of the vertices in the image, at depths 3 to 3",
+    ]
+    parallel = Camera.look_at((0, 0, 3), projection=Orthographic(2), needs_grad=False)
+    assert "sees 4 across and 2 upright, in parallel rays" in parallel.describe(2.0)
+    off_center = [[30, 0, 24.5], [0, 30, 9.5], [0, 0, 1]]
+    K = tsr.camera_conventions.opencv(off_center, np.eye(3), (0, 0, 3), (20, 40), needs_grad=False)
+    assert "its axis at (0.25, 0) of the half image" in K.describe()
+    assert "mirrored" in tsr.camera_conventions.softras(2, 0, 0, needs_grad=False).describe()
+    many = Camera.look_at(orbit(3, 0, range(0, 300, 20)), needs_grad=False)
+    assert many.describe().endswith("and 3 more")
 
 
 @pytest.mark.parametrize("aspect", [0, -1.0, np.nan])

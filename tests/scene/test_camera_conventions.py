@@ -146,6 +146,73 @@ def test_nerf(backend, tmp_path):
     assert_close(picture[0], np.c_[xy, [2, 2, 2]])
 
 
+BACK = {
+    "opencv": lambda camera, size: conventions.opencv(*conventions.to_opencv(camera, size), size),
+    "colmap": lambda camera, size: conventions.colmap(*conventions.to_colmap(camera, size), size),
+    "nerf": lambda camera, size: conventions.nerf(conventions.to_nerf(camera, size)),
+    "blender": lambda camera, size: conventions.blender(
+        *conventions.to_blender(camera, size), size
+    ),
+    "pytorch3d": lambda camera, size: conventions.pytorch3d(
+        *conventions.to_pytorch3d(camera, size), size
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BACK)
+@pytest.mark.parametrize("image_size", [(20, 40), (40, 20)])
+def test_there_and_back(backend, name, image_size):
+    """Every convention shows points where our camera does."""
+    camera = Camera.look_at(orbit(3, [10, -50], [20, 200]), fov_y_degrees=[50, 30])
+    points = np.random.default_rng(4).uniform(-1, 1, (10, 3))
+    expected = project(camera, points, image_size)
+    assert_close(project(BACK[name](camera, image_size), points, image_size), expected)
+
+
+def test_numbers_that_are_given_back(backend):
+    """What was taken comes out again, K with its own centre of the first pixel."""
+    K = np.array([[[30.0, 0, 25], [0, 35, 8], [0, 0, 1]]])
+    R = np.array([[[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]])
+    camera = conventions.opencv(K, R, [[1, 2, 3]], (20, 40))
+    for found, expected in zip(conventions.to_opencv(camera, (20, 40)), (K, R, [[1, 2, 3]])):
+        assert_close(found, expected)
+    quaternion, t, of_colmap = conventions.to_colmap(camera, (20, 40))
+    assert_close(quaternion, [[0.5, 0.5, 0.5, 0.5]])
+    assert_close(of_colmap - K, [[[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]])
+    frame = conventions.to_nerf(camera, (20, 40), ["a.png"])["frames"][0]
+    assert frame["file_path"] == "a.png" and frame["cy"] == pytest.approx(8.5)
+
+
+def test_what_has_no_place_is_said(backend):
+    K = np.array([[30.0, 0, 20], [0, 35, 10], [0, 0, 1]])
+    camera = conventions.colmap((1, 0, 0, 0), (0, 0, 0), K, (20, 40))
+    with pytest.warns(UserWarning, match="to_blender leaves out that pixels are not square"):
+        conventions.to_blender(camera, (20, 40))
+    K = np.array([[30.0, 0, 25], [0, 30, 10], [0, 0, 1]])
+    camera = conventions.colmap((1, 0, 0, 0), (0, 0, 0), K, (20, 40))
+    with pytest.warns(UserWarning, match="to_pytorch3d leaves out the principal point"):
+        conventions.to_pytorch3d(camera, (20, 40))
+    K[0, 1] = 1.0
+    camera = conventions.colmap((1, 0, 0, 0), (0, 0, 0), K, (20, 40))
+    with pytest.warns(UserWarning, match="to_nerf leaves out skew"):
+        conventions.to_nerf(camera, (20, 40))
+    parallel = Camera.look_at((0, 0, 3), projection=tsr.Orthographic(2))
+    with pytest.raises(ValueError, match="to_opencv has pinholes alone"):
+        conventions.to_opencv(parallel, (20, 40))
+    with pytest.raises(ValueError, match="this camera's pose mirrors, or has a scale"):
+        conventions.to_nerf(conventions.softras(2, 0, 0), (20, 40))
+    with pytest.raises(ValueError, match=r"to_opencv needs image_size, \(H, W\) in pixels"):
+        conventions.to_opencv(Camera.look_at((0, 0, 3)))
+
+
+@pytest.mark.parametrize("fx", [0.0, -30.0])
+def test_focal_lengths_that_are_none(backend, fx):
+    with pytest.raises(ValueError, match="K must have focal lengths fx and fy above 0 pixels"):
+        conventions.opencv([[fx, 0, 2], [0, 3, 1], [0, 0, 1]], np.eye(3), (0, 0, 1), (2, 4))
+    with pytest.raises(ValueError, match=r"K must be \(3, 3\) or \(B, 3, 3\) finite numbers"):
+        conventions.opencv(np.full((3, 3), np.nan), np.eye(3), (0, 0, 1), (2, 4))
+
+
 def cameras_of(image_size) -> dict:
     """A camera of each adapter that knows the image's size."""
     K, pose = np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]]), np.eye(4)
