@@ -76,8 +76,9 @@ class LightStructure:
 
         But for environments, each of which has a picture.
         """
-        padded = (1 << (n - 1).bit_length() if n else 0 for n in self.counts[:ENVIRONMENT])
-        return LightStructure(*padded, self.environment)
+        padded = [1 << (n - 1).bit_length() if n else 0 for n in self.counts]
+        padded[ENVIRONMENT] = self.environment
+        return LightStructure(*padded)
 
 
 NO_LIGHTS = LightStructure()

@@ -342,7 +342,7 @@ def mirrored_place_vjp(inputs, uniforms, grad_place):
 
 @ti.func
 def mirrored_shares(cosine: float, roughness: float) -> vec2:
-    """a and b: of light that is the same all around, F_0 a + b is mirrored by microfacets (GGX).
+    """A and b: of light that is the same all around, F_0 a + b is mirrored by microfacets (GGX).
 
     The split sum's second factor: B. Karis, "Physically Based Shading on Mobile", 2014, after D.
     Lazarov, "Getting More Physical in Call of Duty: Black Ops II", SIGGRAPH 2013.
@@ -381,10 +381,14 @@ def reflect_environment(  # what is reflected, and of which light
 ) -> vec3:
     """What is sent to the eye of an environment: M mirrored + (1 - M) (1 - metallic) base around.
 
+    M is F_0 a + b of `mirrored_shares`.
+
     Args:
         normal: world, length 1, as the next.
         to_eye: from the point.
-        base_color, metallic, roughness: as of `metallic_roughness`.
+        base_color: as of `metallic_roughness`, as the next two.
+        metallic: 0 to 1.
+        roughness: 0 to 1.
         around: what a white matt surface sends back.
         mirrored: the environment at the mirrored direction, blurred by the roughness.
     """

@@ -25,6 +25,13 @@ def test_adjoints_under_lights_of_every_kind(backend, shading):
 
 
 @pytest.mark.f64
+def test_adjoint_under_environments(backend):
+    """What is mirrored is an input as any other."""
+    lights = LightStructure(ambient=1, environment=2)
+    check_shading(tsr.PhysicallyBased().under(lights), lights=lights)
+
+
+@pytest.mark.f64
 def test_adjoint_without_lights(backend):
     check_shading(tsr.Phong(), lights=LightStructure())
 
