@@ -1,5 +1,8 @@
 """Textures and materials on a mesh: the right picture, and exact gradients through all of it."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from taichi_softras.scene import primitives
 from tests import tolerances
 from tests.gradcheck import check_gradient
 
+README = Path(__file__).parents[1] / "README.md"
 SIZE = (20, 24)
 DEPTHS = {"near": 0.5, "far": 6.0}
 RASTERIZERS = {
@@ -245,6 +249,17 @@ def test_materials_of_faces_tint(backend):
     image = tsr.Renderer(mesh, cameras, (8, 8), Z_BUFFER, tsr.Unlit()).render().to_numpy()[0]
     np.testing.assert_allclose(image[6, 6, :3], np.multiply(colors[1], 0.5), rtol=1e-6)
     np.testing.assert_allclose(image[1, 1, :3], np.multiply(colors[0], 0.5), rtol=1e-6)
+
+
+def test_the_program_of_the_readme(backend):
+    """It runs, and all that it prints has a gradient."""
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (program,) = (block for block in blocks if "tsr.Texture(picture)" in block)
+    names = {"np": np, "tsr": tsr}
+    exec(program.replace("(64, 64)", "(16, 16)").replace("64, 64, 4", "16, 16, 4"), names)
+    material, mesh, lights = (names[name] for name in ("material", "mesh", "lights"))
+    for field in (material.base_color_texture.image, mesh.uvs, lights[1].positions):
+        assert np.abs(field.grad.to_numpy()).max() > 0
 
 
 def test_backs_are_lit_where_the_material_says_so(backend):
