@@ -1,5 +1,8 @@
 """Textures and materials on a mesh: the right picture, and exact gradients through all of it."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from taichi_softras.scene import primitives
 from tests import tolerances
 from tests.gradcheck import check_gradient
 
+README = Path(__file__).parents[1] / "README.md"
 SIZE = (20, 24)
 DEPTHS = {"near": 0.5, "far": 6.0}
 RASTERIZERS = {
@@ -46,22 +50,68 @@ def ball(seed=1, filter="bilinear", bends=False, **options):
     )
 
 
+ROOM = np.array([1.5, 1.0, 2.0])
+WALLS = [(axis, sign) for axis in range(3) for sign in (-1.0, 1.0)]
+
+
+def wall_places(points, axis):
+    """UVs of points on a wall across an axis."""
+    return (np.delete(points, axis, axis=-1) + 2.0) / 4.0
+
+
+def room(picture, shift=0.0, **options):
+    """A box from within: two faces a wall, whose texture is nearest or bilinear in turn."""
+    corners, uvs = [], []
+    for axis, sign in WALLS:
+        places = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
+        wall = np.insert(places, axis, sign, axis=1) * ROOM
+        corners.append(wall)
+        uvs.append(wall_places(wall, axis))
+    faces = np.array([np.add(k, 4 * wall) for wall in range(6) for k in ((0, 1, 2), (0, 2, 3))])
+    vertices = np.concatenate(corners)
+    nearest, bilinear = (tsr.Texture(picture, name) for name in ("nearest", "bilinear"))
+    return tsr.Mesh(
+        vertices + shift * np.random.default_rng(5).normal(size=vertices.shape),
+        faces,
+        uvs=np.concatenate(uvs),
+        materials=[
+            tsr.Material(base_color_texture=nearest),
+            tsr.Material((0.5, 0.6, 0.7), base_color_texture=bilinear),
+        ],
+        face_materials=np.arange(12) // 2 % 2,
+        **options,
+    )
+
+
+EYE, AT, FOV = np.array([0.2, 0.1, 0.5]), np.array([1.0, 0.3, -2.0]), 75.0
+
+
+def in_the_room():
+    return tsr.Camera.look_at(EYE, AT, fov_y_degrees=FOV)
+
+
 def camera():
     return tsr.Camera.look_at((1.0, 1.2, 2.4))
 
 
 @pytest.mark.gradients
 @pytest.mark.f64
-@pytest.mark.parametrize("filter", ["bilinear", "trilinear"])
-@pytest.mark.parametrize("name", RASTERIZERS)
+@pytest.mark.parametrize(
+    "name, filter", [("soft", "trilinear"), ("nearest", None), ("prefiltered", "bilinear")]
+)
 def test_gradients_are_central_differences(backend, name, filter):
-    mesh, cameras = ball(filter=filter), camera()
-    renderer = tsr.Renderer(mesh, cameras, SIZE, RASTERIZERS[name], tsr.Unlit())
-    first = mesh.materials[0]
+    """Of a ball; without a filter of a room from within, whose faces are cut."""
+    if filter is None:
+        mesh = room(np.random.default_rng(3).uniform(size=(3, 4, 3)), shift=0.03)
+        cameras, options = in_the_room(), {"near_clip": 0.6}
+    else:
+        mesh, cameras, options = ball(filter=filter), camera(), {}
+    renderer = tsr.Renderer(mesh, cameras, SIZE, RASTERIZERS[name], tsr.Unlit(), **options)
+    first, last = mesh.materials
     inputs = {
         "uvs": mesh.uvs,
         "texels": first.base_color_texture.image,
-        "base color": first.base_color,
+        "base color": last.base_color,
         "vertex colors": mesh.vertex_colors,
         "vertices": mesh.vertices,
         "eye": cameras.eye,
@@ -128,6 +178,37 @@ def test_channels_of_a_picture(backend, channels):
     np.testing.assert_allclose(shown, expected, atol=tolerances.SAME_IMAGE_SINGLE)
 
 
+def test_a_room_shows_where_rays_meet_its_walls(backend):
+    """A camera within textured walls, most of whose faces reach behind it."""
+    picture = np.random.default_rng(4).uniform(size=(8, 8, 3))
+    renderer = tsr.Renderer(room(picture), in_the_room(), (24, 30), Z_BUFFER, tsr.Unlit())
+    image = renderer.render().to_numpy()[0].astype(float)
+    np.testing.assert_array_equal(image[..., 3], 1.0)
+    forward = (AT - EYE) / np.linalg.norm(AT - EYE)
+    right = np.cross(forward, [0.0, 1.0, 0.0])
+    right /= np.linalg.norm(right)
+    y, x = (np.indices((24, 30)) * 2 + 1 - np.reshape([24, 30], (2, 1, 1))) / 24
+    across = np.tan(np.radians(FOV / 2)) * np.stack([x, -y])[..., None]
+    rays = forward + across[0] * right + across[1] * np.cross(right, forward)
+    distances = (np.sign(rays) * ROOM - EYE) / rays
+    points = EYE + distances.min(-1)[..., None] * rays
+    for axis in range(3):
+        is_seen = distances.argmin(-1) == axis
+        place = wall_places(points[is_seen], axis) * [8, -8] + [-0.5, 7.5]  # column, row
+        whole = np.floor(place).astype(int)
+        part = place - whole
+        blended, rounded = 0.0, np.round(place).astype(int) % 8
+        for i, k in np.ndindex(2, 2):
+            share = np.abs(1 - i - part[:, 1]) * np.abs(1 - k - part[:, 0])
+            texel = picture[(whole[:, 1] + i) % 8, (whole[:, 0] + k) % 8]
+            blended = blended + share[:, None] * texel
+        is_first = rays[is_seen][:, axis] < 0  # of a pair of walls
+        expected = picture[rounded[:, 1], rounded[:, 0]]
+        expected[~is_first] = blended[~is_first] * [0.5, 0.6, 0.7]
+        error = np.abs(image[is_seen][:, :3] - expected)
+        assert error.max() < tolerances.SINGLE_PRECISION_RELATIVE
+
+
 def test_wraps_on_a_quad(backend):
     """Two pictures side by side in each direction, as the wrap says."""
     picture = np.random.default_rng(3).uniform(size=(4, 4, 3))
@@ -168,6 +249,17 @@ def test_materials_of_faces_tint(backend):
     image = tsr.Renderer(mesh, cameras, (8, 8), Z_BUFFER, tsr.Unlit()).render().to_numpy()[0]
     np.testing.assert_allclose(image[6, 6, :3], np.multiply(colors[1], 0.5), rtol=1e-6)
     np.testing.assert_allclose(image[1, 1, :3], np.multiply(colors[0], 0.5), rtol=1e-6)
+
+
+def test_the_program_of_the_readme(backend):
+    """It runs, and all that it prints has a gradient."""
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (program,) = (block for block in blocks if "tsr.Texture(picture)" in block)
+    names = {"np": np, "tsr": tsr}
+    exec(program.replace("(64, 64)", "(16, 16)").replace("64, 64, 4", "16, 16, 4"), names)
+    material, mesh, lights = (names[name] for name in ("material", "mesh", "lights"))
+    for field in (material.base_color_texture.image, mesh.uvs, lights[1].positions):
+        assert np.abs(field.grad.to_numpy()).max() > 0
 
 
 def test_backs_are_lit_where_the_material_says_so(backend):
