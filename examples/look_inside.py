@@ -38,9 +38,10 @@ def main(steps=150, output="out/look_inside"):
     result = {"steps": optimizer.num_steps, "seconds": round(time.perf_counter() - started, 1)}
     pictures["found"] = renderer.render().to_numpy()
     result["error_of_eye"] = float(np.linalg.norm(path[-1] - EYE).round(4))
-    looks = [camera.target.to_numpy()[0] - path[-1], TARGET - EYE]
-    cosine = np.dot(*looks) / np.prod(np.linalg.norm(looks, axis=1))
-    result["error_of_direction_degrees"] = float(np.degrees(np.arccos(min(cosine, 1))).round(3))
+    looks = np.array([camera.target.to_numpy()[0] - path[-1], TARGET - EYE])
+    looks /= np.linalg.norm(looks, axis=1, keepdims=True)
+    degrees = np.degrees(2 * np.arcsin(np.linalg.norm(looks[0] - looks[1]) / 2))
+    result["error_of_direction_degrees"] = float(degrees.round(4))
     tsr.scripts.save(output / "result.json", result)
     plot(pictures, np.array(path), output / "look_inside.png")
     print(result)
