@@ -11,7 +11,7 @@ from taichi_softras.runtime import ti, vec2, vec3, vec4
 SMALLEST_BASE = 1e-6  # of a power: the highlight is 0 below
 LEAST_ALPHA = 1e-3  # roughness^2: a perfect mirror would show a point light nowhere
 # Lazarov's fit of what is mirrored of light from all around, as Karis has it
-FIT_SLOPE, FIT_START = vec4(-1.0, -0.0275, -0.572, 0.022), vec4(1.0, 0.0425, 1.04, -0.04)
+FIT_SLOPE, FIT_START = (-1.0, -0.0275, -0.572, 0.022), (1.0, 0.0425, 1.04, -0.04)
 FIT_FALL, FIT_SPAN = -9.28 * 0.6931471805599453, 1.04
 DIELECTRIC = 0.04  # reflected by what is no metal, seen straight on (index of refraction 1.5)
 
@@ -351,7 +351,7 @@ def mirrored_shares(cosine: float, roughness: float) -> vec2:
         cosine: of the direction to the eye to the normal, at least 0.
         roughness: 0 to 1.
     """
-    fit = roughness * FIT_SLOPE + FIT_START
+    fit = roughness * vec4(FIT_SLOPE) + vec4(FIT_START)
     middle = ti.min(fit.x * fit.x, exp(FIT_FALL * cosine)) * fit.x + fit.y
     return vec2(fit.z - FIT_SPAN * middle, fit.w + FIT_SPAN * middle)
 
@@ -359,14 +359,14 @@ def mirrored_shares(cosine: float, roughness: float) -> vec2:
 @ti.func
 def mirrored_shares_vjp(cosine: float, roughness: float, grad_shares: vec2):
     """Gradients with respect to `cosine` and `roughness`, a struct."""
-    fit = roughness * FIT_SLOPE + FIT_START
+    fit = roughness * vec4(FIT_SLOPE) + vec4(FIT_START)
     squared, falling = fit.x * fit.x, exp(FIT_FALL * cosine)
     is_square = squared < falling
     grad_middle = FIT_SPAN * (grad_shares.y - grad_shares.x)
     by_x = ti.select(is_square, 3.0 * squared, falling) * grad_middle
     of_fit = vec4(by_x, grad_middle, grad_shares.x, grad_shares.y)
     by_cosine = ti.select(is_square, 0.0, FIT_FALL * falling * fit.x * grad_middle)
-    return ti.Struct(cosine=by_cosine, roughness=of_fit.dot(FIT_SLOPE))
+    return ti.Struct(cosine=by_cosine, roughness=of_fit.dot(vec4(FIT_SLOPE)))
 
 
 @ti.func
