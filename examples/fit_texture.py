@@ -45,7 +45,7 @@ def main(steps=100, output="out/fit_texture"):
 
 def renderer_of(mesh, eyes):
     cameras = tsr.Camera.look_at(eyes, fov_y_degrees=50, needs_grad=False)
-    return tsr.Renderer(mesh, cameras, (128, 128), shading=tsr.Unlit())
+    return tsr.Renderer(mesh, cameras, (128, 128), tsr.SoftAggregation(background=1.0), tsr.Unlit())
 
 
 def draw_tiles():
@@ -67,7 +67,7 @@ def plot(texels, unseen, path):
         cell.imshow(picture.clip(0, 1))
         cell.set(title=f"texture: {name}")
     for cell, images in zip(axes[1], unseen):
-        cell.imshow(np.hstack(tsr.images.over_background(images)).clip(0, 1))
+        cell.imshow(np.hstack(images)[..., :3].clip(0, 1))
         cell.set(title="four other views")
     plt.setp(axes, xticks=[], yticks=[])
     tsr.scripts.save(path, figure, dpi=90)

@@ -11,6 +11,7 @@ from taichi_softras.runtime import ti
 PLACES = np.array([[-0.9, 0.9, 0.8], [0.9, 0.7, 0.7], [0.1, 1.1, -0.9]])
 COLORS = np.array([[0.9, 0.3, 0.2], [0.2, 0.5, 0.9], [0.3, 0.8, 0.3]])
 EYES = tsr.orbit(4.2, 40, 60 * np.arange(6))
+WHITE = tsr.SoftAggregation(background=1.0)
 
 
 def main(steps=200, output="out/recover_lights"):
@@ -18,7 +19,7 @@ def main(steps=200, output="out/recover_lights"):
     output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     lights = tsr.PointLights(PLACES, COLORS, falloff=(0, 0, 1))
     cameras = tsr.Camera.look_at(EYES, fov_y_degrees=45, needs_grad=False)
-    renderer = tsr.Renderer(make_scene(), cameras, (128, 128), shading=tsr.Phong(), lights=lights)
+    renderer = tsr.Renderer(make_scene(), cameras, (128, 128), WHITE, tsr.Phong(), lights)
     pictures = {"truth": renderer.render().to_numpy()}
     lights.positions = PLACES * 0.3 + [0, 0.7, 0]
     lights.colors = np.full((3, 3), 0.3)
@@ -30,8 +31,7 @@ def main(steps=200, output="out/recover_lights"):
     paths, started = [lights.positions.to_numpy()], time.perf_counter()
     for _ in run:
         with ti.ad.Tape(loss):
-            renderer.render()
-            tsr.losses.mean_squared_error(renderer.image, pictures["truth"], loss)
+            tsr.losses.mean_squared_error(renderer.render(), pictures["truth"], loss)
         move.step()
         tint.step()
         paths.append(lights.positions.to_numpy())
@@ -64,7 +64,7 @@ def plot(pictures, paths, path):
     """One of the six views each, and the ways of the lights, from above."""
     figure, axes = plt.subplots(1, 4, figsize=(10.5, 2.9), layout="constrained")
     for cell, (name, images) in zip(axes, pictures.items()):
-        cell.imshow(tsr.images.over_background(images)[0].clip(0, 1))
+        cell.imshow(images[0, ..., :3].clip(0, 1))
         cell.set(title=name, xticks=[], yticks=[])
     for k, color in enumerate(COLORS):
         axes[3].plot(paths[:, k, 0], paths[:, k, 2], color=color)

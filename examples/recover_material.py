@@ -10,6 +10,7 @@ from taichi_softras.runtime import ti
 
 GOLD, LACQUER = ((0.95, 0.7, 0.3), 0.95, 0.35), ((0.6, 0.08, 0.1), 0.05, 0.25)
 CLAY, START = ((0.7, 0.45, 0.35), 0.1, 0.8), ((0.5, 0.5, 0.5), 0.5, 0.5)
+WHITE = tsr.SoftAggregation(background=1.0)
 
 
 def main(steps=300, output="out/recover_material"):
@@ -27,10 +28,10 @@ def main(steps=300, output="out/recover_material"):
     optimizer = tsr.Adam(fields, learning_rate=0.05, betas=(0.9, 0.99))
     loss = ti.field(float, shape=(), needs_grad=True)
     errors, started = [np.abs(read(materials) - truth)], time.perf_counter()
-    for _ in run:
+    for step in run:
+        optimizer.learning_rate = 0.05 * min(1, 3 - 3 * step / steps)
         with ti.ad.Tape(loss):
-            image = renderer.render()
-            tsr.losses.mean_squared_error(image, pictures["truth"], loss)
+            tsr.losses.mean_squared_error(renderer.render(), pictures["truth"], loss)
         optimizer.step()
         errors.append(np.abs(read(materials) - truth))
     result = {"steps": optimizer.num_steps, "seconds": round(time.perf_counter() - started, 1)}
@@ -53,7 +54,7 @@ def make_renderer(materials):
     camera = tsr.Camera.look_at((0, 1.5, 8), fov_y_degrees=18, needs_grad=False)
     suns = tsr.DirectionalLights([[1, 2, 1.5], [-2, 0.5, 1]], [[0.8, 0.8, 0.7], [0.2, 0.3, 0.4]])
     lights = [tsr.AmbientLight((0.3, 0.3, 0.3)), suns]
-    return tsr.Renderer(mesh, camera, (96, 256), shading=tsr.PhysicallyBased(), lights=lights)
+    return tsr.Renderer(mesh, camera, (96, 256), WHITE, tsr.PhysicallyBased(), lights)
 
 
 def read(materials):
@@ -65,7 +66,7 @@ def read(materials):
 def plot(pictures, errors, path):
     figure, axes = plt.subplots(1, 4, figsize=(12, 2), layout="constrained")
     for cell, (name, images) in zip(axes, pictures.items()):
-        cell.imshow(tsr.images.over_background(images)[0].clip(0, 1))
+        cell.imshow(images[0, ..., :3].clip(0, 1))
         cell.set(title=name, xticks=[], yticks=[])
     axes[3].semilogy(errors.reshape(len(errors), -1))
     axes[3].set(title="errors of 15 numbers", xlabel="step")

@@ -31,7 +31,7 @@ def main(path=None, steps=36, output="out/render_textured"):
     textures = {texture for one in mesh.materials for texture in one.textures if texture}
     result.update(faces=mesh.num_faces, materials=len(mesh.materials), textures=len(textures))
     tsr.scripts.save(output / "result.json", result)
-    pictures = tsr.images.over_background(images)
+    pictures = images[..., :3]
     tsr.images.save_gif(output / "turntable.gif", pictures, 12)
     chosen = pictures[np.linspace(0, steps, 4, endpoint=False).astype(int)]
     tsr.images.save_image(output / "turntable.png", np.concatenate(chosen, axis=1))
@@ -45,7 +45,8 @@ def draw(mesh, steps):
     cameras = tsr.Camera.framing(mesh, elevation_degrees=20, azimuth_degrees=azimuths)
     suns = tsr.DirectionalLights([[1, 1.5, 1], [-1, 0.5, -1]], [[0.9, 0.9, 0.8], [0.4, 0.4, 0.5]])
     light = {"shading": tsr.PhysicallyBased(), "lights": [tsr.AmbientLight((0.3, 0.3, 0.3)), suns]}
-    renderer = tsr.Renderer(mesh, cameras, (256, 256), views_per_pass=1, **light)
+    white = tsr.SoftAggregation(background=1.0)
+    renderer = tsr.Renderer(mesh, cameras, (256, 256), white, views_per_pass=1, **light)
     return renderer.render().to_numpy()
 
 

@@ -24,8 +24,8 @@ def test_a_texture_from_twelve_views(backend, tmp_path):
 
 def test_three_lights_from_six_views(backend, tmp_path):
     result = load_example("recover_lights").main(steps=60, output=tmp_path)
-    assert result["largest_error_of_place"] < 0.4
-    assert result["largest_error_of_color"] < 0.3
+    assert result["largest_error_of_place"] < 0.3
+    assert result["largest_error_of_color"] < 0.2
 
 
 def test_materials_from_one_picture(backend, tmp_path):
