@@ -51,7 +51,7 @@ def panorama_uv_vjp(direction: vec3, grad_uv: vec2) -> vec3:
 
 @ti.func
 def blur_level(image: ti.template(), blur: float):
-    """The level whose texels are `blur` / pi of half a turn high, and its slope by `blur`."""
+    """The level whose texels are `blur` of half a turn high, and its slope by `blur`."""
     rows = blur * ti.cast(image.height, float)
     last = ti.cast(image.levels - 1, float)
     level = PER_LOG_2 * ti.log(ti.max(rows, 1.0))
