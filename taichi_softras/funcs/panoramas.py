@@ -10,6 +10,8 @@ import math
 from taichi_softras.funcs.images import (
     BILINEAR,
     CLAMP,
+    LARGEST_FOOTPRINT,
+    LARGEST_UV,
     REPEAT,
     add_shares,
     axis_taps,
@@ -19,6 +21,7 @@ from taichi_softras.funcs.images import (
     moved_shares_vjp,
     weigh_texels,
     weigh_texels_vjp,
+    within,
 )
 from taichi_softras.runtime import ti, vec2, vec3, vec4
 
@@ -30,10 +33,11 @@ PER_LOG_2 = 1.0 / math.log(2.0)
 
 @ti.func
 def panorama_uv(direction: vec3) -> vec2:
-    """Where a direction of any length is in a picture."""
+    """Where a direction of any length is in a picture; NaN is taken for 0."""
     x, y, z = direction.x, direction.y, direction.z
     flat = ti.sqrt(ti.max(x * x + z * z, POLE))
-    return vec2(0.5 + PER_TURN * ti.atan2(x, -z), 0.5 + PER_HALF_TURN * ti.atan2(y, flat))
+    across, up = PER_TURN * ti.atan2(x, -z), PER_HALF_TURN * ti.atan2(y, flat)
+    return vec2(within(0.5 + across, LARGEST_UV), within(0.5 + up, LARGEST_UV))
 
 
 @ti.func
@@ -51,8 +55,8 @@ def panorama_uv_vjp(direction: vec3, grad_uv: vec2) -> vec3:
 
 @ti.func
 def blur_level(image: ti.template(), blur: float):
-    """The level whose texels are `blur` / pi of half a turn high, and its slope by `blur`."""
-    rows = blur * ti.cast(image.height, float)
+    """The level whose texels are `blur` of half a turn high, and its slope by `blur`."""
+    rows = within(blur, LARGEST_FOOTPRINT) * ti.cast(image.height, float)
     last = ti.cast(image.levels - 1, float)
     level = PER_LOG_2 * ti.log(ti.max(rows, 1.0))
     slope = ti.select((rows > 1.0) & (level < last), PER_LOG_2 / blur, 0.0)

@@ -316,7 +316,8 @@ def mirrored_place(inputs, uniforms):
         uniforms: none.
 
     Returns:
-        r, and alpha: half the angle, in radians, within which most of what is seen there lies.
+        r, and alpha, as a share of half a turn: seen straight on, the lobe (GGX) is 2.6 alpha
+        radians wide at half its height.
     """
     normal = unit_normal(inputs[0:3])
     to_eye = unit_normal(inputs[7:10] - inputs[3:6])

@@ -18,7 +18,8 @@ class EnvironmentMap(Light):
     by the picture's projection on nine spherical harmonics, as by `SphericalHarmonics`: each texel
     counts by its piece of the sphere, with the exact integrals of the harmonics over it. What a
     matt surface sends back of positive light is then right to a few per cent (Ramamoorthi and
-    Hanrahan 2001), and may be below 0 opposite to one small bright light.
+    Hanrahan 2001), and may be below 0 opposite to one small bright light. `PhysicallyBased` mirrors
+    the picture besides, blurred by the roughness, unless colours are face textures.
 
     Attributes:
         image: (H, W) vec3 field with gradient, linear colours, row 0 on top. An array that is
