@@ -48,7 +48,7 @@ def distort(points: np.ndarray, distortion) -> np.ndarray:
     )
 
 
-def undistorted(image: np.ndarray, K: np.ndarray, distortion) -> tuple:
+def undistorted(image: np.ndarray, K: np.ndarray, distortion) -> np.ndarray:
     """The picture that a pinhole of the same K takes; bilinear.
 
     Args:
@@ -57,11 +57,11 @@ def undistorted(image: np.ndarray, K: np.ndarray, distortion) -> tuple:
         distortion: k1, k2, p1, p2, k3.
 
     Returns:
-        The picture (H, W, C), 0 where the lens has seen nothing, and (H, W) whether it has.
+        (H, W, C), 0 where the lens has seen nothing.
     """
     height, width = image.shape[:2]
     if not np.any(distortion):
-        return image, np.ones((height, width), bool)
+        return image
     columns, rows = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     pixels = np.stack([columns, rows, np.ones_like(rows)], axis=-1)
     points = (pixels @ np.linalg.inv(K).T)[..., :2]
@@ -70,7 +70,7 @@ def undistorted(image: np.ndarray, K: np.ndarray, distortion) -> tuple:
     is_seen = (column >= 0) & (column <= width) & (row >= 0) & (row <= height)
     is_seen &= np.square(points).sum(-1) < _largest_square(distortion)
     sampled = _bilinear(image, np.where(is_seen, column, 0.0), np.where(is_seen, row, 0.0))
-    return np.where(is_seen[..., None], sampled, 0.0), is_seen
+    return np.where(is_seen[..., None], sampled, 0.0)
 
 
 def shrunk(image: np.ndarray, image_size: tuple) -> np.ndarray:

@@ -63,7 +63,7 @@ def load_pictures(
         picture = np.dstack(_load(path, mask))
         if lens is not None:
             K = _intrinsics_of(picture.shape[:2], lens, view, path)
-            picture, is_seen = undistorted(picture, K, lens.distortion[view])
+            picture = undistorted(picture, K, lens.distortion[view])
         whole = picture.shape[:2] if lens is None else lens.image_size
         size = scaled(whole, scale) if scale else cameras.image_size or whole
         views.append(shrunk(picture, size).astype(np.float32))
