@@ -18,6 +18,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, Union
 
+from taichi_softras.io.contents import MeshFileError
 from taichi_softras.io.files import written_beside
 from taichi_softras.io.notebook import bar_in_notebook, is_notebook
 
@@ -121,7 +122,7 @@ def save(path: Union[str, os.PathLike], result: Any, **options) -> None:
 
 @contextlib.contextmanager
 def plain_errors(before: str = "") -> Iterator[None]:
-    """Within it a full disk, a folder that is read-only or missing, and Ctrl-C end the script.
+    """Within it a full disk, a folder or a mesh file that is none, and Ctrl-C end the script.
 
     With one line and no traceback: they are no fault of its.
 
@@ -130,7 +131,7 @@ def plain_errors(before: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
+    except (OSError, MeshFileError) as error:
         raise SystemExit(f"{before}{error}") from None
     except KeyboardInterrupt:
         raise SystemExit(f"{before}interrupted") from None

@@ -105,6 +105,7 @@ def test_results_are_json_text_or_a_figure(tmp_path):
         ("scripts.folder('{tmp}')", "[Errno 27] File too large: '{tmp}'"),
         ("scripts.save('{tmp}/a.json', 'a' * 9999)", "[Errno 27] File too large: '{tmp}/a.json'"),
         ("scripts.folder('{tmp}/file')", "[Errno 17] File exists: '{tmp}/file'"),
+        ("load_mesh('{tmp}/none.obj')", "{tmp}/none.obj is not there"),
         ("os.kill(os.getpid(), signal.SIGINT)", "interrupted"),
     ],
 )
@@ -115,6 +116,7 @@ def test_what_is_no_fault_of_the_script_is_one_line(tmp_path, line, sentence):
     code = f"""
 import os, resource, signal
 from taichi_softras import scripts
+from taichi_softras.io.meshes import load_mesh
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with scripts.plain_errors():
