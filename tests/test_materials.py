@@ -355,6 +355,15 @@ def test_wrong_input_is_told(backend, options, message):
         tsr.Mesh(vertices, faces, **options)
 
 
+@pytest.mark.parametrize("shading", [tsr.Flat(), tsr.Phong()])
+def test_features_are_not_lit(backend, shading):
+    vertices, faces, uvs = quad()
+    texture = tsr.Texture(np.ones((2, 2, 7)))
+    mesh = tsr.Mesh(vertices, faces, uvs=uvs, materials=tsr.Material(base_color_texture=texture))
+    with pytest.raises(ValueError, match="7"):
+        tsr.Renderer(mesh, camera(), SIZE, Z_BUFFER, shading)
+
+
 def test_what_a_kernel_made_nan_is_named(backend):
     mesh = ball()
     renderer = tsr.Renderer(mesh, camera(), SIZE, Z_BUFFER, tsr.Unlit())
