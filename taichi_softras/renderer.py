@@ -173,16 +173,17 @@ class Renderer:
         self._lights = group_lights(
             [] if self.lights is None else self.lights, is_mirrored=mesh.lookup is None
         )
+        looks = looks_of(mesh)
         composition = compose(
             shadings_of_pass,
-            looks_of(mesh),
+            looks,
             self._lights.structure,
             is_over_image=background is not None,
         )
-        if composition.light is not None and self._colors.n != 3:
+        if composition.light is not None and looks.num_color != 3:
             raise ValueError(
                 f"{type(self.shading).__name__} lights colours of 3 channels, the mesh has "
-                f"{self._colors.n}: use Unlit"
+                f"{looks.num_color}: use Unlit"
             )
         self._atlas = self._make_atlas(composition)
         self._pipeline = self._make_pipeline(composition)
