@@ -111,7 +111,7 @@ def _make_functions(  # both functions, which know the same
         return color
 
     @ti.func
-    def fragment_vjp(varyings, uniforms, grad_color):
+    def fragment_vjp(varyings, uniforms, grad_color):  # of every kind of light
         at = view_fragment(14 if two_sided else -1, varyings, uniforms)
         base_color, metallic, roughness = varyings[0:3], varyings[9], varyings[10]
         grad_uniforms, grad_around = uniforms * 0.0, grad_color * base_color
