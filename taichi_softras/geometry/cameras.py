@@ -159,21 +159,21 @@ def pull_back_view_rows(
             grad_z_view.w * eye - grad_z_view.xyz,
             grad_uniforms,
         )
-    elif scene.layout[POSE] != POSE_MATRIX:
-        grad_translation = vec3(grad_x_view.w, grad_y_view.w, grad_z_view.w)
-        add_vec3(grad_uniforms, start + TRANSLATION_START, grad_translation)
-        grad_spin = spin_rows_vjp(
-            x_view.xyz, y_view.xyz, z_view.xyz, grad_x_view.xyz, grad_y_view.xyz, grad_z_view.xyz
-        )
-        numbers = load_vec4(scene.uniforms, start)
-        if scene.layout[POSE] == QUATERNION:
-            add_vec4(grad_uniforms, start, quaternion_spin_vjp(numbers, grad_spin))
-        else:
-            add_vec3(grad_uniforms, start, vector_spin_vjp(numbers.xyz, grad_spin))
     else:
-        add_vec4(grad_uniforms, start, grad_x_view)
-        add_vec4(grad_uniforms, start + 4, grad_y_view)
-        add_vec4(grad_uniforms, start + 8, grad_z_view)
+        first, second, third = grad_x_view, grad_y_view, grad_z_view
+        if scene.layout[POSE] != POSE_MATRIX:
+            numbers = load_vec4(scene.uniforms, start)
+            grad_spin = spin_rows_vjp(
+                x_view.xyz, y_view.xyz, z_view.xyz, first.xyz, second.xyz, third.xyz
+            )
+            second = vec4(first.w, second.w, third.w, 0.0)  # of the translation
+            first = quaternion_spin_vjp(numbers, grad_spin)
+            if scene.layout[POSE] == ROTATION_VECTOR:
+                first = vec4(vector_spin_vjp(numbers.xyz, grad_spin), 0.0)
+            third = vec4(0.0)
+        add_vec4(grad_uniforms, start, first)
+        add_vec4(grad_uniforms, start + TRANSLATION_START, second)
+        add_vec4(grad_uniforms, start + 8, third)
 
 
 @ti.func
@@ -225,23 +225,16 @@ def pull_back_projection(
     grad_uniforms: ti.template(),
 ):
     """From rows of clip_from_view to the numbers of a projection, which begin at `start`."""
-    if scene.layout[PROJECTION] == PROJECTION_MATRIX:
-        add_vec4(grad_uniforms, start, grad_to_x)
-        add_vec4(grad_uniforms, start + 4, grad_to_y)
-        add_vec4(grad_uniforms, start + 12, grad_to_w)
-    elif scene.layout[PROJECTION] == INTRINSICS:
-        per_width = 2.0 / scene.uniforms[start + 4]
-        per_height = 2.0 / scene.uniforms[start + 5]
-        add_vec4(
-            grad_uniforms,
-            start,
-            vec4(
-                per_width * grad_to_x.x,
-                per_height * grad_to_y.y,
-                -per_width * grad_to_x.z,
-                per_height * grad_to_y.z,
-            ),
-        )
+    is_measured = scene.layout[PROJECTION] == INTRINSICS
+    if is_measured | (scene.layout[PROJECTION] == PROJECTION_MATRIX):
+        first, second, last = grad_to_x, grad_to_y, grad_to_w
+        if is_measured:
+            x, y = 2.0 / scene.uniforms[start + 4], 2.0 / scene.uniforms[start + 5]
+            first = vec4(x * first.x, y * second.y, -x * first.z, y * second.z)
+            second, last = vec4(0.0), vec4(0.0)
+        add_vec4(grad_uniforms, start, first)
+        add_vec4(grad_uniforms, start + 4, second)
+        add_vec4(grad_uniforms, start + 12, last)
     else:
         grad_scale = grad_to_x.x / views.aspect + grad_to_y.y
         number, grad = scene.uniforms[start], 0.0
