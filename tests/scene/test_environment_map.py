@@ -205,18 +205,17 @@ def test_a_metal_mirrors_the_picture(backend, roughness, box):
     np.testing.assert_allclose(image[seen][:, :3], expected, atol=tolerances.TWIN_DOUBLE)
 
 
+@pytest.mark.slow
 @pytest.mark.f64
 def test_gradients_of_what_is_mirrored(backend):
-    """To all that says where the picture is looked at, and to it; the Jacobian's, too."""
+    """To all that says where the picture is looked at, and to it."""
     generator = np.random.default_rng(4)
     bumps = tsr.Texture(generator.uniform((0.4, 0.4, 0.8), (0.6, 0.6, 1.0), (4, 4, 3)))
     rough = tsr.Texture(generator.uniform(0.4, 1.0, (4, 4, 3)))
     mesh, camera, sky, material = make_mirror(
         0.6, normal_texture=bumps, metallic_roughness_texture=rough
     )
-    renderer = tsr.Renderer(
-        mesh, camera, (8, 8), soft(), tsr.PhysicallyBased(), lights=lights_with(sky)
-    )
+    renderer = tsr.Renderer(mesh, camera, (8, 8), soft(), tsr.PhysicallyBased(), lights=sky)
     cotangent = cotangent_of(renderer.render())
     renderer.backward(cotangent)
     fields = [mesh.vertices, mesh.uvs, bumps.image, rough.image, sky.image]
@@ -228,13 +227,12 @@ def test_gradients_of_what_is_mirrored(backend):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.f64
 def test_the_jacobian_of_what_is_mirrored(backend):
     """Without materials, by a method that finds the nearest face."""
     environment = tsr.EnvironmentMap(random_picture())
-    renderer = make_renderer(
-        tsr.FilteredDerivative(), tsr.PhysicallyBased(), lights=lights_with(environment)
-    )
+    renderer = make_renderer(tsr.FilteredDerivative(), tsr.PhysicallyBased(), lights=environment)
     cotangent = cotangent_of(renderer.render())
     renderer.backward(cotangent)
     fields = [environment.image, renderer.cameras.eye]
