@@ -59,8 +59,8 @@ def wall_places(points, axis):
     return (np.delete(points, axis, axis=-1) + 2.5) / 5.0
 
 
-def room(picture, shift=0.0, **options):
-    """A box from within: two faces a wall, whose texture is nearest or bilinear in turn."""
+def room(picture, filters, shift=0.0):
+    """A box from within: two faces a wall, whose texture has one filter or the other in turn."""
     corners, uvs = [], []
     for axis, sign in WALLS:
         places = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
@@ -69,17 +69,16 @@ def room(picture, shift=0.0, **options):
         uvs.append(wall_places(wall, axis))
     faces = np.array([np.add(k, 4 * wall) for wall in range(6) for k in ((0, 1, 2), (0, 2, 3))])
     vertices = np.concatenate(corners)
-    nearest, bilinear = (tsr.Texture(picture, name) for name in ("nearest", "bilinear"))
+    first, second = (tsr.Texture(picture, name) for name in filters)
     return tsr.Mesh(
         vertices + shift * np.random.default_rng(5).normal(size=vertices.shape),
         faces,
         uvs=np.concatenate(uvs),
         materials=[
-            tsr.Material(base_color_texture=nearest),
-            tsr.Material((0.5, 0.6, 0.7), base_color_texture=bilinear),
+            tsr.Material(base_color_texture=first),
+            tsr.Material((0.5, 0.6, 0.7), base_color_texture=second),
         ],
         face_materials=np.arange(12) // 2 % 2,
-        **options,
     )
 
 
@@ -107,7 +106,8 @@ def camera():
 def test_gradients_are_central_differences(backend, name, filter):
     """Of a ball; without a filter of a room from within, whose faces are cut."""
     if filter is None:
-        mesh = room(np.random.default_rng(3).uniform(size=(6, 7, 3)), shift=0.03)
+        picture = np.random.default_rng(3).uniform(size=(6, 7, 3))
+        mesh = room(picture, ("bilinear", "bilinear"), shift=0.03)  # nearest samples jump
         cameras, options = in_the_room(), {"near_clip": 0.6}
     else:
         mesh, cameras, options = ball(filter=filter), camera(), {}
@@ -186,7 +186,8 @@ def test_channels_of_a_picture(backend, channels):
 def test_a_room_shows_where_rays_meet_its_walls(backend):
     """A camera within textured walls, most of whose faces reach behind it."""
     picture = np.random.default_rng(4).uniform(size=(8, 8, 3))
-    renderer = tsr.Renderer(room(picture), in_the_room(), (24, 30), Z_BUFFER, tsr.Unlit())
+    mesh = room(picture, ("nearest", "bilinear"))
+    renderer = tsr.Renderer(mesh, in_the_room(), (24, 30), Z_BUFFER, tsr.Unlit())
     image = renderer.render().to_numpy()[0].astype(float)
     np.testing.assert_array_equal(image[..., 3], 1.0)
     forward = (AT - EYE) / np.linalg.norm(AT - EYE)
@@ -256,6 +257,7 @@ def test_materials_of_faces_tint(backend):
     np.testing.assert_allclose(image[1, 1, :3], np.multiply(colors[0], 0.5), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_program_of_the_readme(backend):
     """It runs, and all that it prints has a gradient."""
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
