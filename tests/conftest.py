@@ -90,7 +90,7 @@ def pytest_runtest_call(item):
     """What a test measures of gradients goes with its report."""
     measured.errors.clear()
     yield
-    item.user_properties += [("gradient", list(pair)) for pair in measured.errors]
+    item.user_properties += [("gradient", [name, float(e)]) for name, e in measured.errors]
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -42,7 +42,7 @@ def check_gradient(run_forward, inputs: dict, output, twin=None, seed: int = 0) 
         expected = central_differences(twin, values, name, cotangent)
         error = relative_error(gradients[name], expected)
         print(f"{name}: largest relative error {error:.1e}")
-        measured.errors.append((name, float(error)))  # other workers send it as such
+        measured.errors.append((name, error))
         assert error < tolerance, f"gradient of {name}: relative error {error:.1e}"
         worst = max(worst, error)
     return worst
