@@ -42,6 +42,11 @@ def looks_of(mesh: Any) -> LooksOfMesh:
         None if not any(of_slot) else any(t.filter == "trilinear" for t in of_slot if t)
         for of_slot in by_slot
     )
+    constant = tuple(
+        slot
+        for slot in range(len(slots))
+        if not any(has_gradient(t.image) for one in mesh.materials if (t := one.textures[slot]))
+    )
     counts = {one.base_color_texture.num_channels for one in mesh.materials if one.textures[0]}
     features = counts - set(COLORS)
     if features and len(counts) > 1:
@@ -55,6 +60,7 @@ def looks_of(mesh: Any) -> LooksOfMesh:
         mesh.uvs is not None,
         bool(mesh.materials),
         slots or (None,) * len(SLOTS),
+        constant,
         bool(features),
     )
 

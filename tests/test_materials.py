@@ -383,3 +383,32 @@ def test_fields_are_read_at_each_draw(backend):
     mesh.materials[1].base_color = (0.0, 0.0, 0.0)
     assert isinstance(texture.image, ti.Field)
     np.testing.assert_array_equal(renderer.render().to_numpy()[..., :3], 0.0)
+
+
+def test_a_texture_without_gradient_changes_no_other(backend):
+    """The same image, and the same gradients of all else; the picture is written as ever."""
+    found = []
+    for needs_grad in (True, False):
+        mesh = ball()
+        image = mesh.materials[0].base_color_texture.image.to_numpy()
+        texture = tsr.Texture(image, needs_grad=needs_grad)
+        material = tsr.Material((0.9, 0.7, 0.8), base_color_texture=texture)
+        mesh = tsr.Mesh(
+            mesh.vertices.to_numpy(),
+            mesh.faces_array,
+            uvs=mesh.uvs.to_numpy(),
+            uv_faces=mesh.uv_faces_array,
+            materials=material,
+        )
+        rasterizer = tsr.SoftAggregation(**DEPTHS, sigma=3e-4)
+        renderer = tsr.Renderer(mesh, camera(), SIZE, rasterizer, tsr.Unlit())
+        drawn = renderer.render().to_numpy()
+        renderer.backward(np.random.default_rng(5).normal(size=drawn.shape))
+        fields = mesh.vertices.grad, mesh.uvs.grad, material.base_color.grad
+        found.append([drawn, *(field.to_numpy() for field in fields)])
+        texture.image = np.zeros_like(image)
+        np.testing.assert_array_equal(renderer.render().to_numpy()[..., :3], 0.0)
+    for with_gradient, without in zip(*found):
+        scale = np.abs(with_gradient).max()
+        limit = tolerances.SAME_GRADIENT_SINGLE * scale
+        np.testing.assert_allclose(without, with_gradient, atol=limit)

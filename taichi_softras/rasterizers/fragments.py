@@ -88,12 +88,14 @@ class ImageLookup:
         uv: first of the two varyings that say where.
         footprint: first of the `FOOTPRINT_SIZE` varyings that say how wide; -1 without levels.
         num_channels: that are read.
+        is_constant: whether no image of the slot has a gradient.
     """
 
     slot: int
     uv: int
     footprint: int
     num_channels: int
+    is_constant: bool = False
 
     @property
     def has_levels(self) -> bool:
@@ -176,6 +178,12 @@ class Shader:
     def panorama_place(self) -> int:
         """The first value of where panoramas are looked up."""
         return places_of_derived(self)[self.panoramas.place][1] if self.panoramas else -1
+
+    @property
+    def moves_textures(self) -> bool:
+        """Whether anything that is looked up has a gradient."""
+        images_move = any(not image.is_constant for image in self.images)
+        return self.has_textures and (images_move or not self.images or self.panoramas is not None)
 
     @property
     def is_textured_by_face(self) -> bool:
@@ -427,7 +435,7 @@ def look_up_vjp(
                 else:
                     before = grad_textures[shared, face, entries[k], channel]
                     grad_textures[shared, face, entries[k], channel] = before + grad
-    for lookup, first in ti.static(numbered(shader)):
+    for lookup, first in ti.static(of_moving(shader)):
         place = image_place(lookup, varyings)
         add_to_texels(
             grad_textures,
@@ -560,6 +568,11 @@ def numbered(shader: Shader) -> list:
         found.append((lookup, first))
         first += lookup.num_channels
     return found
+
+
+def of_moving(shader: Shader) -> list:
+    """As `numbered`, those whose images have a gradient."""
+    return [(lookup, first) for lookup, first in numbered(shader) if not lookup.is_constant]
 
 
 @ti.func

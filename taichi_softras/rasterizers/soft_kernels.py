@@ -407,7 +407,7 @@ def pull_back_face(
                     structure, numbers, face, pixel, planes, grad_pixel, surface, sums, lane
                 )
                 tied[lane] = pulled.tied
-                if ti.static(structure.shader.has_textures):
+                if ti.static(structure.shader.moves_textures):
                     shares[lane] = pulled.share
                     for corner in ti.static(range(3)):
                         used[corner][lane] = pulled.used[corner]
@@ -418,7 +418,7 @@ def pull_back_face(
                     if tied[lane] != 0.0:
                         pixel = locate_pixel(numbers, view, row, left + lane, 1)
                         settle_tie(structure, face, pixel, tied[lane], sums, lane)
-            if ti.static(structure.shader.has_textures):
+            if ti.static(structure.shader.moves_textures):
                 scatter_row(structure.shader, numbers, face, view, surface, pulls, grad_textures)
 
 
@@ -518,7 +518,7 @@ def pull_back_tiles(  # more than 12 parameters: groups of arrays
                 )
                 if pulled.tied != 0.0:
                     settle_tie(structure, face, pixel, pulled.tied, sums, 0)
-                if ti.static(structure.shader.has_textures):
+                if ti.static(structure.shader.moves_textures):
                     if pulled.share > 0.0:
                         look_up_vjp(
                             structure.shader,

@@ -24,7 +24,7 @@ class Texture:
     of texels are at half integers: column u W - 1/2, row (1 - v) H - 1/2.
 
     Attributes:
-        image: (H, W) field of C-vectors with gradient, row 0 on top.
+        image: (H, W) field of C-vectors, with gradient unless told not to, row 0 on top.
         filter: "nearest", "bilinear" or "trilinear".
         wrap: "repeat", "mirror", "clamp" or "zero".
 
@@ -33,7 +33,13 @@ class Texture:
 
     image = FieldAttribute()
 
-    def __init__(self, image: Any, filter: str = "bilinear", wrap: str = "repeat"):
+    def __init__(
+        self,
+        image: Any,
+        filter: str = "bilinear",
+        wrap: str = "repeat",
+        needs_grad: bool = True,
+    ):
         """Places the field.
 
         Args:
@@ -45,6 +51,7 @@ class Texture:
                 of the one before (Williams, "Pyramidal Parametrics", 1983).
             wrap: what is outside of the picture. "repeat": it, again. "mirror": it, turned round
                 at each border. "clamp": its border. "zero": zeros.
+            needs_grad: whether `image` has a gradient; without, one of the scene takes less time.
 
         Raises:
             ValueError: another shape, nothing in it, entries that are not finite, another filter
@@ -60,7 +67,7 @@ class Texture:
             warn_of_bytes("image", image)
         self.filter, self.wrap = filter, wrap
         tree = FieldTree()
-        self.image = tree.add(values.shape[:2], values.shape[2:])
+        self.image = tree.add(values.shape[:2], values.shape[2:], needs_grad=needs_grad)
         tree.place()
         upload([self.image], [values])
 

@@ -65,6 +65,7 @@ class Looks(NamedTuple):
             the default one are the same everywhere, and laid as uniforms.
         slots: for each of `SLOTS`, None if no material has such a texture; else whether one of
             them has coarser levels.
+        constant: which of `SLOTS` have textures without gradient alone.
         is_feature: whether base colour textures have `num_color` numbers that are no colours, and
             stand for the colour alone.
     """
@@ -74,6 +75,7 @@ class Looks(NamedTuple):
     has_uvs: bool = False
     has_materials: bool = False
     slots: tuple = (None,) * len(SLOTS)
+    constant: tuple = ()
     is_feature: bool = False
 
     def size_of(self, name: str) -> int:
@@ -422,6 +424,7 @@ class _Values:
                 self.columns[UV],
                 self.columns[_FOOTPRINT] if self.looks.slots[slot] else -1,
                 self._channels(slot),
+                slot in self.looks.constant,
             )
             for place, slot in enumerate(self.slots)
         )
