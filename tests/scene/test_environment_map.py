@@ -222,8 +222,9 @@ def test_gradients_of_what_is_mirrored(backend):
     fields += [camera.eye, material.roughness, material.metallic, material.base_color]
     gradients = [field.grad.to_numpy() for field in fields]
     for field, gradient in zip(fields, gradients):
+        step = 0.1 if field is sky.image else 1e-6  # linear, and its first texels count little
         assert_gradient_is_the_difference(
-            field, gradient, lambda: (cotangent * renderer.render().to_numpy()).sum(), 1e-6
+            field, gradient, lambda: (cotangent * renderer.render().to_numpy()).sum(), step
         )
 
 
