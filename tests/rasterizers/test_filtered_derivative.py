@@ -178,7 +178,7 @@ def test_an_outline_is_one_pixel_wide(backend):
 
 
 @pytest.mark.parametrize("components", [3, 4])
-def test_neighbours_are_the_next_faces_with_the_same_edge(backend, components):
+def test_neighbours_are_the_next_edges_with_the_same_ends(backend, components):
     """Of a sphere, its first faces once more, and faces of which some coordinates are 0 or -0."""
     vertices, faces = tsr.primitives.icosphere(2)
     faces = np.concatenate([faces, faces[:100], faces[50:70, ::-1]])
@@ -192,7 +192,7 @@ def test_neighbours_are_the_next_faces_with_the_same_edge(backend, components):
     expected = np.full((len(faces), 3), NO_FACE)
     for places in edges.values():
         for place, following in zip(places, [*places[1:], *places[-2:-1]]):
-            expected[place] = following[0]
+            expected[place] = 3 * following[0] + following[1]
     workspace, corners = Workspace(), upload(corners, backend.numpy_float)
     actual = connect_faces(workspace, corners).to_numpy()
     np.testing.assert_array_equal(actual, expected)
