@@ -215,4 +215,5 @@ def test_both_compute_the_same(tmp_path, precision, fast_math, image, loss):
         np.testing.assert_allclose(losses[1], losses[0], rtol=loss)
     for name, expected in figures[0].items():
         assert expected.std() > 0.01
-        np.testing.assert_allclose(figures[1][name], expected, rtol=0, atol=image, err_msg=name)
+        limit = image * max(1.0, np.abs(expected).max())  # a depth is a number of tens
+        np.testing.assert_allclose(figures[1][name], expected, rtol=0, atol=limit, err_msg=name)
