@@ -117,16 +117,13 @@ def _make_functions(  # both functions, which know the same
             grad_specular += grads.specular
             grad_shininess += grads.shininess
         grad_varyings = varyings * 0.0
-        grad_eye = unit_normal_vjp(at.eye_offset, grad_eye)
-        grad_varyings[0:3] = grad_albedo
-        grad_varyings[3:6] = turn_to_eye_vjp(
-            varyings[3:6], at.face_normal, at.eye_offset, grad_normal
+        view_fragment_vjp(
+            varyings, at, grad_normal, grad_point, grad_eye, grad_varyings, grad_uniforms
         )
-        grad_varyings[6:9] = grad_point - grad_eye
+        grad_varyings[0:3] = grad_albedo
         grad_varyings[9:12] = grad_specular
         grad_varyings[12] = grad_shininess
         grad_varyings[13:16] = grad_color
-        grad_uniforms[0:3] = grad_eye
         return ti.Struct(varyings=grad_varyings, uniforms=grad_uniforms)
 
     return fragment, fragment_vjp
@@ -152,3 +149,20 @@ def view_fragment(face_normal_at: ti.template(), varyings, uniforms):
         to_eye=unit_normal(eye_offset),
         normal=turn_to_eye(varyings[3:6], face_normal, eye_offset),
     )
+
+
+@ti.func
+def view_fragment_vjp(
+    varyings,
+    at: ti.template(),  # of `view_fragment`
+    grad_normal: vec3,
+    grad_point: vec3,  # but for what the eye is seen from
+    grad_to_eye: vec3,
+    grad_varyings: ti.template(),  # normal and point are written
+    grad_uniforms: ti.template(),  # the eye is written
+):
+    """The adjoint of `view_fragment`."""
+    grad_eye = unit_normal_vjp(at.eye_offset, grad_to_eye)
+    grad_varyings[3:6] = turn_to_eye_vjp(varyings[3:6], at.face_normal, at.eye_offset, grad_normal)
+    grad_varyings[6:9] = grad_point - grad_eye
+    grad_uniforms[0:3] = grad_eye

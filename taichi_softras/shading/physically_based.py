@@ -19,12 +19,10 @@ from taichi_softras.funcs.reflection import (
     metallic_roughness_vjp,
     reflect_environment,
     reflect_environment_vjp,
-    turn_to_eye_vjp,
 )
-from taichi_softras.funcs.vectors import unit_normal_vjp
 from taichi_softras.runtime import ti, vec3
 from taichi_softras.shading.base import MIRRORED, Shading
-from taichi_softras.shading.phong import view_fragment
+from taichi_softras.shading.phong import view_fragment, view_fragment_vjp
 
 PLAIN, MIRRORS = (AMBIENT, HARMONICS), (ENVIRONMENT,)  # light from all around
 LIGHTS = 3  # the first uniform of the lights, behind the eye
@@ -165,15 +163,12 @@ def _make_functions(  # both functions, which know the same
             grad_base += grads.base_color
             grad_metallic += grads.metallic
             grad_roughness += grads.roughness
-        grad_eye = unit_normal_vjp(at.eye_offset, grad_eye)
-        grad_varyings[0:3] = grad_base
-        grad_varyings[3:6] = turn_to_eye_vjp(
-            varyings[3:6], at.face_normal, at.eye_offset, grad_normal
+        view_fragment_vjp(
+            varyings, at, grad_normal, grad_point, grad_eye, grad_varyings, grad_uniforms
         )
-        grad_varyings[6:9] = grad_point - grad_eye
+        grad_varyings[0:3] = grad_base
         grad_varyings[9], grad_varyings[10] = grad_metallic, grad_roughness
         grad_varyings[11:14] = grad_color
-        grad_uniforms[0:3] = grad_eye
         return ti.Struct(varyings=grad_varyings, uniforms=grad_uniforms)
 
     return fragment, fragment_vjp
