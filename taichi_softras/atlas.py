@@ -25,8 +25,8 @@ from taichi_softras.shading.materials import DOUBLE_SIDED, NUMBERS
 from taichi_softras.shading.pyramids import lay_out_images
 from taichi_softras.workspace import array
 
-# What a material shows that has no texture where another one has
 COLORS = (1, 3, 4)  # channels of images that are colours
+# What a material shows that has no texture where another one has
 WHITE, FLAT = (1.0, 1.0, 1.0), (0.5, 0.5, 1.0)
 
 

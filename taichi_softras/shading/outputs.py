@@ -10,28 +10,29 @@ from taichi_softras.shading.base import VIEW_ROTATION, Shading
 from taichi_softras.shading.depth import Depth
 
 
+class Value(Shading):
+    """What is no colour: 0 where no face is, and it pulls at no edge. As it is, unless said."""
+
+    background = 0.0
+    moves_edges = False
+    fragment = pass_on
+    fragment_vjp = pass_on_vjp
+
+
 @dataclasses.dataclass(frozen=True)
-class VertexNormal(Shading):
+class VertexNormal(Value):
     """The smooth normal in world space, linear between vertices; 0 where no face is."""
 
     varyings = {"normal_world": 3}
     channels = 3
-    background = 0.0
-    moves_edges = False
-    fragment = pass_on
-    fragment_vjp = pass_on_vjp
 
 
 @dataclasses.dataclass(frozen=True)
-class Position(Shading):
+class Position(Value):
     """The point of the surface in world space; 0 where no face is."""
 
     varyings = {"position_world": 3}
     channels = 3
-    background = 0.0
-    moves_edges = False
-    fragment = pass_on
-    fragment_vjp = pass_on_vjp
 
 
 @ti.func
@@ -51,41 +52,31 @@ def view_normal_vjp(varyings, uniforms, grad_color):
 
 
 @dataclasses.dataclass(frozen=True)
-class ViewNormal(Shading):
+class ViewNormal(Value):
     """The smooth normal in view space (x right, y up, z towards the camera); 0 without a face."""
 
     varyings = {"normal_world": 3}
     uniforms = {VIEW_ROTATION: 9}
     channels = 3
-    background = 0.0
-    moves_edges = False
     fragment = view_normal
     fragment_vjp = view_normal_vjp
 
 
 @dataclasses.dataclass(frozen=True)
-class TextureCoordinates(Shading):
+class TextureCoordinates(Value):
     """The mesh's u and v; 0 where no face is."""
 
     varyings = {"uv": 2}
     channels = 2
-    background = 0.0
-    moves_edges = False
-    fragment = pass_on
-    fragment_vjp = pass_on_vjp
 
 
 @dataclasses.dataclass(frozen=True)
-class Barycentric(Shading):
+class Barycentric(Value):
     """The weights of the corners of the nearest face, right in perspective; 0 where no face is."""
 
     varyings = {"barycentric": 3}
     channels = 3
-    background = 0.0
-    moves_edges = False
     of_nearest_face = True
-    fragment = pass_on
-    fragment_vjp = pass_on_vjp
 
 
 @dataclasses.dataclass(frozen=True)
