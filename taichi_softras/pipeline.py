@@ -429,7 +429,7 @@ class Pipeline:
                     grad_looks.numbers,
                     columns,
                 )
-        if self.composition.has_images:
+        if self.composition.moves_images:
             if self._rows:
                 build_levels_vjp(self.workspace, grad_surface.textures, self._rows)
             add_texels(grad_surface.textures, is_first, grad_looks.texels)
@@ -623,8 +623,10 @@ def add_texels(
     texels: array(float, 4),  # (1, 1, N, C), written or added to
 ):
     """What one pass gives to the gradient of all."""
-    for i in ti.grouped(of_pass):
-        texels[i] = of_pass[i] + ti.select(is_first != 0, 0.0, texels[i])
+    for entry in range(of_pass.shape[2]):
+        for channel in range(of_pass.shape[3]):
+            before = ti.select(is_first != 0, 0.0, texels[0, 0, entry, channel])
+            texels[0, 0, entry, channel] = before + of_pass[0, 0, entry, channel]
 
 
 @kernel
@@ -634,8 +636,9 @@ def stack_texels(
     stacked: array(float, 5),  # (P, 1, 1, N, C)
 ):
     """stacked[index] = texels."""
-    for entry, channel in ti.ndrange(texels.shape[2], texels.shape[3]):
-        stacked[index, 0, 0, entry, channel] = texels[0, 0, entry, channel]
+    for entry in range(texels.shape[2]):
+        for channel in range(texels.shape[3]):
+            stacked[index, 0, 0, entry, channel] = texels[0, 0, entry, channel]
 
 
 @kernel

@@ -56,6 +56,11 @@ class Rasterization(abc.ABC):
         """The shapes of the surface's arrays: written by `backward`."""
         return self.surface.numbers.like(self.workspace, "grad")
 
+    def clear_grad_textures(self) -> None:
+        """For `backward`, which adds to them: a texture may be shared by faces and by views."""
+        if self.shader.moves_textures:
+            self.grad_surface.textures.fill(0.0)
+
     @abc.abstractmethod
     def backward(self) -> None:
         """Fills `grad_corners` and `grad_surface` from `grad_image`."""

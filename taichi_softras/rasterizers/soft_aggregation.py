@@ -351,6 +351,7 @@ class SoftRasterization(Rasterization):
 
     def backward(self) -> None:
         """Fills `grad_corners` and `grad_surface` from `grad_image`."""
+        self.clear_grad_textures()
         grads = self.grad_surface
         inputs = (*self.surface, self.numbers, self.sizes, *self.planes, self.grad_image)
         outputs = (self.grad_corners, *grads, self.structure)

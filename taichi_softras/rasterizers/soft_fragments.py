@@ -493,35 +493,84 @@ def pull_back_fragment(
         `samples` of its texture there, and what is `tied`, for `settle_tie` unless it is 0.
     """
     fragment = meet_again(structure, numbers, face, pixel, planes)
-    weights, used = fragment.weights, fragment.point.used
+    used = fragment.point.used
+    share, gain, by_used = 0.0, 0.0, vec3(0.0)
+    grad_samples = no_samples(structure.shader)
+    if ti.static(structure.has_color):
+        share = share_of(structure, numbers, face, pixel, planes, fragment)
+        look = pull_back_look(
+            structure, numbers, face, pixel, planes, grad_pixel, surface, used, share, sums, lane
+        )
+        grad_samples = look.samples
+        gain, by_used = look.gain, look.used
+    tied = pull_back_shape(
+        structure, numbers, face, pixel, planes, grad_pixel, fragment, gain, by_used, sums, lane
+    )
+    return ti.Struct(share=share, used=used, samples=grad_samples, tied=tied)
+
+
+@ti.func
+def pull_back_look(
+    structure: ti.template(),
+    numbers: ti.template(),
+    face: ti.template(),
+    pixel: ti.template(),
+    planes: ti.template(),
+    grad_pixel: ti.template(),
+    surface: ti.template(),
+    used: vec3,
+    share: float,
+    sums: ti.template(),
+    lane: int,
+):
+    """What a face's varyings and the uniforms get: adds to entry `lane` of `sums`.
+
+    Returns:
+        A struct: `gain`, w (C - I) . G; the gradients at the weights `used` and at `samples`.
+    """
+    grads = pull_back_color(
+        structure.shader, numbers, face, pixel, planes, grad_pixel, surface, used, share
+    )
+    for k in ti.static(range(structure.shader.num_varyings)):
+        for corner in ti.static(range(3)):
+            entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
+            add(sums, entry, lane, grads.varyings[k] * used[corner])
+    for k in ti.static(range(structure.shader.num_uniforms)):
+        add(sums, structure.first_uniform + k, lane, grads.uniforms[k])
+    return ti.Struct(gain=grads.gain, used=grads.used, samples=grads.samples)
+
+
+@ti.func
+def pull_back_shape(
+    structure: ti.template(),
+    numbers: ti.template(),
+    face: ti.template(),
+    pixel: ti.template(),
+    planes: ti.template(),
+    grad_pixel: ti.template(),
+    fragment: ti.template(),
+    gain: float,  # of `pull_back_look`, as the next
+    grad_used: vec3,
+    sums: ti.template(),
+    lane: int,
+):
+    """What a face's corners get: adds to entry `lane` of `sums`; returns what is tied."""
+    weights = fragment.weights
     kept = planes.state[pixel.view, KEPT_PLANE, pixel.row, pixel.column]
     slope = structure.alpha.slope(kept, fragment.coverage, numbers.num_counted)
     grad_x = grad_pixel[structure.shader.num_channels] * slope
     pull = vec2(0.0)
-    share = 0.0
-    grad_samples = no_samples(structure.shader)
     if ti.static(structure.has_color):
-        share = share_of(structure, numbers, face, pixel, planes, fragment)
-        grads = pull_back_color(
-            structure.shader, numbers, face, pixel, planes, grad_pixel, surface, used, share
-        )
-        grad_samples = grads.samples
-        for k in ti.static(range(structure.shader.num_varyings)):
-            for corner in ti.static(range(3)):
-                entry = ti.static(VARYINGS + corner * structure.shader.num_varyings + k)
-                add(sums, entry, lane, grads.varyings[k] * used[corner])
-        for k in ti.static(range(structure.shader.num_uniforms)):
-            add(sums, structure.first_uniform + k, lane, grads.uniforms[k])
         nearing = 0.0
         if ti.static(structure.color.is_soft):
-            grad_x += grads.gain * (1.0 - fragment.coverage)
-            nearing = grads.gain
+            grad_x += gain * (1.0 - fragment.coverage)
+            nearing = gain
         if ti.static(structure.color.background_floor > 0.0):
             nearing += pull_back_floor(structure, numbers, face, pixel, planes, grad_pixel)
         # not 0 times a number: fast_math may multiply the others first, beyond what a float holds
         grad_depth = ti.select(nearing == 0.0, 0.0, -nearing * numbers.sharpness)
         grad_clipped, grad_inverse_w, grad_depth_over_w = structure.interpolation.place_vjp(
-            fragment.clipped, face.triangle, fragment.point, grads.used, grad_depth
+            fragment.clipped, face.triangle, fragment.point, grad_used, grad_depth
         )
         for corner in ti.static(range(3)):
             add(sums, INVERSE_WS + corner, lane, grad_inverse_w[corner])
@@ -539,7 +588,7 @@ def pull_back_fragment(
             for axis in ti.static(range(2)):
                 at_corner = pulls[corner][axis] - weights[corner] * pull[axis]
                 add(sums, POSITIONS + 2 * corner + axis, lane, at_corner)
-    return ti.Struct(share=share, used=used, samples=grad_samples, tied=tied)
+    return tied
 
 
 @ti.func

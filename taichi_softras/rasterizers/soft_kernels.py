@@ -44,11 +44,15 @@ from taichi_softras.rasterizers.soft_fragments import (
     load_grad_pixel,
     load_numbers,
     locate_pixel,
+    meet_again,
     mix,
     pull_back_corner,
     pull_back_end,
     pull_back_fragment,
+    pull_back_look,
+    pull_back_shape,
     settle_tie,
+    share_of,
     store_pixel,
     tile_of,
     weigh,
@@ -69,11 +73,12 @@ class Looks(NamedTuple):
 
 
 class Pulls(NamedTuple):
-    """What a row of fragments gives to a face's texture, a local vector each."""
+    """What a row of fragments gets of the gradient, a local vector each."""
 
     shares: object  # of the pixels
     used: list  # of 3
-    samples: list  # gradients
+    gains: object  # see `pull_back_look`, as the next
+    by_used: list  # of 3, gradients
 
 
 @kernel
@@ -304,8 +309,6 @@ def pull_back_faces(  # more than 12 parameters: groups of arrays
     structure: ti.template(),
 ):
     """CPU: a task owns faces, of one view or all; each face gathers over its pixels."""
-    if ti.static(structure.shader.has_textures):
-        clear(grad_textures, 0)
     num_tasks = image.shape[0] // sizes[VIEWS_PER_TASK] * sizes[TASKS_PER_VIEW]
     for thread in range(num_tasks * CPU_BLOCK):
         if thread & (CPU_BLOCK - 1) == 0:
@@ -387,69 +390,129 @@ def pull_back_face(
         for entry in ti.static(range(structure.first_uniform)):
             sums[entry][lane] = 0.0
     lanes = ti.static(range(LANES))
-    shares = ti.Vector([0.0 for _ in lanes])
     tied = ti.Vector([0.0 for _ in lanes])
-    used = [ti.Vector([0.0 for _ in lanes]) for _ in ti.static(range(3))]
-    samples = [
-        ti.Vector([0.0 for _ in lanes]) for _ in ti.static(range(structure.shader.num_samples))
-    ]
-    pulls = ti.static(Pulls(shares, used, samples))
+    num_stashed = ti.static(8 if structure.shader.has_textures else 0)
+    stash = [ti.Vector([0.0 for _ in lanes]) for _ in ti.static(range(num_stashed))]
     i = view * numbers.num_faces + face.index
     first_column, last_column = boxes[i, 0], boxes[i, 1]
     for packet in range((last_column - first_column) // LANES + 1):
         left = first_column + packet * LANES
         for row in range(boxes[i, 2], boxes[i, 3] + 1):
-            for lane in range(ti.max(0, ti.min(numbers.num_lanes, 8 * LANES))):
-                column = left + lane
-                pixel = locate_pixel(numbers, view, row, column, column <= last_column)
-                grad_pixel = load_grad_pixel(structure, grad_image, pixel)
-                pulled = pull_back_fragment(
-                    structure, numbers, face, pixel, planes, grad_pixel, surface, sums, lane
+            part = ti.Struct(view=view, row=row, left=left, last_column=last_column)
+            if ti.static(structure.shader.has_textures):
+                pulls = ti.static(Pulls(stash[0], stash[1:4], stash[4], stash[5:8]))
+                pull_back_textured(
+                    structure,
+                    numbers,
+                    face,
+                    part,
+                    planes,
+                    grad_image,
+                    surface,
+                    pulls,
+                    tied,
+                    sums,
+                    grad_textures,
                 )
-                tied[lane] = pulled.tied
-                if ti.static(structure.shader.moves_textures):
-                    shares[lane] = pulled.share
-                    for corner in ti.static(range(3)):
-                        used[corner][lane] = pulled.used[corner]
-                    for channel in ti.static(range(structure.shader.num_samples)):
-                        samples[channel][lane] = pulled.samples[channel]
+            else:
+                for lane in range(ti.max(0, ti.min(numbers.num_lanes, 8 * LANES))):
+                    pixel = locate_in_row(numbers, part, lane)
+                    grad_pixel = load_grad_pixel(structure, grad_image, pixel)
+                    pulled = pull_back_fragment(
+                        structure, numbers, face, pixel, planes, grad_pixel, surface, sums, lane
+                    )
+                    tied[lane] = pulled.tied
             if ti.abs(tied).max() > 0.0:
                 for lane in range(LANES):
                     if tied[lane] != 0.0:
-                        pixel = locate_pixel(numbers, view, row, left + lane, 1)
+                        pixel = locate_in_row(numbers, part, lane)
                         settle_tie(structure, face, pixel, tied[lane], sums, lane)
-            if ti.static(structure.shader.moves_textures):
-                scatter_row(structure.shader, numbers, face, view, surface, pulls, grad_textures)
 
 
 @ti.func
-def scatter_row(
-    shader: ti.template(),
+def locate_in_row(numbers: ti.template(), part: ti.template(), lane: int):
+    """The pixel of a lane."""
+    column = part.left + lane
+    return locate_pixel(numbers, part.view, part.row, column, column <= part.last_column)
+
+
+@ti.func
+def pull_back_textured(
+    structure: ti.template(),
     numbers: ti.template(),
     face: ti.template(),
-    view: int,
+    part: ti.template(),
+    planes: ti.template(),
+    grad_image: ti.template(),
     surface: ti.template(),
     pulls: ti.template(),
+    tied: ti.template(),
+    sums: ti.template(),
     grad_textures: ti.template(),
 ):
-    """Adds what a row of fragments gives to a face's texture."""
-    for lane in range(LANES):
-        if pulls.shares[lane] > numbers.least_share:
-            used = vec3(pulls.used[0][lane], pulls.used[1][lane], pulls.used[2][lane])
-            samples = no_samples(shader)
-            for channel in ti.static(range(shader.num_samples)):
-                samples[channel] = pulls.samples[channel][lane]
-            look_up_vjp(
-                shader,
-                surface,
-                grad_textures,
-                view,
-                face.source,
-                used,
-                interpolate(shader, used, face.varyings),
-                samples,
-                shader.is_cut,  # tasks may have pieces of one face
-            )
+    """`pull_back_fragment` in three loops, as `blend_textured`."""
+    for lane in range(ti.max(0, ti.min(numbers.num_lanes, 8 * LANES))):
+        pixel = locate_in_row(numbers, part, lane)
+        fragment = meet_again(structure, numbers, face, pixel, planes)
+        pulls.shares[lane] = share_of(structure, numbers, face, pixel, planes, fragment)
+        pulls.gains[lane] = 0.0
+        for corner in ti.static(range(3)):
+            pulls.used[corner][lane] = fragment.point.used[corner]
+            pulls.by_used[corner][lane] = 0.0
+    if pulls.shares.max() > numbers.least_share:
+        for lane in range(LANES):
+            share = pulls.shares[lane]
+            if share > numbers.least_share:
+                pixel = locate_in_row(numbers, part, lane)
+                grad_pixel = load_grad_pixel(structure, grad_image, pixel)
+                used = vec3(pulls.used[0][lane], pulls.used[1][lane], pulls.used[2][lane])
+                look = pull_back_look(
+                    structure,
+                    numbers,
+                    face,
+                    pixel,
+                    planes,
+                    grad_pixel,
+                    surface,
+                    used,
+                    share,
+                    sums,
+                    lane,
+                )
+                pulls.gains[lane] = look.gain
+                for corner in ti.static(range(3)):
+                    pulls.by_used[corner][lane] = look.used[corner]
+                if ti.static(structure.shader.moves_textures):
+                    look_up_vjp(
+                        structure.shader,
+                        surface,
+                        grad_textures,
+                        part.view,
+                        face.source,
+                        used,
+                        interpolate(structure.shader, used, face.varyings),
+                        look.samples,
+                        structure.shader.is_cut,  # tasks may have pieces of one face
+                    )
+    for lane in range(ti.max(0, ti.min(numbers.num_lanes, 8 * LANES))):
+        pixel = locate_in_row(numbers, part, lane)
+        grad_pixel = load_grad_pixel(structure, grad_image, pixel)
+        fragment = meet_again(structure, numbers, face, pixel, planes)
+        by_used = vec3(pulls.by_used[0][lane], pulls.by_used[1][lane], pulls.by_used[2][lane])
+        gain = pulls.gains[lane]
+        tied[lane] = pull_back_shape(
+            structure,
+            numbers,
+            face,
+            pixel,
+            planes,
+            grad_pixel,
+            fragment,
+            gain,
+            by_used,
+            sums,
+            lane,
+        )
 
 
 @ti.func
@@ -490,8 +553,6 @@ def pull_back_tiles(  # more than 12 parameters: groups of arrays
     clear(grad_corners, band[0])
     if ti.static(structure.shader.num_varyings > 0):
         clear(grad_varyings, band[0])
-    if ti.static(structure.shader.has_textures):
-        clear(grad_textures, band[0])
     if ti.static(structure.shader.num_uniforms > 0):
         clear(grad_uniforms, band[0])
     for pair in range(starts[band[1]]):

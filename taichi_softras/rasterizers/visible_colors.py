@@ -105,6 +105,7 @@ class ZBufferRasterization(Rasterization):
         shader, surface = self.shader, self.surface
         if not shader.num_channels:
             return
+        self.clear_grad_textures()
         num_faces, owners = self.corners_shape[1], self.owners
         by_face = max(owners, surface.uniforms.shape[0]), num_faces, shader.num_uniforms
         with compilation_of(self.shader):
@@ -303,14 +304,11 @@ def paint_backward(  # more than 12 parameters: four groups of arrays
     owners: int,  # 1 if views share varyings or textures, else B
     grad_uniforms_by_face: array(float, 3),  # (B or 1, F, N) scratch
     grad_varyings: array(float, 4),  # (B or 1, F, 3, K)
-    grad_textures: array(float, 4),  # (B or 1, F, entries, samples)
+    grad_textures: array(float, 4),  # (B or 1, F, entries, samples), added to
     grad_uniforms: array(float, 2),  # (B or 1, N)
     shader: ti.template(),
 ):
     """A thread owns a face and visits its pixels in all views that share its surface."""
-    if ti.static(len(shader.images) > 0 or (shader.is_cut and shader.has_textures)):
-        for entry in ti.grouped(grad_textures):
-            grad_textures[entry] = 0.0
     for index in range(owners * (records.shape[0] // faces.shape[0])):
         num_faces = records.shape[0] // faces.shape[0]
         owner = index // num_faces
@@ -340,7 +338,7 @@ def pull_back_face(
     view: int,
     face: int,
 ):
-    """Of a face in one view; the first view of those that share an array clears it."""
+    """Of a face in one view; the first view of those that share varyings clears them."""
     num_faces = of_faces.records.shape[0] // seen.faces.shape[0]
     i = view * num_faces + face
     source = of_faces.boxes[i, SOURCE_FACE]
@@ -349,8 +347,6 @@ def pull_back_face(
     of_view = load_uniforms(shader, surface.uniforms, view)
     sums = at_corners * 0.0
     sums_uniforms = of_view * 0.0
-    if ti.static(not shader.is_cut):
-        clear_face_texture(shader, grad_surface.textures, view, source)
     for row in range(of_faces.boxes[i, 2], of_faces.boxes[i, 3] + 1):
         for column in range(of_faces.boxes[i, 0], of_faces.boxes[i, 1] + 1):
             if seen.faces[view, row, column] == face:
@@ -397,16 +393,6 @@ def pull_back_face(
 def load_color(image: ti.template(), view: int, row: int, column: int, channels: ti.template()):
     """(channels,) of a pixel, without alpha."""
     return ti.Vector([image[view, c, row, column] for c in ti.static(range(channels))])
-
-
-@ti.func
-def clear_face_texture(shader: ti.template(), grad_textures: ti.template(), view: int, face: int):
-    """A face's texture becomes 0 in the first view of those that share it."""
-    if ti.static(shader.is_textured_by_face):
-        if view < grad_textures.shape[0]:
-            for entry in range(grad_textures.shape[2]):
-                for channel in ti.static(range(shader.num_samples)):
-                    grad_textures[view, face, entry, channel] = 0.0
 
 
 @ti.func

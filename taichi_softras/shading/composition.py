@@ -149,6 +149,11 @@ class Composition(NamedTuple):
         return len(self.slots) > 0 or self.num_panoramas > 0
 
     @property
+    def moves_images(self) -> bool:
+        """Whether any picture has a gradient."""
+        return self.has_images and self.shader.moves_textures
+
+    @property
     def num_placed(self) -> int:
         """How many columns are filled before `materials.lay_materials`."""
         of_materials = [place for name, place in self.columns.items() if name not in _PLACED]
