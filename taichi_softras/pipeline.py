@@ -657,12 +657,15 @@ def add_gradients(
     sum_uniforms: array(float, 2),
 ):
     """The sums of the gradients that two rasterizations give."""
-    for i, j, k, m in ti.ndrange(*sum_corners.shape):
-        sum_corners[i, j, k, m] = corners[i, j, k, m] + other_corners[i, j, k, m]
-    for i, j, k, m in ti.ndrange(*sum_varyings.shape):
-        sum_varyings[i, j, k, m] = varyings[i, j, k, m] + other_varyings[i, j, k, m]
-    for i, j, k, m in ti.ndrange(*sum_textures.shape):
-        sum_textures[i, j, k, m] = textures[i, j, k, m] + other_textures[i, j, k, m]
+    for i, j, k in ti.ndrange(*sum_corners.shape[:3]):
+        for m in range(sum_corners.shape[3]):
+            sum_corners[i, j, k, m] = corners[i, j, k, m] + other_corners[i, j, k, m]
+    for i, j, k in ti.ndrange(*sum_varyings.shape[:3]):
+        for m in range(sum_varyings.shape[3]):
+            sum_varyings[i, j, k, m] = varyings[i, j, k, m] + other_varyings[i, j, k, m]
+    for i, j, k in ti.ndrange(*sum_textures.shape[:3]):
+        for m in range(sum_textures.shape[3]):
+            sum_textures[i, j, k, m] = textures[i, j, k, m] + other_textures[i, j, k, m]
     for i, j in ti.ndrange(*sum_uniforms.shape):
         sum_uniforms[i, j] = uniforms[i, j] + other_uniforms[i, j]
 

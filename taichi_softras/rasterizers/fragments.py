@@ -186,6 +186,11 @@ class Shader:
         return self.has_textures and (images_move or not self.images or self.panoramas is not None)
 
     @property
+    def is_costly(self) -> bool:
+        """Whether a colour is worth finding out first where it counts: looked up, or lit."""
+        return self.has_textures or any(part.uniforms for part in self.parts)
+
+    @property
     def is_textured_by_face(self) -> bool:
         """Whether each face has a texture of its own."""
         return self.lookup is not None
@@ -273,8 +278,9 @@ def lay_face_textures(workspace: Workspace, lookup: Optional[Lookup], entries: i
 
 
 def compilation_of(shader: Shader) -> contextlib.AbstractContextManager:
-    """How kernels of a z-buffer compile; those of fragments that read uniforms are long."""
-    return lean_compilation() if shader.num_uniforms else contextlib.nullcontext()
+    """How kernels of a z-buffer compile; those of costly fragments are long."""
+    is_long = shader.is_costly or shader.num_uniforms > 0
+    return lean_compilation() if is_long else contextlib.nullcontext()
 
 
 def background_of(shader: Shader, background: Any, far: float) -> tuple:

@@ -147,7 +147,7 @@ def draw_tile(
             limits[0][lane] = planes.state[view, LIMIT_PLANE, row, column]
             limits[1][lane] = planes.faces[view, LIMIT_FACE_PLANE, row, column]
     num_samples = ti.static(structure.shader.num_samples)
-    num_stashed = ti.static(5 + num_samples if structure.shader.has_textures else 0)
+    num_stashed = ti.static(5 + num_samples if structure.shader.is_costly else 0)
     stash = [ti.Vector([0.0 for _ in lanes]) for _ in ti.static(range(num_stashed))]
     uniforms = load_uniforms(structure.shader, surface.uniforms, view)
     for slot in range(tiles.starts[tile], tiles.starts[tile + 1]):
@@ -155,9 +155,9 @@ def draw_tile(
             structure, faces, surface, uniforms, numbers.num_faces, view, tiles.faces[slot]
         )
         part = find_part(faces, view * numbers.num_faces + face.index, view, top, left)
-        if ti.static(structure.shader.has_textures):
+        if ti.static(structure.shader.is_costly):
             looks = ti.static(Looks(stash[0], stash[1], stash[2:5], stash[5:]))
-            blend_textured(structure, numbers, face, part, surface, pixels, looks)
+            blend_where_seen(structure, numbers, face, part, surface, pixels, looks)
         else:
             for lane in range(part.first_lane, part.end_lane):
                 pixel = locate_in_part(numbers, part, lane)
@@ -194,7 +194,7 @@ def locate_in_part(numbers: ti.template(), part: ti.template(), lane: int):
 
 
 @ti.func
-def blend_textured(
+def blend_where_seen(
     structure: ti.template(),
     numbers: ti.template(),
     face: ti.template(),
@@ -203,7 +203,10 @@ def blend_textured(
     pixels: ti.template(),
     looks: ti.template(),
 ):
-    """`blend` in three loops: a look-up would keep the others from becoming vector code."""
+    """`blend` in loops of its parts: what none of the pixels shows is not shaded.
+
+    A look-up or a reduction would keep a loop from becoming vector code.
+    """
     for lane in range(part.first_lane, part.end_lane):
         pixel = locate_in_part(numbers, part, lane)
         weighed = weigh(structure, numbers, face, pixel, pixels, lane)
@@ -212,21 +215,26 @@ def blend_textured(
         looks.gain[lane] = ti.select(is_notable, weighed.gain, 0.0)
         for corner in ti.static(range(3)):
             looks.used[corner][lane] = weighed.used[corner]
+    change = 0.0
     for lane in range(part.first_lane, part.end_lane):
-        if looks.gain[lane] > 0.0:
+        change += looks.gain[lane] + ti.abs(1.0 - looks.keep[lane])
+    if ti.static(structure.shader.has_textures):
+        for lane in range(part.first_lane, part.end_lane):
+            if looks.gain[lane] > 0.0:
+                used = vec3(looks.used[0][lane], looks.used[1][lane], looks.used[2][lane])
+                here = interpolate(structure.shader, used, face.varyings)
+                samples = look_up(structure.shader, surface, part.view, face.source, used, here)
+                for channel in ti.static(range(structure.shader.num_samples)):
+                    looks.samples[channel][lane] = samples[channel]
+    if change > 0.0:
+        for lane in range(part.first_lane, part.end_lane):
             used = vec3(looks.used[0][lane], looks.used[1][lane], looks.used[2][lane])
-            here = interpolate(structure.shader, used, face.varyings)
-            samples = look_up(structure.shader, surface, part.view, face.source, used, here)
+            samples = no_samples(structure.shader)
             for channel in ti.static(range(structure.shader.num_samples)):
-                looks.samples[channel][lane] = samples[channel]
-    for lane in range(part.first_lane, part.end_lane):
-        used = vec3(looks.used[0][lane], looks.used[1][lane], looks.used[2][lane])
-        samples = no_samples(structure.shader)
-        for channel in ti.static(range(structure.shader.num_samples)):
-            samples[channel] = looks.samples[channel][lane]
-        varyings = interpolate(structure.shader, used, face.varyings)
-        color = shade(structure.shader, varyings, samples, face.uniforms)
-        mix(structure, looks.keep[lane], looks.gain[lane], color, pixels, lane)
+                samples[channel] = looks.samples[channel][lane]
+            varyings = interpolate(structure.shader, used, face.varyings)
+            color = shade(structure.shader, varyings, samples, face.uniforms)
+            mix(structure, looks.keep[lane], looks.gain[lane], color, pixels, lane)
 
 
 @kernel
@@ -391,7 +399,7 @@ def pull_back_face(
             sums[entry][lane] = 0.0
     lanes = ti.static(range(LANES))
     tied = ti.Vector([0.0 for _ in lanes])
-    num_stashed = ti.static(8 if structure.shader.has_textures else 0)
+    num_stashed = ti.static(8 if structure.shader.is_costly else 0)
     stash = [ti.Vector([0.0 for _ in lanes]) for _ in ti.static(range(num_stashed))]
     i = view * numbers.num_faces + face.index
     first_column, last_column = boxes[i, 0], boxes[i, 1]
@@ -399,20 +407,24 @@ def pull_back_face(
         left = first_column + packet * LANES
         for row in range(boxes[i, 2], boxes[i, 3] + 1):
             part = ti.Struct(view=view, row=row, left=left, last_column=last_column)
-            if ti.static(structure.shader.has_textures):
+            if ti.static(structure.shader.is_costly):
                 pulls = ti.static(Pulls(stash[0], stash[1:4], stash[4], stash[5:8]))
-                pull_back_textured(
-                    structure,
-                    numbers,
-                    face,
-                    part,
-                    planes,
-                    grad_image,
-                    surface,
-                    pulls,
-                    tied,
-                    sums,
-                    grad_textures,
+                meet_row(structure, numbers, face, part, planes, pulls)
+                if pulls.shares.max() > numbers.least_share:
+                    pull_back_looks(
+                        structure,
+                        numbers,
+                        face,
+                        part,
+                        planes,
+                        grad_image,
+                        surface,
+                        pulls,
+                        sums,
+                        grad_textures,
+                    )
+                pull_back_shapes(
+                    structure, numbers, face, part, planes, grad_image, pulls, tied, sums
                 )
             else:
                 for lane in range(ti.max(0, ti.min(numbers.num_lanes, 8 * LANES))):
@@ -437,20 +449,15 @@ def locate_in_row(numbers: ti.template(), part: ti.template(), lane: int):
 
 
 @ti.func
-def pull_back_textured(
+def meet_row(
     structure: ti.template(),
     numbers: ti.template(),
     face: ti.template(),
     part: ti.template(),
     planes: ti.template(),
-    grad_image: ti.template(),
-    surface: ti.template(),
     pulls: ti.template(),
-    tied: ti.template(),
-    sums: ti.template(),
-    grad_textures: ti.template(),
 ):
-    """`pull_back_fragment` in three loops, as `blend_textured`."""
+    """Which pixels of a row show the face, and where."""
     for lane in range(ti.max(0, ti.min(numbers.num_lanes, 8 * LANES))):
         pixel = locate_in_row(numbers, part, lane)
         fragment = meet_again(structure, numbers, face, pixel, planes)
@@ -459,47 +466,76 @@ def pull_back_textured(
         for corner in ti.static(range(3)):
             pulls.used[corner][lane] = fragment.point.used[corner]
             pulls.by_used[corner][lane] = 0.0
-    if pulls.shares.max() > numbers.least_share:
-        for lane in range(LANES):
-            share = pulls.shares[lane]
-            if share > numbers.least_share:
-                pixel = locate_in_row(numbers, part, lane)
-                grad_pixel = load_grad_pixel(structure, grad_image, pixel)
-                used = vec3(pulls.used[0][lane], pulls.used[1][lane], pulls.used[2][lane])
-                look = pull_back_look(
-                    structure,
-                    numbers,
-                    face,
-                    pixel,
-                    planes,
-                    grad_pixel,
+
+
+@ti.func
+def pull_back_looks(
+    structure: ti.template(),
+    numbers: ti.template(),
+    face: ti.template(),
+    part: ti.template(),
+    planes: ti.template(),
+    grad_image: ti.template(),
+    surface: ti.template(),
+    pulls: ti.template(),
+    sums: ti.template(),
+    grad_textures: ti.template(),
+):
+    """What the colours of a row give; one by one if they are looked up, else as vector code."""
+    for lane in range(ti.max(0, ti.min(numbers.num_lanes, 8 * LANES))):
+        share = pulls.shares[lane]
+        if ti.static(not structure.shader.has_textures) or share > numbers.least_share:
+            pixel = locate_in_row(numbers, part, lane)
+            grad_pixel = load_grad_pixel(structure, grad_image, pixel)
+            used = vec3(pulls.used[0][lane], pulls.used[1][lane], pulls.used[2][lane])
+            look = pull_back_look(
+                structure,
+                numbers,
+                face,
+                pixel,
+                planes,
+                grad_pixel,
+                surface,
+                used,
+                share,
+                sums,
+                lane,
+            )
+            pulls.gains[lane] = look.gain
+            for corner in ti.static(range(3)):
+                pulls.by_used[corner][lane] = look.used[corner]
+            if ti.static(structure.shader.moves_textures):
+                look_up_vjp(
+                    structure.shader,
                     surface,
+                    grad_textures,
+                    part.view,
+                    face.source,
                     used,
-                    share,
-                    sums,
-                    lane,
+                    interpolate(structure.shader, used, face.varyings),
+                    look.samples,
+                    structure.shader.is_cut,  # tasks may have pieces of one face
                 )
-                pulls.gains[lane] = look.gain
-                for corner in ti.static(range(3)):
-                    pulls.by_used[corner][lane] = look.used[corner]
-                if ti.static(structure.shader.moves_textures):
-                    look_up_vjp(
-                        structure.shader,
-                        surface,
-                        grad_textures,
-                        part.view,
-                        face.source,
-                        used,
-                        interpolate(structure.shader, used, face.varyings),
-                        look.samples,
-                        structure.shader.is_cut,  # tasks may have pieces of one face
-                    )
+
+
+@ti.func
+def pull_back_shapes(
+    structure: ti.template(),
+    numbers: ti.template(),
+    face: ti.template(),
+    part: ti.template(),
+    planes: ti.template(),
+    grad_image: ti.template(),
+    pulls: ti.template(),
+    tied: ti.template(),
+    sums: ti.template(),
+):
+    """What the shape of a face gets of a row."""
     for lane in range(ti.max(0, ti.min(numbers.num_lanes, 8 * LANES))):
         pixel = locate_in_row(numbers, part, lane)
         grad_pixel = load_grad_pixel(structure, grad_image, pixel)
         fragment = meet_again(structure, numbers, face, pixel, planes)
         by_used = vec3(pulls.by_used[0][lane], pulls.by_used[1][lane], pulls.by_used[2][lane])
-        gain = pulls.gains[lane]
         tied[lane] = pull_back_shape(
             structure,
             numbers,
@@ -508,7 +544,7 @@ def pull_back_textured(
             planes,
             grad_pixel,
             fragment,
-            gain,
+            pulls.gains[lane],
             by_used,
             sums,
             lane,

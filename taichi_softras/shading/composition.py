@@ -151,7 +151,8 @@ class Composition(NamedTuple):
     @property
     def moves_images(self) -> bool:
         """Whether any picture has a gradient."""
-        return self.has_images and self.shader.moves_textures
+        shaders = [self.shader, *([self.nearest] if self.nearest else ())]
+        return self.has_images and any(shader.moves_textures for shader in shaders)
 
     @property
     def num_placed(self) -> int:
