@@ -1,12 +1,14 @@
 """The door for people with NumPy arrays and no scene: rasterize, and the image's vjp."""
 
+import collections
+import functools
 import math
 import operator
-from typing import Callable, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 import numpy as np
 
-from taichi_softras.funcs.lookups import CUBES, TEXELS
+from taichi_softras.funcs.lookups import CUBES, TEXELS, Lookup
 from taichi_softras.funcs.numeric import LARGEST
 from taichi_softras.rasterizers.base import Rasterization, Rasterizer, check_rasterizer
 from taichi_softras.rasterizers.binning import check_size
@@ -35,7 +37,7 @@ from taichi_softras.shading.base import Shading
 from taichi_softras.shading.composition import Looks, compose
 from taichi_softras.shading.outputs import Barycentric
 from taichi_softras.shading.unlit import Unlit
-from taichi_softras.workspace import MAX_PAIRS, Workspace, array, describe_scene
+from taichi_softras.workspace import MAX_PAIRS, Pool, Workspace, array, describe_scene
 
 
 def rasterize(  # the image and its adjoint, which know the same
@@ -82,62 +84,169 @@ def rasterize(  # the image and its adjoint, which know the same
         ValueError: for wrong shapes, sizes or values that are not finite; for a scene with an
             array of more than 2^31 - 1 entries.
     """
-    rasterizer = SoftAggregation() if rasterizer is None else rasterizer
-    check_rasterizer(rasterizer)
-    dtype = default_numpy_float()
-    height, width = check_image_size(image_size)
-    near_clip = check_near_clip(near_clip, rasterizer.far)
-    workspace, corners, corners_array = _lay_corners(corners, (height, width), max_pairs, near_clip)
-    views, faces = corners.shape[:2]
-
-    is_depth = isinstance(colors, Shading)
-    if background is not None:
-        is_colored = colors is not None and not is_depth
-        channels = np.asarray(colors).shape[-1] if is_colored else 0
-        background = check_background(background, (views, height, width), channels, colors)
-    if isinstance(colors, Shading):
-        shader, surface = _lay_depths(workspace, colors, corners_array)
-        colors = None
-    else:
-        if colors is not None:
-            colors = _checked("colors", colors, dtype)
-            _check_colors(colors.shape, views, faces)
-        shader, surface = lay_colors(workspace, colors, background is not None)
-    rasterizer = _fitted(rasterizer, corners, (height, width))
-
-    def draw(corners: ti.Ndarray, shader: Shader, surface: Surface) -> Rasterization:
-        return rasterizer.forward(workspace, corners, shader, surface, (height, width))
-
-    rasterization, clipping = draw_clipped(
-        workspace, corners_array, shader, surface, (height, width), draw
+    is_over_image = background is not None
+    drawing = Drawing(
+        HOST, corners, colors, image_size, rasterizer, max_pairs, is_over_image, near_clip
     )
-    drawn = np.empty((views, height, width, shader.num_channels + 1), dtype)
-    pixels_from_planes(rasterization.image, drawn)
-    image = drawn if background is None else _lay_behind(drawn, background)
-    _warn_once_of_cut(rasterizer, corners, (height, width), shader.num_channels > 0)
+    drawn = drawing.read_image()
+    if is_over_image:
+        background = check_background(background, drawn.shape[:3], drawing.num_colors, colors)
+    image = _lay_behind(drawn, background) if is_over_image else drawn
 
     def vjp(grad_image: np.ndarray) -> tuple:
-        grad_image = _checked("grad_image", grad_image, dtype)
+        grad_image = HOST.checked("grad_image", grad_image)
         if grad_image.shape != image.shape:
             raise ValueError(f"grad_image must have shape {image.shape}, got {grad_image.shape}")
-        grad_drawn, grad_background = grad_image, ()
-        if background is not None:
-            grad_drawn, *grad_background = _lay_behind_vjp(drawn, background, grad_image)
-        planes_from_pixels(grad_drawn, rasterization.grad_image)
-        rasterization.backward()
-        by_corners, grad_surface = rasterization.grad_corners, rasterization.grad_surface
-        if clipping is not None:
-            by_corners, grad_surface = clipping.backward(rasterization)
-        if is_depth and shader.num_varyings:
-            load_depths_backward(grad_surface.varyings, by_corners)
-        grad_corners = by_corners.to_numpy()[:, :faces]
-        grad_colors = None
-        if colors is not None:
-            grad_table = grad_surface.textures if shader.has_textures else grad_surface.varyings
-            grad_colors = grad_table.to_numpy()[:, :faces].reshape(colors.shape)
-        return grad_corners, grad_colors, *grad_background
+        if not is_over_image:
+            return drawing.pull_back(grad_image)
+        grad_drawn, grad_background = _lay_behind_vjp(drawn, background, grad_image)
+        return (*drawing.pull_back(grad_drawn), grad_background)
 
     return image, vjp
+
+
+class Drawing:
+    """Triangles that were drawn for a door; what comes in and goes out are arrays of its kind.
+
+    Attributes:
+        num_colors: C, 0 for a silhouette or a depth.
+    """
+
+    def __init__(  # what `rasterize` takes
+        self,
+        kind: Any,
+        corners: Any,
+        colors: Any,
+        image_size: tuple,
+        rasterizer: Optional[Rasterizer],
+        max_pairs: int = MAX_PAIRS,
+        is_over_image: bool = False,
+        near_clip: Optional[float] = None,
+    ):
+        """Draws; see `rasterize`.
+
+        Args:
+            kind: `HostArrays`, or what has its methods.
+            corners: as for `rasterize`, of that kind, as are the colours.
+            colors: or a `Shading`, or None.
+            image_size: (H, W) in pixels.
+            rasterizer: None for `SoftAggregation()`.
+            max_pairs: see `Renderer`.
+            is_over_image: whether the share of what is behind all faces is drawn, too.
+            near_clip: see `rasterize`.
+        """
+        rasterizer = SoftAggregation() if rasterizer is None else rasterizer
+        check_rasterizer(rasterizer)
+        image_size = check_image_size(image_size)
+        near_clip = check_near_clip(near_clip, rasterizer.far)
+
+        def lend(key: tuple, make: Callable) -> Workspace:
+            return _workspaces.lend(self, (type(rasterizer), *key), make)
+
+        workspace, corners, corners_array = _lay_corners(
+            kind, corners, image_size, max_pairs, near_clip, lend
+        )
+        self._kind, self.num_colors, self._colors_shape = kind, 0, None
+        self._num_faces = corners.shape[1]
+        self._is_depth = isinstance(colors, Shading)
+        if self._is_depth:
+            shader, surface = _lay_depths(workspace, colors, corners_array)
+        else:
+            if colors is not None:
+                colors = kind.checked("colors", colors)
+                self._colors_shape = tuple(colors.shape)
+                _check_colors(self._colors_shape, *corners.shape[:2])
+                self.num_colors = colors.shape[-1]
+            shader, surface = lay_colors(workspace, colors, is_over_image, kind)
+        on_host = functools.cache(lambda: kind.on_host(corners))
+        rasterizer = _fitted(rasterizer, on_host, image_size)
+
+        def draw(corners: ti.Ndarray, shader: Shader, surface: Surface) -> Rasterization:
+            return rasterizer.forward(workspace, corners, shader, surface, image_size)
+
+        inputs = (workspace, corners_array, shader, surface, image_size)
+        self._rasterization, self._clipping = draw_clipped(*inputs, draw)
+        self._width = image_size[1]
+        has_color = shader.num_channels > 0
+        _warn_once_of_cut(rasterizer, on_host, tuple(corners.shape), image_size, has_color)
+
+    def read_image(self) -> Any:
+        """(B, H, W, channels), alpha last; over an image behind all faces its share before it."""
+        return self._kind.read_pixels(self._rasterization.image, self._width)
+
+    def pull_back(self, grad_image: Any) -> tuple:
+        """(grad_corners, grad_colors), in the shapes of what was given, from that of `image`."""
+        kind, drawn = self._kind, self._rasterization
+        kind.load_pixels(grad_image, drawn.grad_image)
+        drawn.backward()
+        by_corners, grad_surface = drawn.grad_corners, drawn.grad_surface
+        if self._clipping is not None:
+            by_corners, grad_surface = self._clipping.backward(drawn)
+        if self._is_depth and drawn.shader.num_varyings:
+            load_depths_backward(grad_surface.varyings, by_corners)
+        grad_corners = kind.read(by_corners)[:, : self._num_faces]
+        if self._colors_shape is None:
+            return grad_corners, None
+        has_textures = drawn.shader.has_textures
+        grad_table = kind.read(grad_surface.textures if has_textures else grad_surface.varyings)
+        return grad_corners, grad_table[:, : self._num_faces].reshape(self._colors_shape)
+
+
+class HostArrays:
+    """How NumPy arrays of users and arrays of the core become each other."""
+
+    @staticmethod
+    def checked(name: str, values: Any) -> np.ndarray:
+        """A contiguous array of finite numbers in the precision of the runtime."""
+        if isinstance(values, type):
+            raise ValueError(f"{name} must be a value, got a class: write {values.__name__}()")
+        if getattr(values, "requires_grad", False):
+            raise ValueError(
+                f"{name} is a tensor that requires a gradient: taichi_softras.torch.rasterize draws "
+                "tensors, this one would lose it"
+            )
+        try:
+            with np.errstate(over="ignore"):
+                array = np.ascontiguousarray(values, default_numpy_float())
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must be an array of numbers, got {type(values)}") from None
+        if not np.abs(array).max(initial=0.0) <= LARGEST:
+            is_finite = np.isfinite(np.asarray(values, np.float64)).all()
+            what = f"too large: above {LARGEST:g}" if is_finite else "NaN or infinite"
+            raise ValueError(f"{name} has entries that are {what}")
+        return array
+
+    @staticmethod
+    def load(values: np.ndarray, array: ti.Ndarray) -> None:
+        """Writes the array of the core."""
+        array.from_numpy(values.reshape(array.shape))
+
+    @staticmethod
+    def read(array: ti.Ndarray) -> np.ndarray:
+        """A copy."""
+        return array.to_numpy()
+
+    @staticmethod
+    def load_pixels(pixels: np.ndarray, planes: ti.Ndarray) -> None:
+        """Writes the first columns of (B, C, H, >= W) from (B, H, W, C)."""
+        planes_from_pixels(pixels, planes)
+
+    @staticmethod
+    def read_pixels(planes: ti.Ndarray, width: int) -> np.ndarray:
+        """(B, H, W, C) of the first W columns."""
+        views, channels, height, _ = planes.shape
+        pixels = np.empty((views, height, width, channels), default_numpy_float())
+        pixels_from_planes(planes, pixels)
+        return pixels
+
+    @staticmethod
+    def on_host(values: np.ndarray) -> np.ndarray:
+        """As NumPy."""
+        return values
+
+
+HOST = HostArrays
+_workspaces = Pool()
 
 
 def _lay_behind(drawn: np.ndarray, background: np.ndarray) -> np.ndarray:
@@ -198,15 +307,19 @@ def visible_faces(
     """
     image_size = check_image_size(image_size)
     near_clip = check_near_clip(near_clip)
-    workspace, corners, corners_array = _lay_corners(corners, image_size, max_pairs, near_clip)
+    workspace, corners, corners_array = _lay_corners(
+        HOST, corners, image_size, max_pairs, near_clip
+    )
     method = NearestFace()
     if rasterizer is not None:
         check_rasterizer(rasterizer)
-        method = NearestFace.as_seen_by(_fitted(rasterizer, corners, image_size))
+        method = NearestFace.as_seen_by(_fitted(rasterizer, lambda: corners, image_size))
     dtype, (views, faces) = default_numpy_float(), corners.shape[:2]
     weights = np.broadcast_to(np.eye(3, dtype=dtype), (1, max(faces, 1), 3, 3))
     surface = lay_colors(workspace, None)[1]
-    surface = surface._replace(varyings=_upload(workspace, "varyings", weights, weights.shape))
+    surface = surface._replace(
+        varyings=_upload(HOST, workspace, "varyings", weights, weights.shape)
+    )
     shader = compose([Barycentric()], Looks(0)).nearest
 
     def draw(corners: ti.Ndarray, shader: Shader, surface: Surface) -> Rasterization:
@@ -218,7 +331,7 @@ def visible_faces(
     pixels_from_planes(drawn.image, image)
 
     def vjp(grad_barycentrics: np.ndarray) -> np.ndarray:
-        grad = _checked("grad_barycentrics", grad_barycentrics, dtype)
+        grad = HOST.checked("grad_barycentrics", grad_barycentrics)
         if grad.shape != (*image.shape[:3], 3):
             shape = (*image.shape[:3], 3)
             raise ValueError(f"grad_barycentrics must have shape {shape}, got {grad.shape}")
@@ -258,39 +371,47 @@ def fragments(
     check_rasterizer(rasterizer)
     image_size = check_image_size(image_size)
     near_clip = check_near_clip(near_clip, rasterizer.far)
-    workspace, corners, corners_array = _lay_corners(corners, image_size, max_pairs, near_clip)
-    rasterizer = _fitted(rasterizer, corners, image_size)
+    workspace, corners, corners_array = _lay_corners(
+        HOST, corners, image_size, max_pairs, near_clip
+    )
+    rasterizer = _fitted(rasterizer, lambda: corners, image_size)
     result = rasterizer.fragments(workspace, corners_array, image_size)
-    _warn_once_of_cut(rasterizer, corners, image_size, has_color=False)
+    _warn_once_of_cut(rasterizer, lambda: corners, corners.shape, image_size, has_color=False)
     return result
 
 
-_warned: set = set()  # methods, ranges and shapes of corners: a loop hears of its faces once
+# methods, ranges and shapes of corners, and how often they came: a loop hears of its faces once,
+# and is looked at the first time, the second, the fourth and so on
+_calls: collections.Counter = collections.Counter()
+_warned: set = set()
 
 
-def _fitted(rasterizer: Rasterizer, corners: np.ndarray, image_size: tuple) -> Rasterizer:
-    """With a number for near and far."""
+def _fitted(rasterizer: Rasterizer, corners: Callable, image_size: tuple) -> Rasterizer:
+    """With a number for near and far; `corners()` are those on the host."""
     if not needs_fit(rasterizer):
         return rasterizer
-    depths = measure(corners, image_size)
+    depths = measure(corners(), image_size)
     return complete(rasterizer, fit(depths, depths.farthest - depths.nearest))
 
 
 def _warn_once_of_cut(
-    rasterizer: Rasterizer, corners: np.ndarray, image_size: tuple, has_color: bool
+    rasterizer: Rasterizer, corners: Callable, shape: tuple, image_size: tuple, has_color: bool
 ) -> None:
-    """Warns of faces that the range of depths has cut away."""
+    """Warns of faces that the range of depths has cut away; `corners()` are those on the host."""
     drawn = rasterizer.drawn_depths(has_color)
-    case = type(rasterizer), drawn, corners.shape
-    if drawn != ALL_DEPTHS and case not in _warned:
-        depths = measure(corners, image_size, drawn)
+    if drawn == ALL_DEPTHS:
+        return
+    case = type(rasterizer), drawn, shape
+    _calls[case] += 1
+    if case not in _warned and _calls[case] & (_calls[case] - 1) == 0:
+        depths = measure(corners(), image_size, drawn)
         if depths.share_cut > 0:
             _warned.add(case)
             warn_of_cut(depths, drawn, is_fitted=False)
 
 
 def lay_colors(
-    workspace: Workspace, colors: Optional[np.ndarray], is_over_image: bool = False
+    workspace: Workspace, colors: Any, is_over_image: bool = False, kind: Any = HOST
 ) -> tuple:
     """The shader that draws colours as they are, and a surface that has them.
 
@@ -298,6 +419,7 @@ def lay_colors(
         workspace: keeps what is empty.
         colors: as for `rasterize`, checked; None for the silhouette.
         is_over_image: see `compose`.
+        kind: of arrays, see `Drawing`.
     """
     surface = no_surface(workspace)
     if colors is None:
@@ -306,11 +428,16 @@ def lay_colors(
     entries, channels = math.prod(colors.shape[2:-1]), colors.shape[-1]
     shape = (colors.shape[0], max(colors.shape[1], 1), entries, channels)
     name = "varyings" if lookup is None else "textures"
-    table = _upload(workspace, name, colors, shape)
+    table = _upload(kind, workspace, name, colors, shape)
     images = lay_face_textures(workspace, lookup, entries)
     surface = surface._replace(images=images, **{name: table})
-    composition = compose([Unlit()], Looks(channels, lookup), is_over_image=is_over_image)
-    return composition.shader, surface
+    return _unlit(channels, lookup, is_over_image), surface
+
+
+@functools.cache
+def _unlit(channels: int, lookup: Optional[Lookup], is_over_image: bool) -> Shader:
+    """Of colours as they are."""
+    return compose([Unlit()], Looks(channels, lookup), is_over_image=is_over_image).shader
 
 
 def _lay_depths(workspace: Workspace, shading: Shading, corners: ti.Ndarray) -> tuple:
@@ -364,8 +491,8 @@ def check_image_size(image_size: tuple) -> tuple:
 
 
 def check_background(
-    background: np.ndarray, image_shape: tuple, channels: int, drawn: object
-) -> np.ndarray:
+    background: Any, image_shape: tuple, channels: int, drawn: object, kind: Any = HOST
+) -> Any:
     """An image behind all faces as (1 or B, H, W, C), or a ValueError.
 
     Args:
@@ -373,8 +500,9 @@ def check_background(
         image_shape: (B, H, W).
         channels: C, 0 where there are no colours.
         drawn: the shading or the colours, for the sentence.
+        kind: of arrays, see `Drawing`.
     """
-    array = _checked("background", background, default_numpy_float())
+    array = kind.checked("background", background)
     if getattr(drawn, "background", None) is not None or channels < 1:
         what = "the silhouette" if drawn is None else type(drawn).__name__
         raise ValueError(
@@ -382,45 +510,37 @@ def check_background(
         )
     array = array[None] if array.ndim == 3 else array
     views, height, width = image_shape
-    if array.shape not in ((1, height, width, channels), (*image_shape, channels)):
+    if tuple(array.shape) not in ((1, height, width, channels), (*image_shape, channels)):
         raise ValueError(
             f"background must have shape ({height}, {width}, {channels}) or ({views} or 1, "
-            f"{height}, {width}, {channels}), got {np.shape(background)}; one colour is the "
+            f"{height}, {width}, {channels}), got {tuple(array.shape)}; one colour is the "
             "rasterizer's background"
         )
     return array
 
 
-def _lay_corners(corners: np.ndarray, image_size: tuple, max_pairs: int, near_clip: float) -> tuple:
+def _lay_corners(
+    kind: Any,
+    corners: Any,
+    image_size: tuple,
+    max_pairs: int,
+    near_clip: Optional[float],
+    lend: Callable = lambda _, make: make(),
+) -> tuple:
     """The workspace of a call; projected corners, finite and (B, F, 3, 3 or 4); their array."""
-    dtype = default_numpy_float()
-    if not isinstance(corners, np.ndarray):
-        corners = _checked("corners", corners, dtype)
-    shape = corners.shape
+    if not hasattr(corners, "shape"):
+        corners = kind.checked("corners", corners)
+    shape = tuple(corners.shape)
     if len(shape) != 4 or shape[0] < 1 or shape[2] != 3 or shape[3] not in (3, 4):
         raise ValueError(f"corners must have shape (B, F, 3, 3) or (B, F, 3, 4), got {shape}")
-    workspace = Workspace(describe_scene(image_size, *shape[:2]), max_pairs, near_clip)
+    scene = describe_scene(image_size, *shape[:2])
+    key = (scene, shape, max_pairs, near_clip)
+    workspace = lend(key, lambda: Workspace(scene, max_pairs, near_clip))
     check_size(workspace.scene, *shape[:2], image_size)  # before any copy
-    corners = _checked("corners", corners, dtype)
+    corners = kind.checked("corners", corners)
     drawn_faces = max(shape[1], 1)  # Taichi has no empty arrays: one face at depth 0 draws nothing
     shape = (shape[0], drawn_faces, *shape[2:])
-    return workspace, corners, _upload(workspace, "corners", corners, shape)
-
-
-def _checked(name: str, values: np.ndarray, dtype: type) -> np.ndarray:
-    """A contiguous array of finite numbers in the precision of the runtime."""
-    if isinstance(values, type):
-        raise ValueError(f"{name} must be a value, got a class: write {values.__name__}()")
-    try:
-        with np.errstate(over="ignore"):
-            array = np.ascontiguousarray(values, dtype)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be an array of numbers, got {type(values)}") from None
-    if not np.abs(array).max(initial=0.0) <= LARGEST:
-        is_finite = np.isfinite(np.asarray(values, np.float64)).all()
-        what = f"too large: above {LARGEST:g}" if is_finite else "NaN or infinite"
-        raise ValueError(f"{name} has entries that are {what}")
-    return array
+    return workspace, corners, _upload(kind, workspace, "corners", corners, shape)
 
 
 def _check_colors(shape: tuple, views: int, faces: int) -> None:
@@ -437,9 +557,9 @@ def _check_colors(shape: tuple, views: int, faces: int) -> None:
         raise ValueError(f"colors need at least one channel, got shape {shape}")
 
 
-def _upload(workspace: Workspace, name: str, values: np.ndarray, shape: tuple) -> ti.Ndarray:
+def _upload(kind: Any, workspace: Workspace, name: str, values: Any, shape: tuple) -> ti.Ndarray:
     """An array of `shape` on the device, zeros where there are no values."""
-    result = workspace.new(name, shape)
-    if values.size:
-        result.from_numpy(values.reshape(shape))
+    result = workspace.get(name, shape)
+    if 0 not in values.shape:
+        kind.load(values, result)
     return result

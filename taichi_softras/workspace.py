@@ -6,11 +6,12 @@ array (it is wrong on Vulkan): gradients are arrays of their own.
 """
 
 import math
-from typing import Optional
+import weakref
+from typing import Callable, Optional
 
 import numpy as np
 
-from taichi_softras.runtime import default_numpy_float, require_taichi, ti
+from taichi_softras.runtime import current_runtime, default_numpy_float, require_taichi, ti
 
 MAX_PAIRS = 2**28  # 1 GiB of a CPU's memory, 2 of a GPU's
 MOST_ENTRIES = 2**31 - 1  # of an array or a loop: kernels count in 32 bits
@@ -65,6 +66,9 @@ def check_max_pairs(max_pairs: int) -> int:
             f"max_pairs must be an integer from 1 to {MOST_ENTRIES - 1:,}, got {max_pairs!r}"
         )
     return int(max_pairs)
+
+
+MOST_FREE = 2**28  # bytes of workspaces that are kept for the next call of their kind
 
 
 class Workspace:
@@ -131,6 +135,12 @@ class Workspace:
                 f"no memory: {ADVICE}, or max_pairs"
             ) from error
 
+    @property
+    def num_bytes(self) -> int:
+        """Of all arrays, as far as their type is that of `float`."""
+        size = np.dtype(default_numpy_float()).itemsize
+        return size * sum(math.prod(array.shape) for array in self._arrays.values())
+
     def constants(self, name: str, values: tuple, dtype: type = float) -> ti.Ndarray:
         """The array `name` of a few numbers; they go to the device only when they change.
 
@@ -144,3 +154,32 @@ class Workspace:
             array.from_numpy(np.array(values or (0,), numpy_type))
             self._constants[name] = array, values
         return array
+
+
+class Pool:
+    """Workspaces that nobody uses, by what they are for: to make an array costs 0.1 ms.
+
+    They are lent until their borrower is gone, and then kept, up to `MOST_FREE` bytes.
+    """
+
+    def __init__(self):
+        self._runtime, self._free = None, []  # (key, workspace), the oldest first
+
+    def lend(self, borrower: object, key: tuple, make: Callable[[], Workspace]) -> Workspace:
+        """A workspace of this key, for as long as `borrower` lives."""
+        runtime = current_runtime()
+        if runtime != self._runtime:
+            self._runtime, self._free = runtime, []
+        found = next((pair for pair in reversed(self._free) if pair[0] == key), None)
+        if found is not None:
+            self._free.remove(found)
+        workspace = make() if found is None else found[1]
+        weakref.finalize(borrower, self._take_back, runtime, key, workspace).atexit = False
+        return workspace
+
+    def _take_back(self, runtime: weakref.ref, key: tuple, workspace: Workspace) -> None:
+        if runtime() is None or runtime != self._runtime:
+            return
+        self._free.append((key, workspace))
+        while sum(one.num_bytes for _, one in self._free) > MOST_FREE:
+            self._free.pop(0)

@@ -16,7 +16,7 @@ FLOORS = [
     {"atlas"},
     {"environments"},
     {"renderer"},
-    {"preview", "smoke"},
+    {"preview", "smoke", "torch"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -209,6 +209,12 @@ def test_long_functions_say_why(path):
 
 
 def test_the_library_never_calls_ti_init():
-    """But where it is the program."""
+    """But where it is the program, and for tensors, whose users need no Taichi of their own."""
     for path in FILES:
-        assert room_of(path) == "smoke" or not names_in(path) & {"init"}, path
+        assert room_of(path) in {"smoke", "torch"} or not names_in(path) & {"init"}, path
+
+
+def test_pytorch_is_imported_by_its_door_alone():
+    for path in FILES:
+        modules = {module.split(".")[0] for module in imported_modules(path)}
+        assert room_of(path) == "torch" or "torch" not in modules, path

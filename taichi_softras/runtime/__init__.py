@@ -205,6 +205,21 @@ def default_numpy_float() -> type:
     return np.float64 if is_double() else np.float32
 
 
+def has_begun() -> bool:
+    """Whether `ti.init` was called, in this process."""
+    return _program() is not None
+
+
+def shares_memory() -> bool:
+    """Whether arrays lie where other packages reach them: of a CPU, or of CUDA."""
+    return is_cpu() or _config().arch == ti.cuda
+
+
+def address_of(array: ti.Ndarray) -> int:
+    """Where the numbers of an array lie, see `shares_memory`."""
+    return _program().get_ndarray_data_ptr_as_int(array.arr)
+
+
 def recording_tape() -> object:
     """The `ti.ad.Tape` that records what is called now, or None."""
     runtime = impl.get_runtime()
