@@ -1,4 +1,4 @@
-"""Times what textures and light per pixel cost the soft rasterizer, beside vertex colours, in one run.
+"""Times what textures and light per pixel cost the soft rasterizer, beside vertex colours.
 
     python benchmarks/bench_shading.py [mesh file]
 

@@ -202,8 +202,8 @@ class HostArrays:
             raise ValueError(f"{name} must be a value, got a class: write {values.__name__}()")
         if getattr(values, "requires_grad", False):
             raise ValueError(
-                f"{name} is a tensor that requires a gradient: taichi_softras.torch.rasterize draws "
-                "tensors, this one would lose it"
+                f"{name} is a tensor that requires a gradient, which would be lost here: use "
+                "taichi_softras.torch.rasterize"
             )
         try:
             with np.errstate(over="ignore"):

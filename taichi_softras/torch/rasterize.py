@@ -65,7 +65,6 @@ def rasterize(  # as `taichi_softras.rasterize`
     drawn = _Draw.apply(corners, colors, *settings)
     if not is_over_image:
         return drawn
-    is_drawn = isinstance(colors, torch.Tensor)
-    channels = colors.shape[-1] if is_drawn else 0
+    channels = drawn.shape[-1] - 2 if isinstance(colors, torch.Tensor) else 0
     check_background(background, drawn.shape[:3], channels, colors, Tensors)
     return torch.cat([drawn[..., :-2] + drawn[..., -2:-1] * background, drawn[..., -1:]], dim=-1)
