@@ -342,8 +342,9 @@ class Pipeline:
 
     def look_through_lenses(self, faces: np.ndarray, first: int, end: int) -> Iterator[tuple]:
         """As `look`: of each view the corners as its pinhole has them, and its lens (3, 4)."""
-        for matrix, vertices in _by_view(*self._read_back(first, end), first, end):
-            yield _corners(faces, matrix, vertices), matrix[4:]
+        matrices, vertices = self._read_back(first, end)
+        for matrix, placed in _by_view(matrices, vertices, first, end):
+            yield _corners(faces, matrix, placed), matrix[4:]
 
     def _read_back(self, first: int, end: int) -> tuple:
         """The matrices of all cameras, the vertices of some views or of all."""

@@ -72,9 +72,9 @@ def measure(views: Iterable[tuple], image_size: tuple) -> Found:
         curves = window[2:] + window[:2] * _bent(middles, 1.0, lens)
         deviations = _beside(ends, np.roll(ends, -1, axis=1), curves, half)
         deviations *= 0.5 * min(image_size)
-        num_faces += np.count_nonzero(is_seen)
-        num_beyond += np.count_nonzero(is_beyond)
-        num_bent += np.count_nonzero(deviations.max(axis=1, initial=0) > UNSEEN)
+        num_faces += int(is_seen.sum())
+        num_beyond += int(is_beyond.sum())
+        num_bent += int((deviations.max(axis=1, initial=0) > UNSEEN).sum())
         largest = max(largest, deviations.max(initial=0))
     return Found(num_faces, num_beyond, num_bent, float(largest))
 

@@ -11,6 +11,7 @@ from tests.reference.placement import opencv_shift, rodrigues
 from tests.tolerances import (
     FINITE_DIFFERENCE_RELATIVE,
     FINITE_DIFFERENCE_STEP,
+    PIXEL,
     SAME_IMAGE_SINGLE,
 )
 
@@ -18,7 +19,6 @@ HEIGHT, WIDTH = 48, 64
 K = np.array([[50.0, 0, 30.5], [0, 55, 25], [0, 0, 1]])
 LENS = (-0.25, 0.1, 0.01, -0.02, 0.03)
 TURN, SHIFT = (0.4, -0.3, 0.2), (0.1, -0.2, -3.0)
-PIXEL = 1e-4
 
 
 def make_camera(distortion=LENS, rotation=TURN, translation=SHIFT):
