@@ -363,6 +363,33 @@ class Camera:
             return self._clip_from_view
         return self._compute_matrices(self._aspect)[1]
 
+    def take(self, views) -> "Camera":
+        """A camera of some of the views, as they are now, with fields of its own.
+
+        Args:
+            views: an index, several, or a slice.
+
+        Raises:
+            IndexError: for a view that is not there.
+        """
+        indices = np.atleast_1d(np.arange(self.num_views)[views])
+        arrays = {name: field.to_numpy()[indices] for name, field in self._fields.items()}
+        camera = Camera({}, arrays, self.needs_grad, self.aspect)
+        camera.aspect, camera.image_size = self.aspect, self.image_size
+        if self.lens is not None:
+            K, distortion = self.lens.K[indices], self.lens.distortion[indices]
+            camera.lens = self.lens._replace(K=K, distortion=distortion)
+        return camera
+
+    def copy_from(self, other: "Camera") -> None:
+        """Writes the numbers of another camera, made the same way, into the fields.
+
+        Args:
+            other: of as many views, such as `take` gives.
+        """
+        values = [other._fields[name].to_numpy() for name in self._fields]
+        upload(list(self._fields.values()), values)
+
     def check_image_size(self, image_size: tuple) -> None:
         """Raises a ValueError for an image of another aspect than `aspect`.
 
