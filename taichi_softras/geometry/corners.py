@@ -4,10 +4,11 @@ A corner has x_clip and y_clip, which are NDC after division by w_clip, depth, w
 distance along the view axis whatever the projection, and w_clip. Nothing is divided here.
 """
 
-from taichi_softras.geometry.lenses import bend_by, bend_by_jvp, bend_by_vjp, load_row
+from taichi_softras.geometry.lenses import bend_by, bend_by_jvp, bend_by_vjp
 from taichi_softras.geometry.scene_arrays import (
     camera_of,
     frame_of,
+    load_row,
     load_vector,
     num_matrices,
     share_of,

@@ -11,19 +11,8 @@ from taichi_softras.funcs.distortion import (
     find_edge,
     find_edge_vjp,
 )
-from taichi_softras.geometry.scene_arrays import DISTORTION_START
+from taichi_softras.geometry.scene_arrays import DISTORTION_START, load_row
 from taichi_softras.runtime import ti, vec2, vec3, vec4
-
-
-@ti.func
-def load_row(matrices: ti.template(), camera: int, row: int) -> vec4:
-    """One row of a camera's matrix, or of its lens."""
-    return vec4(
-        matrices[camera, row, 0],
-        matrices[camera, row, 1],
-        matrices[camera, row, 2],
-        matrices[camera, row, 3],
-    )
 
 
 @ti.func

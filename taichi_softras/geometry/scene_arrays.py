@@ -250,6 +250,17 @@ def face_row(scene: ti.template(), face: int) -> int:
 
 
 @ti.func
+def load_row(matrices: ti.template(), camera: int, row: int) -> ti.math.vec4:
+    """One row of a camera's matrix, or of its lens."""
+    return ti.math.vec4(
+        matrices[camera, row, 0],
+        matrices[camera, row, 1],
+        matrices[camera, row, 2],
+        matrices[camera, row, 3],
+    )
+
+
+@ti.func
 def load_vector(table: ti.template(), plane: int, row: int) -> ti.math.vec3:
     """The first three components of a row: a position, or the normal of a surface."""
     return ti.math.vec3(table[plane, row, 0], table[plane, row, 1], table[plane, row, 2])
