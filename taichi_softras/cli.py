@@ -26,7 +26,15 @@ from taichi_softras.io.images import check_film, save_image, save_video
 from taichi_softras.io.meshes import join_meshes, load_mesh
 from taichi_softras.io.textures import to_bytes
 from taichi_softras.io.viewing import sheet
-from taichi_softras.preview import AZIMUTH, ELEVATION, FOV_Y, WHITE, Preview
+from taichi_softras.preview import (
+    AZIMUTH,
+    ELEVATION,
+    FOV_Y,
+    SIZE,
+    WHITE,
+    Preview,
+    cameras_around,
+)
 from taichi_softras.rasterizers.base import Rasterizer
 from taichi_softras.runtime import ti
 from taichi_softras.shading.base import Shading
@@ -95,24 +103,22 @@ def render(chosen: argparse.Namespace) -> int:
     is_film = path.suffix.lower() in FILMS
     if is_film:
         check_film(path)
-    count = chosen.views or (VIEWS_OF_FILM if is_film else 1)
     arrays = split_creases(join_meshes([load_mesh(one) for one in chosen.mesh]))
     tsr.scripts.folder(path.parent)
     start(chosen.arch)
-    elevation, azimuth = chosen.camera
-    width, height = chosen.size
+    mesh = tsr.Mesh.from_arrays(arrays)
+    cameras, image_size = _cameras_of(chosen, mesh, is_film)
     preview = Preview(
-        tsr.Mesh.from_arrays(arrays),
-        azimuth + np.arange(count) * 360.0 / count,
-        elevation,
-        chosen.fov,
-        (height, width),
-        None if chosen.rasterizer is None else chosen.rasterizer(background=WHITE),
+        mesh,
+        cameras,
+        image_size,
+        None if chosen.rasterizer is None else chosen.rasterizer(),
         None if chosen.shading is None else chosen.shading(),
         chosen.outputs,
+        chosen.background,
     )
     views: list = []
-    for view in tsr.scripts.progress(range(count), "drawing"):
+    for view in tsr.scripts.progress(range(cameras.num_views), "drawing"):
         views.append({name: to_bytes(one) for name, one in preview.draw(view).items()})
     files = [path, *(path.with_name(f"{path.stem}_{name}{path.suffix}") for name in chosen.outputs)]
     with written_together(files) as besides:
@@ -124,6 +130,22 @@ def render(chosen: argparse.Namespace) -> int:
                 save_image(beside, sheet(pictures))
     print(*files, sep="\n")
     return 0
+
+
+def _cameras_of(chosen: argparse.Namespace, mesh: tsr.Mesh, is_film: bool) -> tuple:
+    """Those of a capture, or around the mesh, and (H, W)."""
+    if chosen.capture:
+        for name in ("views", "camera", "fov"):
+            if getattr(chosen, name) is not None:
+                chosen.refuse(f"--capture says where the cameras stand: leave out --{name}")
+        cameras, _ = tsr.io.load_cameras(chosen.capture, needs_grad=False, undistort=False)
+        return cameras, cameras.image_size if chosen.size is None else chosen.size[::-1]
+    width, height = chosen.size or SIZE
+    count = chosen.views or (VIEWS_OF_FILM if is_film else 1)
+    elevation, azimuth = chosen.camera or (ELEVATION, AZIMUTH)
+    azimuths = azimuth + np.arange(count) * 360.0 / count
+    fov = FOV_Y if chosen.fov is None else chosen.fov
+    return cameras_around(mesh, azimuths, elevation, fov, width / height), (height, width)
 
 
 def info(chosen: argparse.Namespace) -> int:
@@ -168,9 +190,9 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{NAME} {tsr.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     one = commands.add_parser(
-        "render", help="draw meshes", description="Draws meshes, joined, framed and lit, on white."
+        "render", help="draw meshes", description="Draws meshes, joined, framed and lit."
     )
-    one.set_defaults(run=render)
+    one.set_defaults(run=render, refuse=one.error)
     one.add_argument("mesh", nargs="+", metavar="MESH", help="OBJ, PLY, OFF, STL, GLB, glTF")
     add = one.add_argument
     add(
@@ -182,16 +204,23 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     film = f"1 for a picture, {VIEWS_OF_FILM} for a film"
     add("--views", type=_positive, metavar="N", help=f"views all around, default: {film}")
-    add("--size", type=_size, default=(512, 512), metavar="SIDE|WxH", help="default: 512")
+    size = f"default: {SIZE[0]}, or that of the capture"
+    add("--size", type=_size, metavar="SIDE|WxH", help=size)
+    add(
+        "--capture",
+        metavar="FILE",
+        help="the cameras of a transforms.json or of a folder of COLMAP, in place of those around",
+    )
     add(
         "--camera",
         nargs=2,
         type=float,
-        default=(ELEVATION, AZIMUTH),
         metavar=("ELEVATION", "AZIMUTH"),
         help=f"degrees, default: {ELEVATION:g} {AZIMUTH:g}",
     )
-    add("--fov", type=float, default=FOV_Y, help=f"from bottom to top, default: {FOV_Y:g} degrees")
+    add("--fov", type=float, help=f"from bottom to top, default: {FOV_Y:g} degrees")
+    colour = "behind the mesh: a name, or #rrggbb; default: white"
+    add("--background", type=_color, default=WHITE, metavar="COLOUR", help=colour)
     rasterizers, shadings = _named(Rasterizer), _named(Shading)
     add("--rasterizer", type=_one_of(rasterizers), metavar="R", help=", ".join(rasterizers))
     add("--shading", type=_one_of(shadings), metavar="S", help=", ".join(shadings))
@@ -254,6 +283,18 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text!r}")
     return int(text)
+
+
+def _color(text: str) -> tuple:
+    """Three numbers in [0, 1] of a name or `#rrggbb`."""
+    from PIL import ImageColor
+
+    try:
+        return tuple(level / 255 for level in ImageColor.getrgb(text)[:3])
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be a name such as black, or #rrggbb, got {text!r}"
+        ) from None
 
 
 def _size(text: str) -> tuple:

@@ -7,7 +7,7 @@ Arrays in, arrays out: no field, no tape, no autodiff of Taichi's.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -107,6 +107,7 @@ class Kinds(NamedTuple):
     pose: int
     projection: int
     lights: LightStructure
+    is_distorted: bool = False
 
 
 class Looks(NamedTuple):
@@ -174,7 +175,7 @@ class Pipeline:
             workspace.get("albedo", albedo_shape),
             workspace.get("uniforms", (CAMERA_SIZE * num_cameras + num_light_numbers,)),
             workspace.constants("layout", self._make_layout(kinds, albedo_shape[1]), int),
-            self._choose_stages(kinds.lights, albedo_shape[2], moves_cameras),
+            self._choose_stages(kinds, albedo_shape[2], moves_cameras),
         )
         num_uniforms = composition.num_uniforms
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
@@ -219,8 +220,9 @@ class Pipeline:
         resolution = round(num_entries ** (1 / lookup.num_axes)) if lookup else 1
         return Layout(kinds.pose, kinds.projection, resolution, *kinds.lights.counts)
 
-    def _choose_stages(self, lights: LightStructure, channels: int, moves_cameras: bool) -> Stages:
+    def _choose_stages(self, kinds: Kinds, channels: int, moves_cameras: bool) -> Stages:
         composition, columns = self.composition, self.composition.columns
+        lights = kinds.lights
         return Stages(
             lit=LIT[composition.light],
             lights=LightStructure(*map(bool, lights.counts)) if composition.light else NO_LIGHTS,
@@ -235,6 +237,7 @@ class Pipeline:
             varies_by_view=composition.material_columns.footprint >= 0,
             barycentric_column=columns.get(BARYCENTRIC, -1),
             face_normal_column=columns.get(FACE_NORMAL, -1),
+            is_distorted=kinds.is_distorted,
         )
 
     def draw(self, rasterizer: Rasterizer, first: int, num_views: int) -> None:
@@ -329,30 +332,33 @@ class Pipeline:
             An iterator of the corners (F, 3, 4) in each view; and the diagonal of the box around
             the vertices of faces, in units of depth.
         """
-        matrices = self._tables.matrices.to_numpy().astype(np.float64)
-        vertices = self.scene.vertices.to_numpy().astype(np.float64)
-        if len(vertices) > 1:
-            vertices = vertices[first:end]
+        matrices, vertices = self._read_back(first, end)
         is_used = np.zeros(vertices.shape[1], bool)
         is_used[faces] = True
         with np.errstate(invalid="ignore"):  # of infinite ones, which no rasterizer draws
             diagonal = np.linalg.norm(np.ptp(vertices[:, is_used], axis=(0, 1)))
         size = diagonal * np.linalg.norm(matrices[:, 2, :3], axis=1).max()
+        return (_corners(faces, *view) for view in _by_view(matrices, vertices, first, end)), size
 
-        def corners(view: int) -> np.ndarray:
-            matrix = matrices[min(first + view, len(matrices) - 1)]
-            with np.errstate(invalid="ignore"):
-                clip = vertices[min(view, len(vertices) - 1)] @ matrix[:, :3].T + matrix[:, 3]
-            return clip[faces]
+    def look_through_lenses(self, faces: np.ndarray, first: int, end: int) -> Iterator[tuple]:
+        """As `look`: of each view the corners as its pinhole has them, and its lens (3, 4)."""
+        matrices, vertices = self._read_back(first, end)
+        for matrix, placed in _by_view(matrices, vertices, first, end):
+            yield _corners(faces, matrix, placed), matrix[4:]
 
-        return map(corners, range(end - first)), size
+    def _read_back(self, first: int, end: int) -> tuple:
+        """The matrices of all cameras, the vertices of some views or of all."""
+        matrices = self._tables.matrices.to_numpy().astype(np.float64)
+        vertices = self.scene.vertices.to_numpy().astype(np.float64)
+        return matrices, vertices[first:end] if len(vertices) > 1 else vertices
 
     def project_vertices(self) -> ti.Ndarray:
         """(B, V, 3): x_ndc, y_ndc and depth of all vertices."""
         shape = (self.num_views, self.scene.vertices.shape[1], 3)
         vertices_ndc = self.workspace.new("vertices_ndc", shape)
         self.place(0, self.num_views)
-        project_vertices(self.scene.vertices, self._tables.matrices, vertices_ndc)
+        is_distorted = self.scene.stages.is_distorted
+        project_vertices(self.scene.vertices, self._tables.matrices, is_distorted, vertices_ndc)
         return vertices_ndc
 
     def forget(self) -> None:
@@ -577,6 +583,18 @@ class Pipeline:
     def _allocate(self, num_views: int) -> tuple:
         """The `Tables` and `Placed` of a pass."""
         return allocate_placement(self.workspace, self.scene, self.num_cameras, num_views)
+
+
+def _by_view(matrices: np.ndarray, vertices: np.ndarray, first: int, end: int) -> Iterator[tuple]:
+    """The matrix and the vertices of one view after another."""
+    for view in range(end - first):
+        yield matrices[min(first + view, len(matrices) - 1)], vertices[min(view, len(vertices) - 1)]
+
+
+def _corners(faces: np.ndarray, matrix: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+    """(F, 3, 4) clip coordinates, those of a pinhole."""
+    with np.errstate(invalid="ignore"):
+        return (vertices @ matrix[:4, :3].T + matrix[:4, 3])[faces]
 
 
 def _pull_back(rasterization: Rasterization, clipping: Optional[Clipping]) -> tuple:

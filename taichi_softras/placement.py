@@ -41,6 +41,7 @@ from taichi_softras.geometry.scene_arrays import (
     frame_of,
     load_columns,
     load_light,
+    num_columns,
     num_matrices,
     share_of,
     store_vector,
@@ -85,7 +86,7 @@ def allocate_placement(
     is_varied = has_views or stages.depth_column >= 0 or stages.varies_by_view
     varied = num_views if is_varied else 1
     tables = Tables(
-        workspace.get("matrices", (num_cameras, 4, 4)),
+        workspace.get("matrices", (num_cameras, stages.num_rows, 4)),
         workspace.get("surfaces", (colorings, num_rows if stages.has_normals else 1, 6)),
     )
     varyings = (varied, num_faces, 3, stages.num_varyings)
@@ -107,7 +108,7 @@ def allocate_grad_tables(
     shares = max(1, min(MOST_SHARES[is_cpu()], num_vertices // SMALLEST_SHARE[is_cpu()]))
     columns = scene.uniforms.shape[0] - CAMERA_SIZE * num_cameras
     if moves_cameras:
-        columns += 16 * min(num_cameras, num_views)
+        columns += 4 * scene.stages.num_rows * min(num_cameras, num_views)
     return GradTables(
         workspace.get("grad_surfaces", tables.surfaces.shape),
         workspace.get(
@@ -129,7 +130,7 @@ def place_scene(  # one launch for all stages, so all arrays are its arguments
     stages: ti.template(),  # Stages
     first: int,  # view of the pass
     aspect: float,  # W / H
-    matrices: array(float, 3),  # (Bc, 4, 4)
+    matrices: array(float, 3),  # (Bc, 4, 4), with lenses (Bc, 7, 4)
     surfaces: array(float, 3),  # (S, V + F, 6) normal and light
     corners: array(float, 4),  # (b, F, 3, 4) x_clip, y_clip, depth, w_clip
     varyings: array(float, 4),  # (1 or b, F, 3, K)
@@ -274,7 +275,7 @@ def pull_back_vertex_surfaces(
                 scene, views, tables, grad_placed, grad_tables, coloring, vertex
             )
     if ti.static(is_cpu() and scene.stages.lit == LIT_VERTICES):
-        column = 16 * num_matrices(scene, tables, grad_tables)
+        column = num_columns(scene, tables, grad_tables)
         sum_lights(scene, views, tables, grad_tables, task, column)
 
 
@@ -294,7 +295,7 @@ def pull_back_face_surfaces(
         for face in range(start, end):
             compute_face_surface_vjp(scene, views, tables, grad_placed, grad_tables, coloring, face)
     if ti.static(is_cpu() and scene.stages.lit == LIT_FACES):
-        column = 16 * num_matrices(scene, tables, grad_tables)
+        column = num_columns(scene, tables, grad_tables)
         sum_lights(scene, views, tables, grad_tables, task, column)
 
 
@@ -376,7 +377,7 @@ def pull_back_vertex(
     if ti.static(scene.stages.lights_have_places and scene.stages.lit == LIT_VERTICES):
         if has_surface:
             grad += pull_back_place(scene, views, tables, grad_tables, coloring, vertex)
-    grad += compute_corners_vjp(views, tables, view, grad_clip)
+    grad += compute_corners_vjp(scene, views, tables, view, vertex, grad_clip)
     add_vector(grad_scene.vertices, frame, vertex, grad)
     if ti.static(scene.stages.moves_cameras):
         for k in ti.static(range(4)):
@@ -416,11 +417,11 @@ def sum_uniforms(
         share = i - group * num_shares
         if group < num_drawn:
             if ti.static(scene.stages.moves_cameras):
-                sum_matrix(scene, views, grad_tables, share, group, num_drawn)
+                sum_matrix(scene, views, tables, grad_tables, share, group, num_drawn)
         else:
             if ti.static(scene.stages.lit != NOTHING):
-                light = group - num_drawn
-                sum_light_of_group(scene, views, tables, grad_tables, share, light, 16 * num_drawn)
+                light, column = group - num_drawn, num_columns(scene, tables, grad_tables)
+                sum_light_of_group(scene, views, tables, grad_tables, share, light, column)
 
 
 @ti.func
@@ -449,13 +450,14 @@ def store_uniforms(
             drawn = (camera + num_cameras - views.first % num_cameras) % num_cameras
             if drawn < num_matrices(scene, tables, grad_tables):
                 sums = ti.static(grad_tables.partials)
-                compute_matrix_vjp(scene, views, sums, 16 * drawn, start, grad_uniforms)
+                column = 4 * scene.stages.num_rows * drawn
+                compute_matrix_vjp(scene, views, sums, column, start, grad_uniforms)
     if ti.static(scene.stages.lit != NOTHING):
         if ti.static(is_cpu()):
             ti.loop_config(serialize=True)
         for number in range(scene.uniforms.shape[0] - CAMERA_SIZE * num_cameras):
             at = CAMERA_SIZE * num_cameras + number
-            column = 16 * num_matrices(scene, tables, grad_tables) + number
+            column = num_columns(scene, tables, grad_tables) + number
             before = ti.select(is_first, 0.0, grad_uniforms[at])
             grad_uniforms[at] = before + grad_tables.partials[0, column]
 

@@ -4,8 +4,9 @@ Views are drawn one at a time by one renderer, whose camera and lights go around
 any length takes the memory of one view.
 """
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -33,67 +34,57 @@ LIGHTS = (((-0.5, 0.7, 0.6), 0.55), ((0.9, 0.1, 0.4), 0.2))
 class Preview:
     """Pictures of a mesh from all around.
 
-        preview = Preview(mesh, azimuths_degrees=np.arange(0, 360, 6))
+        preview = Preview(mesh, cameras_around(mesh, np.arange(0, 360, 6)))
         pictures = [preview.draw(view)["image"] for view in range(60)]
 
     Attributes:
         renderer: what draws them, with a single view.
-        eyes: (B, 3), all at one distance from the middle of the mesh.
+        cameras: of all views.
     """
 
     def __init__(
         self,
         mesh: Mesh,
-        azimuths_degrees: Sequence = (AZIMUTH,),
-        elevation_degrees: float = ELEVATION,
-        fov_y_degrees: float = FOV_Y,
+        cameras: Optional[Camera] = None,
         image_size: tuple = SIZE,
         rasterizer: Optional[Rasterizer] = None,
         shading: Optional[Shading] = None,
         outputs: Sequence[str] = (),
+        background: Sequence = WHITE,
     ):
-        """Finds where the cameras stand.
+        """Looks at the mesh from all cameras.
 
         Args:
             mesh: of one that moves, the first frame is drawn.
-            azimuths_degrees: (B,), a view each, as for `orbit`.
-            elevation_degrees: above the mesh, of all.
-            fov_y_degrees: of all.
+            cameras: of B views; when left out, one of `cameras_around`.
             image_size: (H, W).
-            rasterizer: `Prefiltered` on white when left out.
+            rasterizer: `Prefiltered` when left out; its background is replaced.
             shading: when left out, `PhysicallyBased` of materials that are metallic or smooth,
                 otherwise `Phong`.
             outputs: names of further pictures, see `Renderer`.
+            background: the colour behind the mesh.
 
         Raises:
             ValueError: as `Camera.framing` and `Renderer`.
         """
         height, width = image_size
-        framing = Camera.framing(
-            mesh,
-            elevation_degrees,
-            np.asarray(azimuths_degrees, float),
-            fov_y_degrees,
-            aspect=width / height,
-            needs_grad=False,
-        )
-        center = framing.target.to_numpy()[0].astype(float)
-        ways = framing.eye.to_numpy() - center
-        distances = np.linalg.norm(ways, axis=-1, keepdims=True)
-        self.eyes = center + ways / distances * distances.max()
-        self._center = center
+        aspect = width / height
+        self.cameras = cameras_around(mesh, aspect=aspect) if cameras is None else cameras
+        self._background = tuple(background)
         points = mesh.vertices.to_numpy().reshape(-1, 3)[np.unique(mesh.faces_array)]
         self._box = points.min(axis=0), points.max(axis=0)
-        forward = -ways / distances
-        depths = [(points - eye) @ axis for eye, axis in zip(self.eyes, forward)]
-        self._depths = min(map(np.min, depths)), max(map(np.max, depths))
+        view_from_world = self.cameras.matrices(aspect)[0].astype(float)
+        self._axes = view_from_world[:, :3, :3]
+        depths = [-(points @ matrix[2, :3] + matrix[2, 3]) for matrix in view_from_world]
+        self._depths = max(min(map(np.min, depths)), 0.0), max(map(np.max, depths))
         colors = [[brightness] * 3 for _, brightness in LIGHTS]
         self._lights = Lights(AMBIENT, self._directions(0), colors)
+        method: Any = Prefiltered() if rasterizer is None else rasterizer
         self.renderer = Renderer(
             mesh,
-            Camera.look_at(self.eyes[0], center, fov_y_degrees=fov_y_degrees, needs_grad=False),
+            self.cameras.take(0),
             image_size,
-            Prefiltered(background=WHITE) if rasterizer is None else rasterizer,
+            dataclasses.replace(method, background=self._background),
             shading_of(mesh) if shading is None else shading,
             self._lights,
             frames=[0] if mesh.is_moving else None,
@@ -103,16 +94,16 @@ class Preview:
     def draw(self, view: int = 0) -> dict:
         """The pictures of a view, (H, W, 3) in [0, 1]: "image", and those of outputs by name."""
         renderer = self.renderer
-        renderer.cameras.eye = self.eyes[view]
+        renderer.cameras.copy_from(self.cameras.take(view))
         self._lights.directions = self._directions(view)
         image = renderer.render().to_numpy()[0]
         alpha = image[..., -1]
         if isinstance(renderer.shading, Depth):
             over = grey(image[..., 0], self._depths)
-            pictures = {"image": as_pictures(np.dstack([over, alpha]))}
+            pictures = {"image": as_pictures(np.dstack([over, alpha]), self._background)}
         elif image.shape[-1] == 1:
-            pictures = {"image": as_pictures(image)}
-        else:  # the rasterizer has laid it on white
+            pictures = {"image": as_pictures(image, self._background)}
+        else:  # the rasterizer has laid it on the background
             pictures = {"image": np.clip(image[..., :3], 0.0, 1.0)}
         for name, field in renderer.outputs.items():
             values = field.to_numpy()[0]
@@ -121,13 +112,33 @@ class Preview:
 
     def _directions(self, view: int) -> np.ndarray:
         """Where light comes from, in the world: it goes with the camera."""
-        backward = self.eyes[view] - self._center
-        backward = backward / np.linalg.norm(backward)
-        right = np.cross((0.0, 1.0, 0.0), backward)
-        length = np.linalg.norm(right)
-        right = right / length if length > 1e-6 else np.array([1.0, 0.0, 0.0])
-        axes = np.stack([right, np.cross(backward, right), backward])
-        return np.array([direction for direction, _ in LIGHTS]) @ axes
+        return np.array([direction for direction, _ in LIGHTS]) @ self._axes[view]
+
+
+def cameras_around(
+    mesh: Mesh,
+    azimuths_degrees: Any = AZIMUTH,
+    elevation_degrees: float = ELEVATION,
+    fov_y_degrees: float = FOV_Y,
+    aspect: float = 1.0,
+) -> Camera:
+    """Cameras that look at the middle of a mesh, all from one distance.
+
+    Args:
+        mesh: see `Camera.framing`.
+        azimuths_degrees: scalar or (B,), a view each, as for `orbit`.
+        elevation_degrees: above the mesh, of all.
+        fov_y_degrees: of all.
+        aspect: width over height of the pictures.
+    """
+    framing = Camera.framing(
+        mesh, elevation_degrees, azimuths_degrees, fov_y_degrees, aspect, needs_grad=False
+    )
+    center = framing.target.to_numpy()[0].astype(float)
+    ways = framing.eye.to_numpy() - center
+    distances = np.linalg.norm(ways, axis=-1, keepdims=True)
+    eyes = center + ways / distances * distances.max()
+    return Camera.look_at(eyes, center, fov_y_degrees=fov_y_degrees, needs_grad=False)
 
 
 def shading_of(mesh: Mesh) -> Shading:

@@ -27,6 +27,7 @@ from taichi_softras.fields import FieldTree, body, num_elements, place_dual, upl
 from taichi_softras.forward_mode import check_parameters, count_numbers, differentiate
 from taichi_softras.funcs.lights import NO_LIGHTS
 from taichi_softras.functional import check_background, check_image_size
+from taichi_softras.geometry.lens_limits import LensWatch
 from taichi_softras.geometry.scene_arrays import CAMERA_SIZE
 from taichi_softras.io.images import over_background, save_video
 from taichi_softras.io.notebook import show_picture
@@ -196,7 +197,7 @@ class Renderer:
 
         self._place_images(composition, shadings, background)
         self._rasterizers = {}  # by (first, end) of the views that were drawn in one call
-        self._kept_range = KeptRange()
+        self._kept_range, self._lens_watch = KeptRange(), LensWatch()
         self._on_tape = TapeMemory()
 
     def _place_images(
@@ -505,6 +506,11 @@ class Renderer:
         self._kept_range.watch(
             self.rasterizer, drawn, self.image_size, lambda: self._look(first, end)
         )
+        if self.cameras.distortion is not None:
+            self._lens_watch.watch(
+                self.image_size,
+                lambda: pipeline.look_through_lenses(self.mesh.faces_array, first, end),
+            )
 
     def _store_images(self, start: int) -> None:
         """What the pass from view `start` on has drawn, to the fields."""
@@ -675,7 +681,7 @@ class Renderer:
         return Pipeline(
             self._workspace,
             Topology(mesh.faces, mesh.corner_starts, mesh.corners_of_vertex),
-            Kinds(*self.cameras.kinds, lights),
+            Kinds(*self.cameras.kinds, lights, self.cameras.distortion is not None),
             composition,
             self.image_size,
             self.num_views,

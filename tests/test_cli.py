@@ -1,6 +1,8 @@
 """The command line: what it draws, what it says, and that it leaves nothing half written."""
 
+import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -75,6 +77,38 @@ def test_several_meshes_are_one_scene_with_their_own_looks(meshes, drawn):
     assert len(reds) > 8 and len(blues) > 8 and reds.max() < blues.min()
 
 
+@pytest.mark.parametrize("color, expected", [("navy", (0, 0, 128)), ("#ff8000", (255, 128, 0))])
+def test_a_background(color, expected, meshes, drawn):
+    for shading in ("flat", "silhouette"):
+        run(f"render red.glb -o a.png --size 16 --shading {shading} --background {color}")
+        picture = imageio.imread("a.png")
+        np.testing.assert_array_equal(picture[0], [expected] * 16)
+        assert (picture[8, 8] != expected).any()
+
+
+def test_the_cameras_of_a_capture(meshes, drawn, capsys):
+    """As wide as they say, where they stand; with their distortion, of which large faces suffer."""
+    pose = np.eye(4)
+    frames = []
+    for x in (0.0, 2.0):
+        pose[:3, 3] = x, 0, 6
+        frames.append({"file_path": "none.png", "transform_matrix": pose.tolist()})
+    capture = {"w": 48, "h": 32, "fl_x": 40, "cx": 24, "cy": 16, "frames": frames}
+    pathlib.Path("transforms.json").write_text(json.dumps(capture))
+    assert run("render red.glb -o a.png --capture transforms.json") == 0
+    assert capsys.readouterr().err == ""
+    picture = images.load_image("a.png")
+    assert picture.shape == (32, 96, 3)
+    columns = [np.flatnonzero((view < 0.99).any((0, 2))) for view in np.split(picture, 2, axis=1)]
+    ends = [(found[0], found[-1] + 1) for found in columns]
+    np.testing.assert_allclose(ends, [(24 - 40 / 5, 24 + 40 / 5), (0, 24 - 40 / 7)], atol=1)
+    pathlib.Path("transforms.json").write_text(json.dumps({**capture, "k1": -2.0}))
+    run("render red.glb -o a.png --capture transforms.json")
+    said = capsys.readouterr().err
+    assert said.startswith("taichi-softras: warning: the distortion of a camera moves vertices")
+    assert said.count("\n") == 1
+
+
 def test_outputs_are_pictures_beside_it(meshes, drawn):
     outputs = "--shading unlit --outputs depth,normal_view,face_id"
     run(f"render red.glb -o a.png --size 32 --camera 0 0 {outputs}")
@@ -134,6 +168,10 @@ def test_other_methods_and_shadings(rasterizer, shading, meshes, drawn):
         ("render broken.glb -o a/b.png", 1, "broken.glb cannot be read"),
         ("render red.glb -o red.glb/a.png", 1, "red.glb"),
         ("render red.glb -o a.png --fov 180", 1, "fov_y_degrees"),
+        ("render red.glb -o a.png --background sky", 2, "'sky'"),
+        ("render red.glb -o a.png --capture none.json", 1, "none.json cannot be read"),
+        ("render red.glb -o a.png --capture .", 1, "has no model of COLMAP"),
+        ("render red.glb -o a.png --capture none.json --views 2", 2, "leave out --views"),
         ("render blue.ply -o a.png --outputs uv", 1, "no uvs"),
         ("info none.obj", 1, "none.obj is not there"),
     ],

@@ -10,7 +10,7 @@ import pytest
 
 import taichi_softras as tsr
 from taichi_softras.io import notebook, viewing
-from taichi_softras.preview import Preview, shading_of
+from taichi_softras.preview import Preview, cameras_around, shading_of
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -43,8 +43,9 @@ def shown(monkeypatch):
 
 def test_all_views_stand_at_one_distance_and_the_light_goes_along():
     mesh = tsr.Mesh(np.array(tsr.primitives.cube()[0]) * [3, 1, 1], tsr.primitives.cube()[1])
-    preview = Preview(mesh, np.arange(4) * 90.0, image_size=(24, 24), shading=tsr.Flat())
-    distances = np.linalg.norm(preview.eyes, axis=-1)
+    cameras = cameras_around(mesh, np.arange(4) * 90.0)
+    preview = Preview(mesh, cameras, image_size=(24, 24), shading=tsr.Flat())
+    distances = np.linalg.norm(preview.cameras.eye.to_numpy(), axis=-1)
     np.testing.assert_allclose(distances, distances[0], rtol=1e-6)
     pictures = [preview.draw(view)["image"] for view in range(4)]
     # A half turn of a box about y: the same picture, if light comes from beside the camera
@@ -55,7 +56,8 @@ def test_all_views_stand_at_one_distance_and_the_light_goes_along():
 def test_the_first_frame_of_a_mesh_that_moves_and_from_the_pole():
     vertices, faces = tsr.primitives.cube()
     mesh = tsr.Mesh(np.stack([vertices, vertices * 0.1]), faces)
-    picture = Preview(mesh, elevation_degrees=90.0, image_size=(16, 16)).draw()["image"]
+    cameras = cameras_around(mesh, elevation_degrees=90.0)
+    picture = Preview(mesh, cameras, image_size=(16, 16)).draw()["image"]
     assert (picture[8, 8] < 0.99).all() and (picture < 0.99).all(-1).mean() > 0.2
 
 

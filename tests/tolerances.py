@@ -219,3 +219,13 @@ TWO_RUNTIMES_LOSSES_SINGLE = 1e-3
 # Pixels of known points, and where pictures without distortion come from: pictures are float32,
 # half a unit in the last place of 640 is 3e-5.
 PIXEL = 1e-4
+
+# A z-buffer in f32 against rays in double precision, images of 48 x 64. Depth relative and colours
+# as the requirement has them. A centre is on an edge where they are this many pixels apart: corners
+# are rounded by 1e-7 of the image's side, 6e-6 pixels, after a matrix of as many roundings more.
+# Of faces that are seen flat, or stand at the eye, the plane is wrong: by 32 roundings of where the
+# mesh and the eye are; 4 are seen, and 17 of faces that are cut.
+DEPTH_OF_RAYS = 1e-5
+PLANE_OF_RAYS = 2e-6
+COLOR_OF_RAYS = 0.02
+ON_AN_EDGE = 1e-4

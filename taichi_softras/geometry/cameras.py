@@ -33,6 +33,7 @@ from taichi_softras.funcs.vectors import (
     load_vec3,
     load_vec4,
 )
+from taichi_softras.geometry.lenses import store_lens, store_lens_jvp, store_lens_vjp
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     INTRINSICS,
@@ -67,6 +68,9 @@ def compute_matrix(scene: ti.template(), views: ti.template(), tables: ti.templa
     if not (is_possible(scene, CAMERA_SIZE * camera) and are_lights_finite(scene, tables)):
         x_row = vec4(0.0, 0.0, 0.0, UNDRAWABLE)
     store_matrix(tables.matrices, camera, x_row, y_row, -z_view, w_row)
+    if ti.static(scene.stages.is_distorted):
+        window = window_of(views, to_x, to_y)
+        store_lens(scene.uniforms, tables.matrices, camera, CAMERA_SIZE * camera, window)
 
 
 @ti.func
@@ -117,15 +121,17 @@ def compute_matrix_vjp(
     grad_w = load_sums(sums, column + 12)
     x_view, y_view, z_view = view_rows(scene, start)
     to_x, to_y, to_w = projection_rows(scene, views, start)
-    pull_back_projection(
-        scene,
-        views,
-        start + PROJECTION_START,
-        compose_vjp(grad_x, x_view, y_view, z_view),
-        compose_vjp(grad_y, x_view, y_view, z_view),
-        compose_vjp(grad_w, x_view, y_view, z_view),
-        grad_uniforms,
-    )
+    grad_to_x = compose_vjp(grad_x, x_view, y_view, z_view)
+    grad_to_y = compose_vjp(grad_y, x_view, y_view, z_view)
+    grad_to_w = compose_vjp(grad_w, x_view, y_view, z_view)
+    if ti.static(scene.stages.is_distorted):
+        of_x, of_y = window_of_vjp(views, load_sums(sums, column + 16))
+        grad_to_x += of_x
+        grad_to_y += of_y
+        of_radial, of_tangential = load_sums(sums, column + 20), load_sums(sums, column + 24)
+        store_lens_vjp(scene.uniforms, start, of_radial, of_tangential, grad_uniforms)
+    first = start + PROJECTION_START
+    pull_back_projection(scene, views, first, grad_to_x, grad_to_y, grad_to_w, grad_uniforms)
     grad_x_view = to_x.x * grad_x + to_y.x * grad_y + to_w.x * grad_w
     grad_y_view = to_x.y * grad_x + to_y.y * grad_y + to_w.y * grad_w
     grad_z_view = to_x.z * grad_x + to_y.z * grad_y + to_w.z * grad_w - grad_depth
@@ -200,6 +206,29 @@ def compute_matrix_jvp(
     x_row *= ndc_from_clip_x(views)
     y_row *= ndc_from_clip_y(views)
     store_matrix(tangent_tables.matrices, camera, x_row, y_row, -z_moved, w_row)
+    if ti.static(scene.stages.is_distorted):
+        store_lens_jvp(
+            scene.uniforms,
+            tangent_uniforms,
+            tangent_tables.matrices,
+            camera,
+            start,
+            window_of(views, to_x_moved, to_y_moved),
+        )
+
+
+@ti.func
+def window_of(views: ti.template(), to_x: vec4, to_y: vec4) -> vec4:
+    """Scale and offset of intrinsics, see `funcs.distortion`; of tangents their tangent."""
+    x, y = ndc_from_clip_x(views), ndc_from_clip_y(views)
+    return vec4(x * to_x.x, -y * to_y.y, -x * to_x.z, -y * to_y.z)
+
+
+@ti.func
+def window_of_vjp(views: ti.template(), grad: vec4):
+    """The gradients with respect to both rows."""
+    x, y = ndc_from_clip_x(views), ndc_from_clip_y(views)
+    return vec4(x * grad.x, 0.0, -x * grad.z, 0.0), vec4(0.0, -y * grad.y, -y * grad.w, 0.0)
 
 
 @ti.func
@@ -401,17 +430,6 @@ def compose(row: vec4, x_view: vec4, y_view: vec4, z_view: vec4) -> vec4:
 def compose_vjp(grad: vec4, x_view: vec4, y_view: vec4, z_view: vec4) -> vec4:
     """The gradient with respect to the row of clip_from_view."""
     return vec4(grad.dot(x_view), grad.dot(y_view), grad.dot(z_view), grad.w)
-
-
-@ti.func
-def load_row(matrices: ti.template(), camera: int, row: int) -> vec4:
-    """One row of a camera's matrix."""
-    return vec4(
-        matrices[camera, row, 0],
-        matrices[camera, row, 1],
-        matrices[camera, row, 2],
-        matrices[camera, row, 3],
-    )
 
 
 @ti.func

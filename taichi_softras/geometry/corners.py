@@ -4,15 +4,16 @@ A corner has x_clip and y_clip, which are NDC after division by w_clip, depth, w
 distance along the view axis whatever the projection, and w_clip. Nothing is divided here.
 """
 
-from taichi_softras.geometry.cameras import load_row
+from taichi_softras.geometry.lenses import bend_by, bend_by_jvp, bend_by_vjp
 from taichi_softras.geometry.scene_arrays import (
     camera_of,
     frame_of,
+    load_row,
     load_vector,
     num_matrices,
     share_of,
 )
-from taichi_softras.runtime import ti, vec3, vec4
+from taichi_softras.runtime import ti, vec2, vec3, vec4
 
 
 @ti.func
@@ -30,22 +31,37 @@ def compute_corners(
     depth_row, w_row = load_row(tables.matrices, camera, 2), load_row(tables.matrices, camera, 3)
     for corner in ti.static(range(3)):
         vertex = load_vector(scene.vertices, frame, scene.faces[face, corner])
-        placed.corners[view, face, corner, 0] = transform(x_row, vertex)
-        placed.corners[view, face, corner, 1] = transform(y_row, vertex)
-        placed.corners[view, face, corner, 2] = transform(depth_row, vertex)
-        placed.corners[view, face, corner, 3] = transform(w_row, vertex)
+        clip = vec4(
+            transform(x_row, vertex),
+            transform(y_row, vertex),
+            transform(depth_row, vertex),
+            transform(w_row, vertex),
+        )
+        if ti.static(scene.stages.is_distorted):
+            clip = bend_by(tables.matrices, camera, clip)
+        for k in ti.static(range(4)):
+            placed.corners[view, face, corner, k] = clip[k]
 
 
 @ti.func
 def compute_corners_vjp(
-    views: ti.template(), tables: ti.template(), view: int, grad_clip: vec4
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    view: int,
+    vertex: int,
+    grad_clip: vec4,
 ) -> vec3:
-    """From clip space to the world: the gradient of a corner."""
-    camera = camera_of(views, tables, view)
-    of_xy = grad_clip.x * load_axis(tables.matrices, camera, 0)
-    of_xy += grad_clip.y * load_axis(tables.matrices, camera, 1)
-    of_depth_w = grad_clip.z * load_axis(tables.matrices, camera, 2)
-    return of_xy + (of_depth_w + grad_clip.w * load_axis(tables.matrices, camera, 3))
+    """From clip space to the world: the gradient of a corner at a vertex."""
+    camera, grad = camera_of(views, tables, view), grad_clip
+    if ti.static(scene.stages.is_distorted):
+        point = load_vector(scene.vertices, frame_of(scene, views, view), vertex)
+        clip = project(tables.matrices, camera, point)
+        grad = bend_by_vjp(tables.matrices, camera, clip, grad_clip).clip
+    of_xy = grad.x * load_axis(tables.matrices, camera, 0)
+    of_xy += grad.y * load_axis(tables.matrices, camera, 1)
+    of_depth_w = grad.z * load_axis(tables.matrices, camera, 2)
+    return of_xy + (of_depth_w + grad.w * load_axis(tables.matrices, camera, 3))
 
 
 @ti.func
@@ -65,10 +81,16 @@ def compute_corners_jvp(
     for corner in range(3):
         vertex = load_vector(scene.vertices, frame, scene.faces[face, corner])
         moved = load_vector(tangent_vertices, frame, scene.faces[face, corner])
+        moved_clip = project(tangent_tables.matrices, camera, vertex)
         for k in ti.static(range(4)):
-            component = transform(load_row(tangent_tables.matrices, camera, k), vertex)
-            component += load_axis(tables.matrices, camera, k).dot(moved)
-            tangent_placed.corners[slot, view, face, corner, k] = component
+            moved_clip[k] += load_axis(tables.matrices, camera, k).dot(moved)
+        if ti.static(scene.stages.is_distorted):
+            clip = project(tables.matrices, camera, vertex)
+            moved_clip = bend_by_jvp(
+                tables.matrices, tangent_tables.matrices, camera, clip, moved_clip
+            )
+        for k in ti.static(range(4)):
+            tangent_placed.corners[slot, view, face, corner, k] = moved_clip[k]
 
 
 @ti.func
@@ -82,13 +104,14 @@ def sum_matrices(
     """One share of the gradients of all matrices."""
     num_drawn = num_matrices(scene, tables, grad_tables)
     for drawn in range(num_drawn):
-        sum_matrix(scene, views, grad_tables, share, drawn, num_drawn)
+        sum_matrix(scene, views, tables, grad_tables, share, drawn, num_drawn)
 
 
 @ti.func
 def sum_matrix(
     scene: ti.template(),
     views: ti.template(),
+    tables: ti.template(),
     grad_tables: ti.template(),
     share: int,
     drawn: int,  # which of the pass's cameras
@@ -97,20 +120,37 @@ def sum_matrix(
     """One share of the gradient of a camera's matrix: a part of the vertices, in all its views."""
     start, end = share_of(scene.vertices.shape[1], grad_tables.partials.shape[0], share)
     grad_x, grad_y, grad_depth, grad_w = vec4(0.0), vec4(0.0), vec4(0.0), vec4(0.0)
+    grad_window, grad_radial, grad_tangential = vec4(0.0), vec4(0.0), vec2(0.0)
     for k in range(grad_tables.vertices_clip.shape[0] // num_drawn):
         view = drawn + k * num_drawn
         frame = frame_of(scene, views, view)
         for vertex in range(start, end):
             point = vec4(load_vector(scene.vertices, frame, vertex), 1.0)
-            grad_x += grad_tables.vertices_clip[view, vertex, 0] * point
-            grad_y += grad_tables.vertices_clip[view, vertex, 1] * point
-            grad_depth += grad_tables.vertices_clip[view, vertex, 2] * point
-            grad_w += grad_tables.vertices_clip[view, vertex, 3] * point
-    for k in ti.static(range(4)):
-        grad_tables.partials[share, 16 * drawn + k] = grad_x[k]
-        grad_tables.partials[share, 16 * drawn + 4 + k] = grad_y[k]
-        grad_tables.partials[share, 16 * drawn + 8 + k] = grad_depth[k]
-        grad_tables.partials[share, 16 * drawn + 12 + k] = grad_w[k]
+            grad = vec4(0.0)
+            for i in ti.static(range(4)):
+                grad[i] = grad_tables.vertices_clip[view, vertex, i]
+            if ti.static(scene.stages.is_distorted):
+                camera = camera_of(views, tables, view)
+                clip = project(tables.matrices, camera, point.xyz)
+                through = bend_by_vjp(tables.matrices, camera, clip, grad)
+                grad = through.clip
+                grad_window += through.window
+                grad_radial += through.radial
+                grad_tangential += through.tangential
+            grad_x += grad.x * point
+            grad_y += grad.y * point
+            grad_depth += grad.z * point
+            grad_w += grad.w * point
+    column = scene.stages.num_rows * 4 * drawn
+    for row, grad in ti.static(enumerate((grad_x, grad_y, grad_depth, grad_w))):
+        for k in ti.static(range(4)):
+            grad_tables.partials[share, column + 4 * row + k] = grad[k]
+    if ti.static(scene.stages.is_distorted):
+        for k in ti.static(range(4)):
+            grad_tables.partials[share, column + 16 + k] = grad_window[k]
+            grad_tables.partials[share, column + 20 + k] = grad_radial[k]
+        for k in ti.static(range(2)):
+            grad_tables.partials[share, column + 24 + k] = grad_tangential[k]
 
 
 @ti.func
@@ -133,6 +173,17 @@ def load_grad_clip(
 def load_axis(matrices: ti.template(), camera: int, row: int) -> vec3:
     """What one component of a matrix's target space takes of a direction."""
     return vec3(matrices[camera, row, 0], matrices[camera, row, 1], matrices[camera, row, 2])
+
+
+@ti.func
+def project(matrices: ti.template(), camera: int, point: vec3) -> vec4:
+    """Where the pinhole of a camera has a point: x_clip, y_clip, depth, w_clip."""
+    return vec4(
+        transform(load_row(matrices, camera, 0), point),
+        transform(load_row(matrices, camera, 1), point),
+        transform(load_row(matrices, camera, 2), point),
+        transform(load_row(matrices, camera, 3), point),
+    )
 
 
 @ti.func

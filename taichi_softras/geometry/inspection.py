@@ -1,7 +1,8 @@
 """What the placement of a scene goes through, for those who want to see it; nothing is drawn."""
 
-from taichi_softras.geometry.cameras import load_row, projection_rows, view_rows
-from taichi_softras.geometry.corners import transform
+from taichi_softras.geometry.cameras import projection_rows, view_rows
+from taichi_softras.geometry.corners import project
+from taichi_softras.geometry.lenses import bend_by
 from taichi_softras.geometry.scene_arrays import CAMERA_SIZE, SceneArrays, Views, load_vector
 from taichi_softras.runtime import kernel, ti, vec3, vec4
 from taichi_softras.workspace import array
@@ -34,19 +35,17 @@ def compute_view_and_projection(
 @kernel
 def project_vertices(
     vertices: array(float, 3),  # (1 or B, V, 3) world
-    matrices: array(float, 3),  # (Bc, 4, 4)
+    matrices: array(float, 3),  # (Bc, 4, 4), with lenses (Bc, 7, 4)
+    is_distorted: ti.template(),
     vertices_ndc: array(float, 3),  # (B, V, 3) x_ndc, y_ndc, depth
 ):
     """All vertices in NDC; x = y = 0 at or behind the camera."""
     for view, index in ti.ndrange(vertices_ndc.shape[0], vertices_ndc.shape[1]):
         camera = view % matrices.shape[0]
-        vertex = load_vector(vertices, view % vertices.shape[0], index)
-        w = transform(load_row(matrices, camera, 3), vertex)
-        per_w = ti.select(w > SMALLEST_W, 1.0 / w, 0.0)
-        place = vec3(
-            transform(load_row(matrices, camera, 0), vertex) * per_w,
-            transform(load_row(matrices, camera, 1), vertex) * per_w,
-            transform(load_row(matrices, camera, 2), vertex),
-        )
+        clip = project(matrices, camera, load_vector(vertices, view % vertices.shape[0], index))
+        if ti.static(is_distorted):
+            clip = bend_by(matrices, camera, clip)
+        per_w = ti.select(clip.w > SMALLEST_W, 1.0 / clip.w, 0.0)
+        place = vec3(clip.x * per_w, clip.y * per_w, clip.z)
         for k in ti.static(range(3)):
             vertices_ndc[view, index, k] = place[k]

@@ -29,8 +29,10 @@ PROJECTION_START = 16
 LOOK_AT, POSE_MATRIX, ROTATION_VECTOR, QUATERNION = 0, 1, 2, 3
 TRANSLATION_START = 4
 # Kinds of projection: fov_y_degrees; height; the matrix clip_from_view; or focal lengths and
-# principal point in pixels, x and y, and the width and height of the image.
+# principal point in pixels, x and y, and the width and height of the image; these may have a lens,
+# k1, k2, p1, p2, k3 from DISTORTION_START on.
 PERSPECTIVE, PARALLEL, PROJECTION_MATRIX, INTRINSICS = 0, 1, 2, 3
+DISTORTION_START = PROJECTION_START + 8
 # What is lit, and tints the colours.
 NOTHING, LIT_FACES, LIT_VERTICES = 0, 1, 2
 
@@ -55,6 +57,7 @@ class Stages:
         varies_by_view: whether varyings of materials differ from view to view.
         barycentric_column: 3 columns: 1 at a corner itself, 0 at the two others.
         num_of_materials: how many varyings, the last, are filled in another stage.
+        is_distorted: whether cameras have lenses, see `geometry.lenses`.
     """
 
     lit: int = NOTHING
@@ -70,11 +73,17 @@ class Stages:
     barycentric_column: int = -1
     face_normal_column: int = -1
     num_of_materials: int = 0
+    is_distorted: bool = False
 
     @property
     def num_placed(self) -> int:
         """How many varyings are filled here."""
         return self.num_varyings - self.num_of_materials
+
+    @property
+    def num_rows(self) -> int:
+        """Of a camera in `Tables.matrices`."""
+        return 7 if self.is_distorted else 4
 
     @property
     def has_textures(self) -> bool:
@@ -152,6 +161,7 @@ class Tables(NamedTuple):
     """
 
     matrices: ti.Ndarray  # (Bc, 4, 4) rows x_clip, y_clip (NDC over w), depth, w_clip; from world
+    # with lenses (Bc, 7, 4): those of the pinhole, then those of `geometry.lenses`
     surfaces: ti.Ndarray  # (S, V + F, 6) normal, world, of faces twice their area; light; or 1 row
 
 
@@ -170,7 +180,7 @@ class GradTables(NamedTuple):
     vertices_clip: ti.Ndarray  # (b, V, 4) as corners, summed over those at a vertex; or (1, 1, 4)
     partials: (
         ti.Ndarray
-    )  # (T, 16 min(Bc, b) + numbers of the lights): sums of T shares of all items
+    )  # (T, 16 min(Bc, b) + numbers of the lights): sums of T shares; with lenses 28 for 16
 
 
 class SceneNumbers(NamedTuple):
@@ -212,6 +222,12 @@ def num_matrices(scene: ti.template(), tables: ti.template(), grad_tables: ti.te
 
 
 @ti.func
+def num_columns(scene: ti.template(), tables: ti.template(), grad_tables: ti.template()) -> int:
+    """Of `partials`, in front of those of lights."""
+    return 4 * scene.stages.num_rows * num_matrices(scene, tables, grad_tables)
+
+
+@ti.func
 def count_tasks(grad_tables: ti.template(), num_items: int) -> int:
     """Of a loop over items. On a CPU its tasks also sum what their items give to uniforms."""
     count = num_items
@@ -231,6 +247,17 @@ def share_of(num_items: int, num_shares: int, share: int):
 def face_row(scene: ti.template(), face: int) -> int:
     """The row of a face in `surfaces`."""
     return scene.vertices.shape[1] + face
+
+
+@ti.func
+def load_row(matrices: ti.template(), camera: int, row: int) -> ti.math.vec4:
+    """One row of a camera's matrix, or of its lens."""
+    return ti.math.vec4(
+        matrices[camera, row, 0],
+        matrices[camera, row, 1],
+        matrices[camera, row, 2],
+        matrices[camera, row, 3],
+    )
 
 
 @ti.func

@@ -68,7 +68,7 @@ def undistorted(image: np.ndarray, K: np.ndarray, distortion) -> np.ndarray:
     bent = distort(points, distortion)
     column, row = np.moveaxis(bent @ K[:2, :2].T + K[:2, 2], -1, 0)
     is_seen = (column >= 0) & (column <= width) & (row >= 0) & (row <= height)
-    is_seen &= np.square(points).sum(-1) < _largest_square(distortion)
+    is_seen &= np.square(points).sum(-1) < largest_square(distortion)
     sampled = _bilinear(image, np.where(is_seen, column, 0.0), np.where(is_seen, row, 0.0))
     return np.where(is_seen[..., None], sampled, 0.0)
 
@@ -92,7 +92,7 @@ def _means(image: np.ndarray, length: int) -> np.ndarray:
     return np.diff(sums_at_borders, axis=0) * (length / num_rows)
 
 
-def _largest_square(distortion) -> float:
+def largest_square(distortion) -> float:
     """x^2 + y^2 up to which a lens puts points further out that are further out."""
     k1, k2, _, _, k3 = distortion
     roots = np.roots([7.0 * k3, 5.0 * k2, 3.0 * k1, 1.0])  # d (r radial(r^2)) / dr, in r^2

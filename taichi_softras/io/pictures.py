@@ -21,17 +21,18 @@ def load_pictures(
     paths: Sequence,
     cameras: Any,
     scale: Optional[float] = None,
-    undistort: bool = True,
+    undistort: Optional[bool] = None,
     mask: Union[None, str, os.PathLike, Sequence] = None,
 ) -> tuple:
-    """The pictures of `load_cameras`, as cameras without distortion take them, and masks.
+    """The pictures of `load_cameras`, as these cameras take them, and masks.
 
     Args:
         paths: B of them, of pictures of any format.
         cameras: the `Camera` of B views that `load_cameras` gave with them.
         scale: of the pictures' sides, in (0, 1]; left out, pictures have `cameras.image_size`.
             Pixels are means of what they cover.
-        undistort: whether to take the lens's distortion out, which no renderer draws.
+        undistort: whether to take the lens's distortion out; left out, where `cameras` do not draw
+            it. The other choice is warned of.
         mask: "alpha", that of the pictures; a folder of masks, grey, named as the pictures are; or
             the colour of the background, three numbers in [0, 1]. Left out, masks are 1 wherever
             the lens has seen something.
@@ -52,12 +53,17 @@ def load_pictures(
     if scale is not None and not 0 < scale <= 1:
         raise ValueError(f"scale must lie above 0 and up to 1, got {scale}")
     _check_presence(paths)
-    if lens is not None and lens.is_distorted and not undistort:
-        warnings.warn(
-            "these pictures are distorted, which no renderer draws: load them with undistort=True",
-            stacklevel=2,
-        )
-        lens = lens._replace(distortion=np.zeros_like(lens.distortion))
+    if lens is not None and lens.is_distorted:
+        is_drawn = cameras.distortion is not None
+        undistort = not is_drawn if undistort is None else undistort
+        if undistort == is_drawn:
+            warnings.warn(
+                f"these pictures are {'un' * undistort}distorted, as their cameras are not: leave "
+                f"undistort out, or load_cameras(..., undistort={undistort})",
+                stacklevel=2,
+            )
+        if not undistort:
+            lens = lens._replace(distortion=np.zeros_like(lens.distortion))
     views = []
     for view, path in enumerate(paths):
         picture = np.dstack(_load(path, mask))

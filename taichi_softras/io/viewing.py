@@ -13,8 +13,8 @@ NEAREST, FARTHEST = 1.0, 0.2  # the greys of depths; where nothing is is black
 STEPS_OF_HUE = np.array([0.618034, 0.754878, 0.569840])  # from one index to the next
 
 
-def as_pictures(images: np.ndarray) -> np.ndarray:
-    """Images of any shading, (B, H, W, C + 1) with alpha last, on white: (B, H, W, 3).
+def as_pictures(images: np.ndarray, background: tuple = (1.0, 1.0, 1.0)) -> np.ndarray:
+    """Images of any shading, (B, H, W, C + 1) with alpha last, on a colour: (B, H, W, 3).
 
     Alpha alone is black, one channel grey by the numbers that it has; of others the first three
     are red, green, blue, and missing ones are 0.
@@ -22,13 +22,13 @@ def as_pictures(images: np.ndarray) -> np.ndarray:
     colors, alpha = images[..., :-1], images[..., -1:]
     channels = colors.shape[-1]
     if channels == 0:
-        return over_background(images)
+        return over_background(images, background)
     if channels == 1:
         shown = colors[alpha > 0.5]
         colors = grey(colors[..., 0], (shown.min(), shown.max()) if len(shown) else (0.0, 1.0))
     elif channels == 2:
         colors = np.pad(colors, [(0, 0)] * (colors.ndim - 1) + [(0, 1)])
-    return over_background(np.concatenate([colors[..., :3], alpha], axis=-1))
+    return over_background(np.concatenate([colors[..., :3], alpha], axis=-1), background)
 
 
 def as_picture(

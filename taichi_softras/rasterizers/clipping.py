@@ -36,7 +36,10 @@ from taichi_softras.workspace import Workspace, array
 BEHIND = 0.0  # the depth of the near cut: just in front of the camera
 # Of the larger depth of an edge's ends: where it is cut that goes behind the camera
 NEAR_SHARE = 1e-5
-GUARD = 64.0  # NDC: where faces with far corners are cut, or farther if the image is
+# Times as far from the middle as the image and what reaches into it: where faces are cut that go
+# further. Farther corners are nearer to the camera's plane, and by the square of this single
+# precision loses where pixels are on the face: at 64 NDC depths in a room were wrong by 2e-4
+GUARD = 4.0
 NUM_PLANES = 5  # the near one; right, left, top, bottom of the guard band
 MOST_CORNERS = 9  # of a polygon, and one to spare
 NUM_POINTS = 9  # of a piece that are mixed: its corners, and the ends of its face's edges
@@ -99,7 +102,7 @@ class Clipping:
         views, num_faces = corners.shape[:2]
         self.shader = cut_shader(shader)
         height, width = image_size
-        guard = max(GUARD, 4.0 * (max(image_size) / min(image_size) + reach))
+        guard = GUARD * (max(image_size) / min(image_size) + reach)
         self._limits = workspace.constants(
             "clip_limits", (workspace.near_clip, guard, float(height), float(width), reach)
         )

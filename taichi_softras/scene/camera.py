@@ -13,6 +13,7 @@ from taichi_softras.funcs.vectors import SMALLEST_SQUARED_LENGTH
 from taichi_softras.geometry.inspection import compute_view_and_projection
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
+    DISTORTION_START,
     INTRINSICS,
     LOOK_AT,
     PARALLEL,
@@ -75,15 +76,20 @@ class Orthographic:
 
 @dataclasses.dataclass(frozen=True)
 class Intrinsics:
-    """A pinhole measured in pixels: K, for images of one size.
+    """A pinhole measured in pixels, or a lens: K, for images of one size.
 
     `K`, (3, 3) or (B, 3, 3), counts pixels from the top left border, where (1/2, 1/2) is the centre
     of the first: add 1/2 to cx and cy of OpenCV. `image_size` is (H, W); images of another size
     with this aspect show the same.
+
+    `distortion`, (5,) or (B, 5), or four of them, is k1, k2, p1, p2, k3 of OpenCV. It moves
+    vertices; faces whose edges should be seen as curves are a warning. Left out, and not zeros,
+    nothing is computed of it.
     """
 
     K: Any
     image_size: tuple
+    distortion: Any = None
 
     def arrays(self) -> dict:
         """The checked parameters by their names.
@@ -103,11 +109,14 @@ class Intrinsics:
         if size.shape != (2,) or not (size >= 1).all():
             raise ValueError(f"image_size must be (height, width) in pixels, got {self.image_size}")
         width_and_height = size[None, ::-1].astype(K.dtype)
-        return {
+        arrays = {
             "focal_lengths": focal_lengths,
             "principal_point": K[:, :2, 2],
             "_width_and_height": width_and_height,
         }
+        if self.distortion is not None:
+            arrays["distortion"] = _checked_distortion(self.distortion)
+        return arrays
 
 
 Projection = Union[Perspective, Orthographic, Intrinsics]
@@ -128,21 +137,23 @@ class Camera:
         height: (B,) field; None unless the projection is `Orthographic`.
         focal_lengths: (B,) vec2, fx and fy in pixels; None unless the projection is `Intrinsics`.
         principal_point: (B,) vec2, cx and cy; likewise.
+        distortion: (B,) vectors k1, k2, p1, p2, k3; None unless `Intrinsics` have it.
         view_from_world: (B,) mat4; a field if it was given, an array with `to_numpy` if it is
             computed.
-        clip_from_view: (B,) mat4, likewise; OpenGL clip space of the whole image. Its third row is
-            not read: depth is that of view space.
+        clip_from_view: (B,) mat4, likewise; OpenGL clip space of the whole image, before any
+            distortion. Its third row is not read: depth is that of view space.
         aspect: width over height of the images that the projection is for, which others are not
             drawn for; None for any. May be written: with None another image is squashed.
         image_size: (H, W) of `Intrinsics`, or what `load_cameras` was asked for; None otherwise.
         lens: K, distortion and size of the pictures that these are the cameras of, see `io.lenses`;
-            None unless they come from `load_cameras`. Nothing that is drawn depends on it.
+            None unless they come from `load_cameras`. What is drawn depends on `distortion` alone.
     """
 
     eye, target, up = FieldAttribute(), FieldAttribute(), FieldAttribute()
     rotation, translation = FieldAttribute(), FieldAttribute()
     fov_y_degrees, height = FieldAttribute(), FieldAttribute()
     focal_lengths, principal_point = FieldAttribute(), FieldAttribute()
+    distortion = FieldAttribute()
 
     def __init__(
         self, pose: dict, projection: dict, needs_grad: bool, aspect: Optional[float] = None
@@ -352,6 +363,33 @@ class Camera:
             return self._clip_from_view
         return self._compute_matrices(self._aspect)[1]
 
+    def take(self, views) -> "Camera":
+        """A camera of some of the views, as they are now, with fields of its own.
+
+        Args:
+            views: an index, several, or a slice.
+
+        Raises:
+            IndexError: for a view that is not there.
+        """
+        indices = np.atleast_1d(np.arange(self.num_views)[views])
+        arrays = {name: field.to_numpy()[indices] for name, field in self._fields.items()}
+        camera = Camera({}, arrays, self.needs_grad, self.aspect)
+        camera.aspect, camera.image_size = self.aspect, self.image_size
+        if self.lens is not None:
+            K, distortion = self.lens.K[indices], self.lens.distortion[indices]
+            camera.lens = self.lens._replace(K=K, distortion=distortion)
+        return camera
+
+    def copy_from(self, other: "Camera") -> None:
+        """Writes the numbers of another camera, made the same way, into the fields.
+
+        Args:
+            other: of as many views, such as `take` gives.
+        """
+        values = [other._fields[name].to_numpy() for name in self._fields]
+        upload(list(self._fields.values()), values)
+
     def check_image_size(self, image_size: tuple) -> None:
         """Raises a ValueError for an image of another aspect than `aspect`.
 
@@ -394,7 +432,7 @@ class Camera:
         self._aspect = aspect
 
     def matrices(self, aspect: float) -> tuple[np.ndarray, np.ndarray]:
-        """view_from_world and clip_from_view as NumPy arrays (B, 4, 4).
+        """view_from_world and clip_from_view as NumPy arrays (B, 4, 4), without distortion.
 
         Args:
             aspect: width over height of the image.
@@ -411,7 +449,8 @@ class Camera:
         """
         aspect = aspect or self.aspect or 1.0
         points = None if mesh is None else mesh.vertices.to_numpy().reshape(-1, 3)
-        return describe_views(*self.matrices(aspect), aspect, self.lens, points)
+        distortion = None if self.distortion is None else self.distortion.to_numpy()
+        return describe_views(*self.matrices(aspect), aspect, self.lens, distortion, points)
 
     def _compute_matrices(self, aspect: float) -> tuple:
         """Both, from the fields as they are."""
@@ -440,6 +479,7 @@ COLUMNS = {
     "focal_lengths": PROJECTION_START,
     "principal_point": PROJECTION_START + 2,
     "_width_and_height": PROJECTION_START + 4,
+    "distortion": DISTORTION_START,
     "clip_from_view": PROJECTION_START,
 }
 
@@ -501,6 +541,20 @@ def _check_focal_lengths(name: str, focal_lengths: np.ndarray) -> None:
     """Raises a ValueError unless all are positive."""
     if focal_lengths.min() <= 0:
         raise ValueError(f"{name} must have fx and fy above 0 pixels, got {focal_lengths.tolist()}")
+
+
+def _checked_distortion(distortion) -> np.ndarray:
+    """(B, 5), of five or four coefficients."""
+    distortion = np.atleast_2d(np.asarray(distortion, float))
+    if distortion.shape[-1] == 4:
+        distortion = np.pad(distortion, ((0, 0), (0, 1)))
+    if distortion.shape[-1] != 5:
+        raise ValueError(
+            "distortion must be k1, k2, p1, p2, k3 of OpenCV, (5,) or (B, 5), got shape "
+            f"{distortion.shape}: lenses of more coefficients and fisheyes are not drawn, "
+            "undistort their pictures"
+        )
+    return finite_array("distortion", distortion, ("B", 5))
 
 
 def _matrices(name: str, value) -> np.ndarray:

@@ -11,25 +11,26 @@ import os
 import pathlib
 import warnings
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 
 from taichi_softras.io.colmap import quaternion_of, rotation_of
 from taichi_softras.io.transforms import (
+    DISTORTION,
     check_radians,
     distortion_of,
     frames_of,
     intrinsics_of,
     pose_of,
 )
-from taichi_softras.scene.camera import Camera, Perspective, orbit
+from taichi_softras.scene.camera import Camera, Intrinsics, Perspective, orbit
 
 SAME = 1e-5  # relative: what single precision leaves of numbers that should be equal
 VIEW_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])  # from x right, y down, z forward
 
 
-def opencv(K, R, t, image_size: tuple, needs_grad: bool = True) -> Camera:
+def opencv(K, R, t, image_size: tuple, distortion: Any = None, needs_grad: bool = True) -> Camera:
     """OpenCV: x right, y down, z forward; x_camera = R x_world + t.
 
     Pixels are counted as in `cv2.projectPoints`: (0, 0) is the centre of the top left pixel.
@@ -39,18 +40,16 @@ def opencv(K, R, t, image_size: tuple, needs_grad: bool = True) -> Camera:
         R: (3, 3) or (B, 3, 3) rotation.
         t: (3,) or (B, 3) translation.
         image_size: (H, W).
+        distortion: (5,) or (B, 5), k1, k2, p1, p2, k3, or the first four. With any that is not 0
+            the projection is `Intrinsics`, which have no skew, else a matrix.
         needs_grad: as for `Camera.from_matrices`.
     """
-    clip_from_view = clip_from_intrinsics(K, image_size, first_pixel_center=0.0)
-    return Camera.from_matrices(
-        VIEW_FROM_OPENCV @ _rigid(R, t),
-        clip_from_view,
-        needs_grad=needs_grad,
-        aspect=_aspect(image_size),
-    )
+    return _camera(_rigid(R, t), K, image_size, 0.0, distortion, needs_grad)
 
 
-def colmap(quaternion, t, K, image_size: tuple, needs_grad: bool = True) -> Camera:
+def colmap(
+    quaternion, t, K, image_size: tuple, distortion: Any = None, needs_grad: bool = True
+) -> Camera:
     """COLMAP: the axes of OpenCV; the centre of the top left pixel is (1/2, 1/2).
 
     Args:
@@ -58,13 +57,11 @@ def colmap(quaternion, t, K, image_size: tuple, needs_grad: bool = True) -> Came
         t: (3,) or (B, 3) translation.
         K: (3, 3) or (B, 3, 3) intrinsics in pixels.
         image_size: (H, W).
+        distortion: as for `opencv`; of the model OPENCV k1, k2, p1, p2.
         needs_grad: as for `Camera.from_matrices`.
     """
-    clip_from_view = clip_from_intrinsics(K, image_size, first_pixel_center=0.5)
-    view_from_world = VIEW_FROM_OPENCV @ _rigid(rotation_of(quaternion), t)
-    return Camera.from_matrices(
-        view_from_world, clip_from_view, needs_grad=needs_grad, aspect=_aspect(image_size)
-    )
+    pose = _rigid(rotation_of(quaternion), t)
+    return _camera(pose, K, image_size, 0.5, distortion, needs_grad)
 
 
 def pytorch3d(R, T, fov, image_size: Optional[tuple] = None, needs_grad: bool = True) -> Camera:
@@ -151,8 +148,8 @@ def nerf(
 
     The axes are those of view space. Intrinsics are `camera_angle_x` (radians), or `fl_x` and the
     optional `fl_y`, `cx`, `cy` in pixels, of which (1/2, 1/2) is the centre of the top left one.
-    A frame's own entries go before those of the file. Distortion is left out, with a warning:
-    `load_cameras` keeps it for `load_pictures`.
+    A frame's own entries go before those of the file. With distortion (`k1`, `k2`, `p1`, `p2`,
+    `k3`) the projection is `Intrinsics`, see `opencv`.
 
     Args:
         transforms: the file or what it holds.
@@ -173,21 +170,15 @@ def nerf(
         raise ValueError(
             f"frames must have one aspect (w / h), got {sorted(aspects)}: make cameras of each"
         )
-    if any(map(any, map(distortion_of, frames, names))):
-        what = "distortion (k1, k2, p1, p2, k3): tsr.io.load_cameras keeps it for load_pictures"
-        warnings.warn(f"nerf leaves out {what}", stacklevel=2)
     K = np.stack(list(map(intrinsics_of, frames, sizes, names)))
-    clip_from_view = [clip_from_intrinsics(*one, first_pixel_center=0.5) for one in zip(K, sizes)]
-    return Camera.from_matrices(
-        VIEW_FROM_OPENCV @ np.stack(list(map(pose_of, frames, names))),
-        np.stack(clip_from_view),
-        needs_grad=needs_grad,
-        aspect=_aspect(sizes[0]),
-    )
+    scales = np.array([[sizes[0][1] / w, sizes[0][0] / h, 1.0] for h, w in sizes])
+    poses = np.stack(list(map(pose_of, frames, names)))
+    distortion = np.array(list(map(distortion_of, frames, names)))
+    return _camera(poses, scales[..., None] * K, sizes[0], 0.5, distortion, needs_grad)
 
 
 def to_opencv(camera: Camera, image_size: Optional[tuple] = None) -> tuple:
-    """What `opencv` takes: K (B, 3, 3), R (B, 3, 3), t (B, 3).
+    """What `opencv` takes: K (B, 3, 3), R (B, 3, 3), t (B, 3), distortion (B, 5).
 
     Args:
         camera: of pinholes, not mirrored.
@@ -197,13 +188,16 @@ def to_opencv(camera: Camera, image_size: Optional[tuple] = None) -> tuple:
         ValueError: parallel rays, a pose that mirrors or has a scale, images of another aspect. So
             do all that follow; what a convention has no place for is a warning.
     """
-    return _pinhole(camera, image_size, 0.0, "to_opencv")[:3]
+    return *_pinhole(camera, image_size, 0.0, "to_opencv")[:3], _distortion_of(camera)
 
 
 def to_colmap(camera: Camera, image_size: Optional[tuple] = None) -> tuple:
-    """What `colmap` takes: quaternions (B, 4), w >= 0 first, t (B, 3), K (B, 3, 3)."""
+    """What `colmap` takes: quaternions (B, 4), w >= 0 first, t (B, 3), K, distortion (B, 5).
+
+    COLMAP's model OPENCV has no k3, which is the last: FULL_OPENCV has it.
+    """
     K, R, t, _ = _pinhole(camera, image_size, 0.5, "to_colmap")
-    return quaternion_of(R), t, K
+    return quaternion_of(R), t, K, _distortion_of(camera)
 
 
 def to_nerf(
@@ -220,6 +214,7 @@ def to_nerf(
     if (np.abs(K[:, 0, 1]) > SAME * K[:, 0, 0]).any():
         warnings.warn("to_nerf leaves out skew, K[0, 1]", stacklevel=2)
     world_from_camera = np.linalg.inv(_rigid(R, t)) @ VIEW_FROM_OPENCV
+    distortion = _distortion_of(camera)
     frames = [
         {
             "transform_matrix": world_from_camera[view].tolist(),
@@ -227,6 +222,7 @@ def to_nerf(
             "fl_y": K[view, 1, 1],
             "cx": K[view, 0, 2],
             "cy": K[view, 1, 2],
+            **(dict(zip(DISTORTION, distortion[view].tolist())) if distortion.any() else {}),
         }
         for view in range(len(K))
     ]
@@ -238,6 +234,7 @@ def to_nerf(
 def to_blender(camera: Camera, image_size: Optional[tuple] = None) -> tuple:
     """What `blender` takes: world_from_camera (B, 4, 4), fov_x (B,) in radians."""
     K, R, t, image_size = _pinhole(camera, image_size, 0.5, "to_blender")
+    _check_straight(camera, "to_blender")
     fov_x = np.radians(_angles(K, image_size, "to_blender")[:, 1])
     return np.linalg.inv(_rigid(R, t)) @ VIEW_FROM_OPENCV, fov_x
 
@@ -245,6 +242,7 @@ def to_blender(camera: Camera, image_size: Optional[tuple] = None) -> tuple:
 def to_pytorch3d(camera: Camera, image_size: Optional[tuple] = None) -> tuple:
     """What `pytorch3d` takes: R (B, 3, 3) for rows, T (B, 3), fov (B,) in degrees."""
     K, R, t, image_size = _pinhole(camera, image_size, 0.5, "to_pytorch3d")
+    _check_straight(camera, "to_pytorch3d")
     fov = _angles(K, image_size, "to_pytorch3d").min(axis=1)
     pytorch3d_from_opencv = np.diag([-1.0, -1.0, 1.0])
     return (pytorch3d_from_opencv @ R).swapaxes(-1, -2), t @ pytorch3d_from_opencv, fov
@@ -299,12 +297,47 @@ def _pinhole(camera: Camera, image_size: Optional[tuple], first_pixel_center: fl
     is_turned = np.abs(R @ R.swapaxes(-1, -2) - np.eye(3)).max() < SAME
     if not is_turned or (np.linalg.det(R) < 0).any():
         raise ValueError(f"{name} has rotations alone: this camera's pose mirrors, or has a scale")
-    if camera.lens is not None and camera.lens.is_distorted:
+    if camera.distortion is None and camera.lens is not None and camera.lens.is_distorted:
         _warn_of_what_is_left_out(name, "distortion, camera.lens.distortion")
     pixel_from_ndc = np.linalg.inv(_ndc_from_pixel(image_size, first_pixel_center))
     rows = (clip_from_view.astype(float) @ VIEW_FROM_OPENCV)[:, [0, 1, 3], :3]
     K = pixel_from_ndc @ (rows / rows[:, 2:, 2:])
     return K, R, camera_from_world[:, :3, 3], image_size
+
+
+def _camera(
+    camera_from_world, K, image_size: tuple, first_pixel_center: float, distortion, needs_grad: bool
+) -> Camera:
+    """Of OpenCV's axes; `Intrinsics` where there is distortion, otherwise any K in a matrix."""
+    clip_from_view = clip_from_intrinsics(K, image_size, first_pixel_center)
+    view_from_world = VIEW_FROM_OPENCV @ camera_from_world
+    if distortion is None or not np.any(distortion):
+        aspect = _aspect(image_size)
+        return Camera.from_matrices(
+            view_from_world, clip_from_view, needs_grad=needs_grad, aspect=aspect
+        )
+    K = np.array(K, float)
+    if K[..., 0, 1].any():
+        raise ValueError(
+            "K with skew and distortion are not drawn together, got K[0, 1] = "
+            f"{K[..., 0, 1].tolist()}: undistort the pictures"
+        )
+    K[..., :2, 2] += 0.5 - first_pixel_center
+    projection = Intrinsics(K, image_size, distortion)
+    return Camera.from_matrices(view_from_world, projection=projection, needs_grad=needs_grad)
+
+
+def _distortion_of(camera: Camera) -> np.ndarray:
+    """(B, 5) that is drawn."""
+    if camera.distortion is None:
+        return np.zeros((camera.num_views, 5))
+    return camera.distortion.to_numpy().astype(float)
+
+
+def _check_straight(camera: Camera, name: str) -> None:
+    """A warning for a camera with distortion."""
+    if _distortion_of(camera).any():
+        _warn_of_what_is_left_out(name, "distortion, camera.distortion")
 
 
 def _angles(K: np.ndarray, image_size: tuple, name: str) -> np.ndarray:

@@ -4,9 +4,10 @@ from typing import Optional
 
 import numpy as np
 
-from taichi_softras.io.lenses import Lens
+from taichi_softras.io.lenses import Lens, distort, largest_square
 
 MOST_VIEWS = 12  # that are told one by one
+SMALLEST_W = 1e-8  # of what is in front of the camera
 
 
 def describe_views(
@@ -14,6 +15,7 @@ def describe_views(
     clip_from_view: np.ndarray,  # (B, 4, 4)
     aspect: float,  # W / H
     lens: Optional[Lens],
+    distortion: Optional[np.ndarray],  # (B, 5) that is drawn
     points: Optional[np.ndarray],  # (V, 3) world, of a mesh
 ) -> str:
     """A line for all, then a line a view."""
@@ -26,8 +28,15 @@ def describe_views(
         parts = [_pose(matrices[0]), _projection(matrices[1])]
         if lens is not None:
             parts.append(_lens(lens, view))
+        if distortion is not None:
+            parts.append(f"distortion {_vector(distortion[view])} (k1 k2 p1 p2 k3)")
+        elif lens is not None and lens.distortion[view].any():
+            parts.append(
+                f"distortion {_vector(lens.distortion[view])} (k1 k2 p1 p2 k3), which is not drawn"
+            )
         if points is not None:
-            parts.append(_seen(*matrices, points))
+            bent = None if distortion is None else distortion[view]
+            parts.append(_seen(*matrices, bent, points))
         lines.append(f"view {view} {'; '.join(parts)}")
     if num_views > MOST_VIEWS:
         lines.append(f"and {num_views - MOST_VIEWS} more")
@@ -65,20 +74,28 @@ def _projection(clip_from_view: np.ndarray) -> str:
 
 def _lens(lens: Lens, view: int) -> str:
     height, width = lens.image_size
-    K, distortion = lens.K[view], lens.distortion[view]
+    K = lens.K[view]
     words = f"pictures of {height} x {width} pixels (H x W), focal lengths {K[0, 0]:.5g}, "
-    words += f"{K[1, 1]:.5g} pixels"
-    if distortion.any():
-        words += f", distortion {_vector(distortion)} (k1 k2 p1 p2 k3), which is not drawn"
-    return words
+    return words + f"{K[1, 1]:.5g} pixels"
 
 
-def _seen(view_from_world: np.ndarray, clip_from_view: np.ndarray, points: np.ndarray) -> str:
+def _seen(
+    view_from_world: np.ndarray,
+    clip_from_view: np.ndarray,
+    distortion: Optional[np.ndarray],  # (5,)
+    points: np.ndarray,
+) -> str:
     """How much of a mesh is in the image, and how far away."""
     in_view = points @ view_from_world[:3, :3].T + view_from_world[:3, 3]
+    is_held = np.ones(len(points), bool)
+    if distortion is not None:
+        w = np.maximum(-in_view[:, 2:], SMALLEST_W)
+        slopes = in_view[:, :2] * [1, -1] / w
+        is_held = np.square(slopes).sum(-1) < largest_square(distortion)
+        in_view[:, :2] = distort(slopes, distortion) * [1, -1] * w
     in_clip = in_view @ clip_from_view[[0, 1, 3], :3].T + clip_from_view[[0, 1, 3], 3]
     w = in_clip[:, 2]
-    is_seen = (w > 0) & (np.abs(in_clip[:, :2]).max(axis=1) <= w)
+    is_seen = is_held & (w > 0) & (np.abs(in_clip[:, :2]).max(axis=1) <= w)
     words = f"{np.mean(is_seen):.0%} of the vertices in the image"
     if is_seen.any():
         depths = -in_view[is_seen, 2]

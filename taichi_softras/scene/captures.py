@@ -21,6 +21,7 @@ def load_cameras(
     frames: Any = None,
     scale: float = 1.0,
     needs_grad: bool = True,
+    undistort: bool = True,
 ) -> tuple:
     """The cameras of pictures, and where the pictures are.
 
@@ -35,12 +36,14 @@ def load_cameras(
         frames: which pictures: an index, several, a slice, or None for all.
         scale: of the sides of the images that will be drawn, in (0, 1].
         needs_grad: as for `Camera.from_pose`.
+        undistort: whether the cameras are pinholes, of pictures that `load_pictures` takes the
+            distortion out of. Otherwise they draw it, to be held against pictures as they are: the
+            choice for a fine mesh, and where the coefficients are to be refined.
 
     Returns:
         A `Camera` of B views, by quaternions and `Intrinsics`, and a list of B paths.
         `cameras.image_size` is (H, W) of the pictures
-        times `scale`; `cameras.lens` has K and distortion, which no renderer draws and
-        `load_pictures` takes out.
+        times `scale`; `cameras.lens` has K and distortion, as the file says.
 
     Raises:
         ValueError: no file of these kinds; a lens of another kind; no angle of view, or such as is
@@ -56,7 +59,8 @@ def load_cameras(
         arrays = read_transforms(path / "transforms.json" if path.is_dir() else path, frames)
     lens = lens_of(arrays, path)
     turns, translations = _split(np.stack([one.camera_from_world for one in arrays]), path)
-    intrinsics = Intrinsics(lens.K, lens.image_size)
+    distortion = lens.distortion if lens.is_distorted and not undistort else None
+    intrinsics = Intrinsics(lens.K, lens.image_size, distortion)
     camera = Camera.from_pose(quaternion_of(turns), translations, intrinsics, needs_grad)
     camera.lens, camera.image_size = lens, scaled(lens.image_size, scale)
     return camera, [one.path for one in arrays]

@@ -13,6 +13,7 @@ from taichi_softras.funcs.lights import KINDS, POINT, SIZES, SPOT, LightStructur
 from taichi_softras.funcs.lookups import CUBES, TEXELS
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
+    DISTORTION_START,
     INTRINSICS,
     LIT_FACES,
     LIT_VERTICES,
@@ -160,6 +161,20 @@ CASES = {
         num_cameras=3,
         num_frames=1,
     ),
+    "silhouette_through_lenses": Case(
+        Layout(ROTATION_VECTOR, INTRINSICS),
+        Stages(is_distorted=True),
+        passes=((0, 2), (1, 2)),
+        num_cameras=3,
+        num_frames=1,
+    ),
+    "gouraud_through_a_lens": Case(
+        Layout(QUATERNION, INTRINSICS, harmonics=1),
+        Stages(LIT_VERTICES, HARMONICS, 3, None, 10, 3, 7, 6, is_distorted=True),
+        passes=((0, 2), (1, 2)),
+        num_cameras=1,
+        num_frames=3,
+    ),
     "silhouette_of_a_matrix": Case(
         Layout(POSE_MATRIX, PARALLEL),
         Stages(),
@@ -175,6 +190,15 @@ CASES = {
         num_frames=2,
     ),
 }
+
+
+# of cameras one after another: one that never folds back, one that does so within the scene, and
+# one whose slope turns round twice
+LENSES = [
+    (0.1, 0.05, 0.01, -0.02, 0.02),
+    (-9.0, 0.5, 0.05, 0.02, -3.0),
+    (-0.5, 0.1, 0, 0.01, -0.01),
+]
 
 
 def camera_numbers(generator, layout, camera):
@@ -199,6 +223,8 @@ def camera_numbers(generator, layout, camera):
         numbers[PROJECTION_START:] = generator.normal(size=16)
     elif layout.projection == INTRINSICS:
         numbers[PROJECTION_START:][:6] = [50 + camera, 60, 29, 25 - camera, 60, 40]
+        if camera < len(LENSES):  # not read where cameras have no lenses
+            numbers[DISTORTION_START:][:5] = LENSES[camera]
     elif layout.projection == PERSPECTIVE:
         numbers[PROJECTION_START] = 40 + 15 * camera
     else:
@@ -224,6 +250,8 @@ def make_scene(case):
     vertices, faces = primitives.torus(major_segments=4, minor_segments=3)
     shape = (case.num_frames, *vertices.shape)
     cameras = [camera_numbers(generator, layout, k) for k in range(case.num_cameras)]
+    if case.stages.is_distorted:
+        cameras[-1][TRANSLATION_START + 2] = -0.2  # half of the scene is behind it
     lights = [
         light_numbers(generator, kind)
         for kind in KINDS

@@ -219,13 +219,36 @@ def test_a_lens_that_folds_back_shows_nothing_twice(backend, tmp_path):
 def test_distorted_pictures_are_said_to_be_so(backend, tmp_path):
     path = write_transforms(tmp_path, **DISTORTION, fl_x=FX, w=WIDTH, h=HEIGHT)
     camera, paths = tsr.io.load_cameras(path, needs_grad=False)
-    with pytest.warns(UserWarning, match="distorted, which no renderer draws"):
+    with pytest.warns(
+        UserWarning, match="these pictures are distorted, as their cameras are not: leave"
+    ):
         pictures, _ = tsr.io.load_pictures(paths, camera, undistort=False)
     np.testing.assert_array_equal(pictures[2, ..., 1], ramps()[0])
-    with pytest.warns(UserWarning, match="nerf leaves out distortion"):
-        tsr.camera_conventions.nerf(path)
     with pytest.warns(UserWarning, match="to_opencv leaves out distortion"):
         tsr.camera_conventions.to_opencv(camera)
+
+
+@pytest.mark.f64
+def test_cameras_that_draw_distortion(backend, tmp_path):
+    """They show points where OpenCV does, and go with the pictures as they are."""
+    path = write_transforms(tmp_path, **DISTORTION, fl_x=FX, fl_y=FY, cx=CX, cy=CY)
+    camera, paths = tsr.io.load_cameras(path, undistort=False, needs_grad=False)
+    points = np.random.default_rng(1).uniform(-0.3, 0.3, (20, 3))
+    expected = [
+        project_points(points, rotation_of(quaternion), t, K, DISTORTION.values())
+        for quaternion, t in zip(*poses(3))
+    ]
+    for one in (camera, tsr.camera_conventions.nerf(path, (HEIGHT, WIDTH), needs_grad=False)):
+        renderer = tsr.Renderer(tsr.Mesh(points, [[0, 1, 2]]), one, (HEIGHT, WIDTH))
+        ndc = renderer.vertices_ndc.to_numpy()[..., :2]
+        found = 0.5 * (ndc * [1, -1] * HEIGHT + [WIDTH, HEIGHT])
+        assert np.abs(found - expected).max() < PIXEL
+    pictures, masks = tsr.io.load_pictures(paths, camera)
+    np.testing.assert_array_equal(pictures[2, ..., 1], ramps()[0])
+    assert masks.all()
+    with pytest.warns(UserWarning, match="pictures are undistorted, as their cameras are not"):
+        tsr.io.load_pictures(paths, camera, undistort=True)
+    assert f"distortion {tuple(DISTORTION.values())} (k1 k2 p1 p2 k3)" in camera.describe()
 
 
 def test_smaller_pictures_are_means(backend, tmp_path):

@@ -6,6 +6,7 @@ from taichi_softras.funcs.lights import KINDS, SIZES
 from taichi_softras.funcs.lookups import TEXELS
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
+    DISTORTION_START,
     INTRINSICS,
     LIT_FACES,
     LIT_VERTICES,
@@ -95,6 +96,43 @@ def matrix_of(numbers, layout, views):
     return np.stack([*scaled.T, -to_view[2], to_clip[3]])
 
 
+def opencv_shift(points, distortion):
+    """By how much OpenCV's `projectPoints` moves x' and y' (.., 2), as its manual writes it."""
+    k1, k2, p1, p2, k3 = distortion
+    x, y = points[..., 0], points[..., 1]
+    r = np.hypot(x, y)
+    growth = k1 * r**2 + k2 * r**4 + k3 * r**6
+    return np.stack(
+        [
+            x * growth + 2 * p1 * x * y + p2 * (r**2 + 2 * x**2),
+            y * growth + p1 * (r**2 + 2 * y**2) + 2 * p2 * x * y,
+        ],
+        axis=-1,
+    )
+
+
+def largest_radius(distortion):
+    """Up to which a point further out is drawn further out; never above 5."""
+    k1, k2, _, _, k3 = distortion
+    roots = np.roots([7 * k3, 0, 5 * k2, 0, 3 * k1, 0, 1])
+    return roots.real[(np.abs(roots.imag) < 1e-9) & (roots.real > 0)].min(initial=5.0)
+
+
+def project_by_lens(positions, numbers, layout, views):
+    """(V, 4) x_clip, y_clip, depth, w_clip; beyond the largest radius points are moved as there."""
+    to_view = view_from_world(numbers, layout.pose)
+    in_view = positions @ to_view[:3, :3].T + to_view[:3, 3]
+    x_y, w = in_view[:, :2] * [1, -1], -in_view[:, 2]
+    distortion = numbers[DISTORTION_START:][:5]
+    edge = np.linalg.norm(x_y, axis=1) / largest_radius(distortion)
+    height = np.maximum(w, edge)[:, None]
+    moved = x_y + height * opencv_shift(x_y / height, distortion)
+    fx, fy, cx, cy, width, height = numbers[PROJECTION_START:][:6]
+    pixels = moved * [fx, fy] + w[:, None] * [cx, cy]
+    ndc = (2 * pixels / [width, height] - w[:, None]) * [1, -1]
+    return np.c_[ndc * np.maximum([views.aspect, 1 / views.aspect], 1), w, w]
+
+
 def reflect(normals, points, numbers, layout, stages):
     """The light of unit normals (F, 3, 3) at points (F, 3, 3)."""
     light, start = np.zeros_like(normals), 0
@@ -136,6 +174,9 @@ def place(scene, faces, case, views, num_views):
         matrix = matrix_of(uniforms[at : at + CAMERA_SIZE], layout, views)
         positions = vertices[view % len(vertices)]
         corners = (positions @ matrix[:, :3].T + matrix[:, 3])[faces]
+        if stages.is_distorted:
+            numbers = uniforms[at : at + CAMERA_SIZE]
+            corners = project_by_lens(positions, numbers, layout, views)[faces]
         a, b, c = np.moveaxis(positions[faces], 1, 0)
         face_normals = np.cross(b - a, c - a)
         vertex_normals = np.zeros_like(positions)

@@ -146,9 +146,17 @@ def test_nerf(backend, tmp_path):
     assert_close(picture[0], np.c_[xy, [2, 2, 2]])
 
 
+def of_opencv(K, R, t, distortion, image_size):
+    return conventions.opencv(K, R, t, image_size, distortion)
+
+
+def of_colmap(quaternion, t, K, distortion, image_size):
+    return conventions.colmap(quaternion, t, K, image_size, distortion)
+
+
 BACK = {
-    "opencv": lambda camera, size: conventions.opencv(*conventions.to_opencv(camera, size), size),
-    "colmap": lambda camera, size: conventions.colmap(*conventions.to_colmap(camera, size), size),
+    "opencv": lambda camera, size: of_opencv(*conventions.to_opencv(camera, size), size),
+    "colmap": lambda camera, size: of_colmap(*conventions.to_colmap(camera, size), size),
     "nerf": lambda camera, size: conventions.nerf(conventions.to_nerf(camera, size)),
     "blender": lambda camera, size: conventions.blender(
         *conventions.to_blender(camera, size), size
@@ -174,13 +182,35 @@ def test_numbers_that_are_given_back(backend):
     K = np.array([[[30.0, 0, 25], [0, 35, 8], [0, 0, 1]]])
     R = np.array([[[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]])
     camera = conventions.opencv(K, R, [[1, 2, 3]], (20, 40))
-    for found, expected in zip(conventions.to_opencv(camera, (20, 40)), (K, R, [[1, 2, 3]])):
+    numbers = K, R, [[1, 2, 3]], [[0] * 5]
+    for found, expected in zip(conventions.to_opencv(camera, (20, 40)), numbers):
         assert_close(found, expected)
-    quaternion, t, of_colmap = conventions.to_colmap(camera, (20, 40))
+    quaternion, _, colmap_K, _ = conventions.to_colmap(camera, (20, 40))
     assert_close(quaternion, [[0.5, 0.5, 0.5, 0.5]])
-    assert_close(of_colmap - K, [[[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]])
+    assert_close(colmap_K - K, [[[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]])
     frame = conventions.to_nerf(camera, (20, 40), ["a.png"])["frames"][0]
     assert frame["file_path"] == "a.png" and frame["cy"] == pytest.approx(8.5)
+
+
+def test_distortion_comes_and_goes(backend):
+    """Those that have it carry it, the others say that they do not."""
+    K = np.array([[30.0, 0, 19.5], [0, 30, 9.5], [0, 0, 1]])
+    distortion = [[0.1, -0.2, 0.01, 0.02, 0.3], [0, 0, 0, 0, 0]]
+    camera = conventions.opencv(K, np.eye(3), [(0, 0, 3), (0, 1, 3)], (20, 40), distortion)
+    assert_close(camera.distortion.to_numpy(), distortion)
+    for name in ("opencv", "colmap", "nerf"):
+        back = BACK[name](camera, (20, 40))
+        assert_close(back.distortion.to_numpy(), distortion)
+        for found, expected in zip(*(conventions.to_opencv(one) for one in (back, camera))):
+            assert_close(found, expected)
+    for name in ("blender", "pytorch3d"):
+        with pytest.warns(UserWarning, match=f"to_{name} leaves out distortion"):
+            BACK[name](camera, (20, 40))
+    four = conventions.colmap((1, 0, 0, 0), (0, 0, 3), K, (20, 40), [0.1, 0, 0, 0])
+    assert_close(four.distortion.to_numpy(), [[0.1, 0, 0, 0, 0]])
+    K[0, 1] = 1.0
+    with pytest.raises(ValueError, match="K with skew and distortion are not drawn together"):
+        conventions.opencv(K, np.eye(3), (0, 0, 3), (20, 40), distortion)
 
 
 def test_what_has_no_place_is_said(backend):
