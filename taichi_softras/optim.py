@@ -193,7 +193,7 @@ def adam_step(
                 has_moved[0] = 1  # threads write the same
             before, square_before = mean[index], mean_square[index]
             if is_first != 0:
-                before, square_before = before * 0.0, square_before * 0.0
+                before, square_before = grad * 0.0, grad * 0.0
             mean[index] = before + rate_1 * (grad - before)
             mean_square[index] = square_before + rate_2 * (grad * grad - square_before)
             scale = ti.sqrt(mean_square[index] / correction_2) + eps

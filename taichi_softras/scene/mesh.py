@@ -7,7 +7,7 @@ fixed, or with `capacity` replaced within arrays that have room for it.
 import functools
 import os
 from collections.abc import Sequence
-from typing import Callable, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
 
@@ -182,7 +182,19 @@ class Mesh:
         given = [(self.colors, contents.colors)]
         given += [] if vertices is None else [(self.vertices, vertices)]
         given += [] if contents.uvs is None else [(self.uvs, contents.uvs)]
-        upload([field for field, _ in given], [_filled(field, rows) for field, rows in given])
+        upload(
+            [field for field, _ in given],
+            [self.with_spare_rows(field, rows) for field, rows in given],
+        )
+
+    def with_spare_rows(self, field: ti.Field, rows: Any) -> Any:
+        """Zeros behind as many rows of a field as the mesh uses; anything else as it is."""
+        used = {id(self.vertices): self.num_vertices, id(self.uvs): self.num_uvs}
+        of_colors = self.num_vertices if self.face_colors is None else self.num_faces
+        spare = field.shape[0] - used.get(id(field), of_colors)
+        if self.capacity is None or not spare or np.shape(rows)[:1] != (field.shape[0] - spare,):
+            return rows
+        return np.concatenate([rows, np.zeros((spare, *np.shape(rows)[1:]))])
 
     @classmethod
     def batch(cls, meshes: Sequence, vertex_colors: Optional[Sequence] = None) -> "Mesh":
@@ -408,11 +420,3 @@ def _checked_capacity(capacity, is_refused: bool) -> Optional[tuple]:
             "a field of a simulation can be replaced"
         )
     return tuple(numbers.tolist())
-
-
-def _filled(field: ti.Field, rows: np.ndarray) -> np.ndarray:
-    """Rows, and zeros for those of a field that are behind them."""
-    spare = field.shape[0] - len(rows)
-    if not spare:
-        return rows
-    return np.concatenate([rows, np.zeros((spare, *rows.shape[1:]), rows.dtype)])
