@@ -24,8 +24,7 @@ by_name = pytest.mark.parametrize("rasterizer", RASTERIZERS, ids=lambda one: typ
 
 def shapes() -> list:
     """Of different numbers of vertices and faces, the largest in the middle."""
-    prism = tsr.primitives.cube()
-    return [tsr.primitives.icosphere(0), tsr.primitives.icosphere(1), prism]
+    return [tsr.primitives.icosphere(0), tsr.primitives.icosphere(1), tsr.primitives.cube()]
 
 
 def colored() -> list:
@@ -118,6 +117,7 @@ def test_images_and_gradients(backend, rasterizer):
 
 
 @pytest.mark.cpu
+@pytest.mark.filterwarnings("ignore:near =")
 @by_name
 def test_views_that_are_cut_and_drawn_in_passes(backend, rasterizer):
     """The last pass has views of the one before."""
