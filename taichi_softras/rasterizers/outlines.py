@@ -118,21 +118,21 @@ def find_neighbours(
         neighbours[corner // 3, corner % 3] = NO_FACE
     ti.loop_config(block_dim=ATOMIC_BLOCK_DIM)
     for edge in range(ranks.shape[0]):
-        slot = edge_code(codes, edge) & (num_slots - 1)
         rank = NO_EDGE
-        if not is_point(corners, num_faces, edge):
+        if not is_point(corners, num_faces, codes, edge):
+            slot = edge_code(codes, edge) & (num_slots - 1)
             rank = ti.atomic_add(starts[slot + 1], 1)
         ranks[edge] = rank
     scan(num_slots, starts, chunks, status)
     for edge in range(ranks.shape[0]):
-        slot = edge_code(codes, edge) & (num_slots - 1)
         if ranks[edge] != NO_EDGE:
+            slot = edge_code(codes, edge) & (num_slots - 1)
             edges[starts[slot] + ranks[edge]] = edge
     for edge in range(ranks.shape[0]):
-        code = edge_code(codes, edge)
-        slot = code & (num_slots - 1)
         following, last = ranks.shape[0], -1  # by index, whatever the order of the sorted
         if ranks[edge] != NO_EDGE:
+            code = edge_code(codes, edge)
+            slot = code & (num_slots - 1)
             for k in range(starts[slot], starts[slot + 1]):
                 other = edges[k]
                 if (other > edge) & (edge_code(codes, other) == code):
@@ -188,7 +188,7 @@ def find_piece(corners: ti.template(), view: int, edge: int) -> int:
 @ti.func
 def edge_code(codes: ti.template(), edge: int) -> int:
     """The same for edges with the same ends, in either order."""
-    return codes[edge] + codes[edge + ti.select(edge % 3 == 2, -2, 1)]
+    return codes[edge] + codes[end_of(edge)]
 
 
 @ti.func
@@ -216,16 +216,25 @@ def have_same_ends(corners: ti.template(), num_faces: int, edge: int, other: int
 
 
 @ti.func
-def is_point(corners: ti.template(), num_faces: int, edge: int) -> int:
+def is_point(corners: ti.template(), num_faces: int, codes: ti.template(), edge: int) -> int:
     """Whether both ends of an edge are in one place."""
-    start, end = first_position(corners, num_faces, edge), end_position(corners, num_faces, edge)
-    return (start == end).all()
+    result = codes[edge] == codes[end_of(edge)]
+    if result:
+        start = first_position(corners, num_faces, edge)
+        result = (start == end_position(corners, num_faces, edge)).all()
+    return result
+
+
+@ti.func
+def end_of(edge: int) -> int:
+    """The corner at which an edge ends; it begins at that of its own number."""
+    return edge + ti.select(edge % 3 == 2, -2, 1)
 
 
 @ti.func
 def end_position(corners: ti.template(), num_faces: int, edge: int):
     """Of an edge, see `first_position`."""
-    return first_position(corners, num_faces, edge + ti.select(edge % 3 == 2, -2, 1))
+    return first_position(corners, num_faces, end_of(edge))
 
 
 @ti.func
