@@ -65,6 +65,14 @@ def looks_of(mesh: Any) -> LooksOfMesh:
     )
 
 
+def materials_of_faces(mesh: Any) -> np.ndarray:
+    """(1 or B, F) the material at each place of `mesh.table`; 0 at empty ones."""
+    table = np.zeros((mesh.table.num_meshes, mesh.table.face_places), np.int32)
+    for places, (first, count, *_) in zip(table, mesh.table.rows):
+        places[:count] = mesh.face_materials_array[first : first + count]
+    return table
+
+
 class Atlas:
     """The looks of one mesh, as a composition reads them.
 
@@ -105,7 +113,8 @@ class Atlas:
             uv_faces,
             starts,
             corners_of_uv,
-            (mesh.num_faces, *mesh.face_materials_array.tolist(), *table),
+            materials_of_faces(mesh),
+            tuple(table),
             tuple(row for row in self._rows if row[3] > 1),
             1 if mesh.uvs is None else num_elements(mesh.uvs),
             max(len(materials), 1),
@@ -118,6 +127,10 @@ class Atlas:
             for row, one in enumerate(materials)
             for name, (first, _) in NUMBERS.items()
         ]
+
+    def replace_mesh(self, mesh: Any) -> None:
+        """The mesh has other faces than before."""
+        self.scene = self.scene._replace(materials_of_faces=materials_of_faces(mesh))
 
     @property
     def fields(self) -> list:

@@ -168,14 +168,15 @@ def store_pixels(
 def store_indices(
     face_ids: array(int, 3),  # (views of the pass, H, W) or NO_FACE
     start: int,  # the first view of the pass
+    mesh_step: int,  # from a view to the next: 1 if each has a mesh of its own, otherwise 0
     fields: ti.template(),  # (field (B, H, W) of ints, whether it is of the mesh)
 ):
-    """Which face, and which mesh, each pixel shows; there is one mesh, of index 0."""
+    """Which face of its mesh, and which mesh, each pixel shows."""
     for view, row, column in ti.ndrange(*face_ids.shape):
         for field, of_mesh in ti.static(fields):
             face_id = face_ids[view, row, column]
             if ti.static(of_mesh):
-                face_id = ti.min(face_id, 0)
+                face_id = ti.select(face_id < 0, face_id, mesh_step * (start + view))
             field[start + view, row, column] = face_id
 
 

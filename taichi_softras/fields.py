@@ -114,6 +114,16 @@ def body(field: ti.Field) -> ti.Field:
     return getattr(field, "_body", field)
 
 
+def renew(field: ti.Field) -> None:
+    """Says that the elements of a field are others than before: what was kept of them is void."""
+    body(field)._num_renewals = num_renewals(field) + 1
+
+
+def num_renewals(field: ti.Field) -> int:
+    """How often `renew` was called."""
+    return getattr(body(field), "_num_renewals", 0)
+
+
 def place_dual(field: ti.Field) -> None:
     """Places `field.dual`, unless it is."""
     field = body(field)

@@ -7,7 +7,7 @@ loss, not at the optimizer. Of gradients that are all 0 an optimizer warns, once
 
 import warnings
 
-from taichi_softras.fields import FieldTree, body
+from taichi_softras.fields import FieldTree, body, num_renewals
 from taichi_softras.runtime import has_gradient, kernel, refuse_other, ti
 from taichi_softras.workspace import array
 
@@ -26,6 +26,22 @@ class Optimizer:
         self.num_steps = 0
         self._has_moved = ti.ndarray(int, 1)  # 1 if a gradient was not 0 since the last look
         self._has_warned = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the steps before: moments and velocities begin at 0 again.
+
+        `Mesh.replace` has it done for optimizers of the mesh's fields. Call it where vertices are
+        made of parameters of your own.
+        """
+        self._first_step = self.num_steps
+        self._renewals = [num_renewals(field) for field in self.fields]
+
+    def _count_since_reset(self) -> int:
+        """Steps since then; it resets if a field holds other elements now."""
+        if self._renewals != [num_renewals(field) for field in self.fields]:
+            self.reset()
+        return self.num_steps - self._first_step
 
     def _end_step(self) -> None:
         """Counts, and looks after 1, 2, 4, 8, ... steps: a look waits for the device."""
@@ -74,7 +90,7 @@ class Adam(Optimizer):
 
     def step(self) -> None:
         """Moves every field against its gradient."""
-        step = self.num_steps + 1
+        step = self._count_since_reset() + 1
         beta_1, beta_2 = self.betas
         adam_step(
             _bodies(self.fields),
@@ -85,6 +101,7 @@ class Adam(Optimizer):
             1.0 - beta_1,
             1.0 - beta_2,
             1.0 - beta_2**step,
+            int(step == 1),
             self._has_moved,
         )
         self._end_step()
@@ -113,7 +130,8 @@ class SGD(Optimizer):
     def step(self) -> None:
         """Moves every field against its gradient."""
         fields, velocities = _bodies(self.fields), _bodies(self._velocities)
-        sgd_step(fields, velocities, self.learning_rate, self.momentum, self._has_moved)
+        is_first = int(self._count_since_reset() == 0)
+        sgd_step(fields, velocities, self.learning_rate, self.momentum, is_first, self._has_moved)
         self._end_step()
 
 
@@ -163,6 +181,7 @@ def adam_step(
     rate_1: float,  # 1 - beta_1
     rate_2: float,  # 1 - beta_2
     correction_2: float,  # 1 - beta_2^t
+    is_first: int,  # whether both means are 0 before, whatever they hold
     has_moved: array(int, 1),  # (1,) 1 if a gradient is not 0
 ):
     """One step of algorithm 1, elementwise."""
@@ -172,8 +191,11 @@ def adam_step(
             grad = parameter.grad[index]
             if not is_zero(grad, parameter):
                 has_moved[0] = 1  # threads write the same
-            mean[index] = mean[index] + rate_1 * (grad - mean[index])
-            mean_square[index] = mean_square[index] + rate_2 * (grad * grad - mean_square[index])
+            before, square_before = mean[index], mean_square[index]
+            if is_first != 0:
+                before, square_before = grad * 0.0, grad * 0.0
+            mean[index] = before + rate_1 * (grad - before)
+            mean_square[index] = square_before + rate_2 * (grad * grad - square_before)
             scale = ti.sqrt(mean_square[index] / correction_2) + eps
             parameter[index] = parameter[index] - rate * mean[index] / scale
 
@@ -184,6 +206,7 @@ def sgd_step(
     velocities: ti.template(),  # tuple, like parameters; in and out
     learning_rate: float,
     momentum: float,
+    is_first: int,  # whether velocities are 0 before, whatever they hold
     has_moved: array(int, 1),  # (1,) 1 if a gradient is not 0
 ):
     """One step, elementwise."""
@@ -194,4 +217,6 @@ def sgd_step(
             if not is_zero(grad, parameter):
                 has_moved[0] = 1  # threads write the same
             velocity[index] = momentum * velocity[index] + grad
+            if is_first != 0:
+                velocity[index] = grad
             parameter[index] = parameter[index] - learning_rate * velocity[index]

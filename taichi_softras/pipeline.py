@@ -15,6 +15,7 @@ import numpy as np
 from taichi_softras.funcs.lights import NO_LIGHTS, LightStructure
 from taichi_softras.geometry.eyes import find_eyes, find_eyes_backward, find_eyes_tangent
 from taichi_softras.geometry.inspection import project_vertices
+from taichi_softras.geometry.mesh_table import NUM_VERTICES, MeshTable
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     LIT_FACES,
@@ -82,18 +83,19 @@ LIT = {None: NOTHING, BY_FACE: LIT_FACES, BY_VERTEX: LIT_VERTICES}
 class Topology(NamedTuple):
     """Which vertices make faces."""
 
-    faces: ti.Ndarray  # (F, 3) int
+    faces: ti.Ndarray  # (P, 3) int, of all meshes
     corner_starts: ti.Ndarray  # (V + 1,) int
-    corners_of_vertex: ti.Ndarray  # (3F,) int, 3 * face + corner
+    corners_of_vertex: ti.Ndarray  # (3P,) int, 3 * face + corner
 
 
 class MaterialScene(NamedTuple):
     """Materials, UVs and images of a mesh."""
 
-    uv_faces: ti.Ndarray  # (F, 3) int
+    uv_faces: ti.Ndarray  # (P, 3) int
     corner_starts: ti.Ndarray  # (U + 1,) int, as those of vertices
-    corners_of_uv: ti.Ndarray  # (3 F,) int
-    images: tuple  # ints, see `Surface`
+    corners_of_uv: ti.Ndarray  # (3 P,) int
+    materials_of_faces: np.ndarray  # (1 or B, F) int, by the places of `mesh_table`
+    images: tuple  # ints, see `funcs.images`
     rows: tuple  # of different images, of `pyramids.lay_out_images`
     num_uvs: int
     num_materials: int
@@ -137,6 +139,7 @@ class Pipeline:
         self,
         workspace: Workspace,
         topology: Topology,
+        meshes: MeshTable,
         kinds: Kinds,
         composition: Composition,
         image_size: tuple,
@@ -152,29 +155,32 @@ class Pipeline:
 
         Args:
             workspace: keeps the arrays.
-            topology: of the mesh.
+            topology: of all meshes.
+            meshes: which of them each view draws.
             kinds: of cameras and lights.
             composition: what is drawn.
             image_size: (H, W) in pixels.
             num_views: B.
             num_cameras: 1 or B.
             num_light_numbers: in `uniforms`, behind the cameras'.
-            albedo_shape: (A, N, C): (V, 1, C) colours of vertices, or (F, N, C) face textures.
+            albedo_shape: (A, N, C): (V, 1, C) colours of vertices, or (P, N, C) face textures.
             is_moving: whether every view has vertices of its own.
             moves_cameras: whether gradients of the cameras are asked for.
             materials: what the composition reads of them; None for nothing.
         """
         self.workspace, self.composition = workspace, composition
+        workspace.has_own_faces = meshes.is_batch
         self._of_rasterizer, self._of_nearest = workspace.another(), workspace.another()
         self.image_size, self.num_views = image_size, num_views
         self.num_cameras = num_cameras
         num_vertices = topology.corner_starts.shape[0] - 1
+        self.meshes, self._layout = meshes, self._make_layout(kinds, albedo_shape[1])
         self.scene = SceneArrays(
             workspace.get("vertices", (num_views if is_moving else 1, num_vertices, 3)),
             *topology,
             workspace.get("albedo", albedo_shape),
             workspace.get("uniforms", (CAMERA_SIZE * num_cameras + num_light_numbers,)),
-            workspace.constants("layout", self._make_layout(kinds, albedo_shape[1]), int),
+            workspace.constants("layout", (*self._layout, *meshes.numbers), int),
             self._choose_stages(kinds, albedo_shape[2], moves_cameras),
         )
         num_uniforms = composition.num_uniforms
@@ -186,6 +192,7 @@ class Pipeline:
         self._eye_columns = []  # of cameras that do not have it among their numbers
         if kinds.pose != LOOK_AT:
             self._eye_columns = [at for _, name, at in composition.uniforms if name == EYE]
+        self._image_tables = {}  # by the first view of a pass, and how many views it has
         self.rasterization: Optional[Rasterization] = None
         self.nearest: Optional[NearestFaceRasterization] = None
         self._clipping: Optional[Clipping] = None  # of `rasterization`
@@ -210,10 +217,29 @@ class Pipeline:
             get("materials", (materials.num_materials, MATERIAL_SIZE)),
             get("texels", (1, 1, materials.num_texels, materials.num_channels)),
         )
-        if lookup is None:
-            self._images = self.workspace.constants("images", materials.images, int)
-        else:
+        self._images = None
+        if lookup is not None:
             self._images = lay_face_textures(self.workspace, lookup, num_entries)
+
+    def replace_mesh(self, meshes: MeshTable, materials: Optional[MaterialScene]) -> None:
+        """Another mesh stands in the arrays that were given, within what there was room for."""
+        self.meshes, self._materials = meshes, materials
+        self._image_tables.clear()
+        self.workspace.constants("layout", (*self._layout, *meshes.numbers), int)
+        self.forget()
+
+    def _lay_images(self, first: int, num_views: int) -> ti.Ndarray:
+        """The table of `funcs.images` for the views of a pass."""
+        rows = self._materials.materials_of_faces
+        if len(rows) == 1 or num_views == self.num_views:
+            first, num_views = 0, len(rows)
+        key = first, num_views
+        if key not in self._image_tables:
+            rows = rows[first : first + num_views]
+            by_view = rows.shape[1] if len(rows) > 1 else 0
+            table = (rows.size, by_view, *rows.ravel().tolist(), *self._materials.images)
+            self._image_tables[key] = table
+        return self.workspace.constants(f"images_from_{first}", self._image_tables[key], int)
 
     def _make_layout(self, kinds: Kinds, num_entries: int) -> Layout:
         lookup = self.composition.lookup
@@ -254,7 +280,8 @@ class Pipeline:
         if uniforms is not self.fragment_uniforms:
             copy_rows(self.fragment_uniforms, first, uniforms)
         textures = self.looks.texels if self.composition.has_images else placed.textures
-        surface = Surface(placed.varyings, textures, uniforms, self._images)
+        images = self._lay_images(first, num_views) if self._images is None else self._images
+        surface = Surface(placed.varyings, textures, uniforms, images)
         self.rasterization, self._clipping = self._draw(
             rasterizer, self._of_rasterizer, placed.corners, self.composition.shader, surface
         )
@@ -291,7 +318,7 @@ class Pipeline:
             place_scene(*self.scene, *self._views(first), *self._tables, *placed)
             if self._lays_materials:
                 lay_materials(
-                    *self._material_inputs(first, placed.corners),
+                    *self._material_inputs(first, num_views, placed.corners),
                     placed.varyings,
                     self.composition.material_columns,
                 )
@@ -301,7 +328,7 @@ class Pipeline:
     def _lays_materials(self) -> bool:
         return self.composition.num_placed < self.composition.num_varyings
 
-    def _material_inputs(self, first: int, corners: ti.Ndarray) -> tuple:
+    def _material_inputs(self, first: int, num_views: int, corners: ti.Ndarray) -> tuple:
         """What the kernels of materials read."""
         of_mesh = self._materials
         arrays = MaterialArrays(
@@ -310,9 +337,9 @@ class Pipeline:
             of_mesh.uv_faces,
             of_mesh.corner_starts,
             of_mesh.corners_of_uv,
-            self.workspace.constants("images", of_mesh.images, int),
+            self._lay_images(first, num_views),
         )
-        placed = Corners(self.scene.vertices, self.scene.faces, corners)
+        placed = Corners(self.scene.vertices, self.scene.faces, self.scene.layout, corners)
         return (*arrays, *placed, first, 2.0 / min(self.image_size))
 
     def finish_looks(self) -> None:
@@ -324,27 +351,35 @@ class Pipeline:
         """Where all faces are, on the host; something must have been placed since the last change.
 
         Args:
-            faces: (F, 3) those of the scene.
+            faces: (P, 3) those of the scene.
             first: view.
             end: behind the last view.
 
         Returns:
             An iterator of the corners (F, 3, 4) in each view; and the diagonal of the box around
-            the vertices of faces, in units of depth.
+            the vertices of faces, in units of depth, of the largest mesh.
         """
         matrices, vertices = self._read_back(first, end)
-        is_used = np.zeros(vertices.shape[1], bool)
-        is_used[faces] = True
-        with np.errstate(invalid="ignore"):  # of infinite ones, which no rasterizer draws
-            diagonal = np.linalg.norm(np.ptp(vertices[:, is_used], axis=(0, 1)))
-        size = diagonal * np.linalg.norm(matrices[:, 2, :3], axis=1).max()
-        return (_corners(faces, *view) for view in _by_view(matrices, vertices, first, end)), size
+        diagonals = []
+        for view in range(end - first if self.meshes.is_batch else 1):
+            used = vertices[:, np.unique(self._faces_of(faces, first + view))]
+            with np.errstate(invalid="ignore"):  # of infinite ones, which no rasterizer draws
+                diagonals.append(np.linalg.norm(np.ptp(used, axis=(0, 1))))
+        size = max(diagonals) * np.linalg.norm(matrices[:, 2, :3], axis=1).max()
+        placed = _by_view(matrices, vertices, first, end)
+        own = (self._faces_of(faces, view) for view in range(first, end))
+        return (_corners(of, *view) for of, view in zip(own, placed)), size
+
+    def _faces_of(self, faces: np.ndarray, view: int) -> np.ndarray:
+        """Those of the mesh that a view draws."""
+        start, count, *_ = self.meshes.row_of(view)
+        return faces[start : start + count]
 
     def look_through_lenses(self, faces: np.ndarray, first: int, end: int) -> Iterator[tuple]:
         """As `look`: of each view the corners as its pinhole has them, and its lens (3, 4)."""
         matrices, vertices = self._read_back(first, end)
-        for matrix, placed in _by_view(matrices, vertices, first, end):
-            yield _corners(faces, matrix, placed), matrix[4:]
+        for k, (matrix, placed) in enumerate(_by_view(matrices, vertices, first, end)):
+            yield _corners(self._faces_of(faces, first + k), matrix, placed), matrix[4:]
 
     def _read_back(self, first: int, end: int) -> tuple:
         """The matrices of all cameras, the vertices of some views or of all."""
@@ -353,12 +388,13 @@ class Pipeline:
         return matrices, vertices[first:end] if len(vertices) > 1 else vertices
 
     def project_vertices(self) -> ti.Ndarray:
-        """(B, V, 3): x_ndc, y_ndc and depth of all vertices."""
-        shape = (self.num_views, self.scene.vertices.shape[1], 3)
+        """(B, V, 3): x_ndc, y_ndc and depth of all vertices; V of the largest mesh."""
+        shape = (self.num_views, max(row[NUM_VERTICES] for row in self.meshes.rows), 3)
         vertices_ndc = self.workspace.new("vertices_ndc", shape)
         self.place(0, self.num_views)
-        is_distorted = self.scene.stages.is_distorted
-        project_vertices(self.scene.vertices, self._tables.matrices, is_distorted, vertices_ndc)
+        tables, stages = self._tables, self.scene.stages
+        inputs = (self.scene.vertices, self.scene.layout, tables.matrices, stages.is_distorted)
+        project_vertices(*inputs, vertices_ndc)
         return vertices_ndc
 
     def forget(self) -> None:
@@ -385,7 +421,7 @@ class Pipeline:
                 is_first,
                 *tables,
                 *Placed(grad_corners, grad_surface.varyings, grad_textures),
-                *allocate_grad_tables(self.workspace, self.scene, tables, placed),
+                *allocate_grad_tables(self.workspace, self.scene, self.meshes, tables, placed),
                 *self.grad_scene,
             )
         if self.composition.num_uniforms:
@@ -422,11 +458,11 @@ class Pipeline:
         """To `grad_looks`, and to the corners and positions that varyings of materials are of."""
         grad_looks = self.grad_looks
         if self._lays_materials:
-            columns, num_faces = self.composition.material_columns, self.scene.faces.shape[0]
-            shares = num_shares(num_faces), math.prod(self.looks.numbers.shape)
+            columns = self.composition.material_columns
+            shares = num_shares(self.meshes.face_places), math.prod(self.looks.numbers.shape)
             with lean_compilation():
                 lay_materials_backward(
-                    *self._material_inputs(first, corners),
+                    *self._material_inputs(first, corners.shape[0], corners),
                     is_first,
                     grad_corners,
                     grad_surface.varyings,
@@ -506,7 +542,7 @@ class Pipeline:
         if self._lays_materials:
             with lean_compilation():
                 lay_materials_tangent(
-                    *self._material_inputs(first, corners),
+                    *self._material_inputs(first, corners.shape[0], corners),
                     tangent.uvs,
                     tangent.numbers,
                     self.tangent_scene.vertices,
@@ -582,7 +618,9 @@ class Pipeline:
 
     def _allocate(self, num_views: int) -> tuple:
         """The `Tables` and `Placed` of a pass."""
-        return allocate_placement(self.workspace, self.scene, self.num_cameras, num_views)
+        return allocate_placement(
+            self.workspace, self.scene, self.meshes, self.num_cameras, num_views
+        )
 
 
 def _by_view(matrices: np.ndarray, vertices: np.ndarray, first: int, end: int) -> Iterator[tuple]:

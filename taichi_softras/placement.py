@@ -15,12 +15,24 @@ from taichi_softras.geometry.cameras import (
     compute_matrix_vjp,
 )
 from taichi_softras.geometry.corners import (
+    clear_corners,
     compute_corners,
     compute_corners_jvp,
     compute_corners_vjp,
     load_grad_clip,
     sum_matrices,
     sum_matrix,
+)
+from taichi_softras.geometry.mesh_table import (
+    FIRST_FACE,
+    FIRST_VERTEX,
+    NO_PLACE,
+    MeshTable,
+    count_owners,
+    face_at,
+    faces_of_share,
+    load_number,
+    vertices_of_share,
 )
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
@@ -74,23 +86,24 @@ SMALLEST_SHARE = {True: 64, False: 16}  # of vertices
 
 
 def allocate_placement(
-    workspace: Workspace, scene: SceneArrays, num_cameras: int, num_views: int
+    workspace: Workspace, scene: SceneArrays, meshes: MeshTable, num_cameras: int, num_views: int
 ) -> tuple:
     """The `Tables` and `Placed` of a pass of b = `num_views`; what is not needed is tiny."""
     num_rows = scene.vertices.shape[1] + scene.faces.shape[0]
-    num_faces, is_moving = scene.faces.shape[0], scene.vertices.shape[0] > 1
+    num_faces, is_moving = meshes.face_places, scene.vertices.shape[0] > 1
     stages = scene.stages
     colorings = num_views if is_moving and stages.has_normals else 1
     columns = stages.position_column, stages.face_normal_column
     has_views = is_moving and (stages.has_normals or max(columns) >= 0)
-    is_varied = has_views or stages.depth_column >= 0 or stages.varies_by_view
+    is_varied = has_views or stages.depth_column >= 0 or stages.varies_by_view or meshes.is_batch
     varied = num_views if is_varied else 1
     tables = Tables(
         workspace.get("matrices", (num_cameras, stages.num_rows, 4)),
         workspace.get("surfaces", (colorings, num_rows if stages.has_normals else 1, 6)),
     )
     varyings = (varied, num_faces, 3, stages.num_varyings)
-    textures = (colorings if stages.lit != NOTHING else 1, *scene.albedo.shape)
+    planes = num_views if meshes.is_batch else colorings if stages.lit != NOTHING else 1
+    textures = (planes, num_faces, *scene.albedo.shape[1:])
     placed = Placed(
         workspace.get("corners", (num_views, num_faces, 3, 4)),
         workspace.get("varyings", varyings if stages.num_varyings else (1, 1, 1, 1)),
@@ -100,7 +113,7 @@ def allocate_placement(
 
 
 def allocate_grad_tables(
-    workspace: Workspace, scene: SceneArrays, tables: Tables, placed: Placed
+    workspace: Workspace, scene: SceneArrays, meshes: MeshTable, tables: Tables, placed: Placed
 ) -> GradTables:
     """What the adjoint of a pass works in."""
     num_views, num_vertices = placed.corners.shape[0], scene.vertices.shape[1]
@@ -112,7 +125,8 @@ def allocate_grad_tables(
     return GradTables(
         workspace.get("grad_surfaces", tables.surfaces.shape),
         workspace.get(
-            "grad_vertices_clip", (num_views, num_vertices, 4) if moves_cameras else (1, 1, 4)
+            "grad_vertices_clip",
+            (num_views, meshes.vertex_places, 4) if moves_cameras else (1, 1, 4),
         ),
         workspace.get("partials", (shares, max(columns, 1))),
     )
@@ -121,17 +135,17 @@ def allocate_grad_tables(
 @kernel
 def place_scene(  # one launch for all stages, so all arrays are its arguments
     vertices: array(float, 3),  # (n, V, 3) world
-    faces: array(int, 2),  # (F, 3)
+    faces: array(int, 2),  # (P, 3)
     corner_starts: array(int, 1),  # (V + 1,)
-    corners_of_vertex: array(int, 1),  # (3F,)
+    corners_of_vertex: array(int, 1),  # (3P,)
     albedo: array(float, 3),  # (A, N, C)
     uniforms: array(float, 1),  # cameras, then lights
-    layout: array(int, 1),  # see Layout
+    layout: array(int, 1),  # see SceneArrays
     stages: ti.template(),  # Stages
     first: int,  # view of the pass
     aspect: float,  # W / H
     matrices: array(float, 3),  # (Bc, 4, 4), with lenses (Bc, 7, 4)
-    surfaces: array(float, 3),  # (S, V + F, 6) normal and light
+    surfaces: array(float, 3),  # (S, V + P, 6) normal and light
     corners: array(float, 4),  # (b, F, 3, 4) x_clip, y_clip, depth, w_clip
     varyings: array(float, 4),  # (1 or b, F, 3, K)
     textures: array(float, 4),  # (1 or b, F, N, C)
@@ -154,16 +168,19 @@ def place_scene(  # one launch for all stages, so all arrays are its arguments
             coloring = i // vertices.shape[1]
             vertex = i - coloring * vertices.shape[1]
             compute_vertex_surface(scene, views, tables, coloring, vertex)
-    for i in range(corners.shape[0] * faces.shape[0]):
-        view = i // faces.shape[0]
-        place_face(scene, views, tables, placed, view, i - view * faces.shape[0])
+    for i in range(corners.shape[0] * corners.shape[1]):
+        view = i // corners.shape[1]
+        place_face(scene, views, tables, placed, view, i - view * corners.shape[1])
     if ti.static(stages.has_textures):
         for i in range(textures.shape[0] * textures.shape[1] * textures.shape[2]):
-            face = i // textures.shape[2]
-            coloring, entry = face // textures.shape[1], i - face * textures.shape[2]
-            face %= textures.shape[1]
-            if not is_drawable(compute_texture(scene, tables, placed, coloring, face, entry)):
-                corners[coloring, face, 0, 0] = UNDRAWABLE  # threads write the same
+            place = i // textures.shape[2]
+            view, entry = place // textures.shape[1], i - place * textures.shape[2]
+            place %= textures.shape[1]
+            face = face_at(scene, views, view, place)
+            if face != NO_PLACE:
+                total = compute_texture(scene, tables, placed, view, place, face, entry)
+                if not is_drawable(total):
+                    corners[view, place, 0, 0] = UNDRAWABLE  # threads write the same
 
 
 @ti.func
@@ -173,43 +190,48 @@ def place_face(
     tables: ti.template(),
     placed: ti.template(),
     view: int,
-    face: int,
+    place: int,
 ):
     """One face in one view of the pass: its corners, its light, and what its corners have.
 
     What is not finite makes a corner undrawable: that is all that the host looks for.
     """
-    compute_corners(scene, views, tables, placed, view, face)
-    num_varied = placed.varyings.shape[0]
-    if ti.static(scene.stages.lit == LIT_FACES):
-        if view < ti.max(tables.surfaces.shape[0], num_varied):
-            compute_face_surface(scene, views, tables, view, face)
-    if ti.static(scene.stages.num_placed > 0):
-        if view < num_varied:
-            if not is_drawable(compute_varyings(scene, views, tables, placed, view, face)):
-                placed.corners[view, face, 0, 0] = UNDRAWABLE
+    face = face_at(scene, views, view, place)
+    if face == NO_PLACE:
+        clear_corners(placed, view, place)
+    else:
+        compute_corners(scene, views, tables, placed, view, place, face)
+        num_varied = placed.varyings.shape[0]
+        if ti.static(scene.stages.lit == LIT_FACES):
+            if view < ti.max(count_owners(scene, tables, placed.corners.shape[0]), num_varied):
+                compute_face_surface(scene, views, tables, view, face)
+        if ti.static(scene.stages.num_placed > 0):
+            if view < num_varied:
+                total = compute_varyings(scene, views, tables, placed, view, place, face)
+                if not is_drawable(total):
+                    placed.corners[view, place, 0, 0] = UNDRAWABLE
 
 
 @kernel
 def place_scene_backward(  # as `place_scene`
     vertices: array(float, 3),  # (n, V, 3) world
-    faces: array(int, 2),  # (F, 3)
+    faces: array(int, 2),  # (P, 3)
     corner_starts: array(int, 1),  # (V + 1,)
-    corners_of_vertex: array(int, 1),  # (3F,)
+    corners_of_vertex: array(int, 1),  # (3P,)
     albedo: array(float, 3),  # (A, N, C)
     uniforms: array(float, 1),  # cameras, then lights
-    layout: array(int, 1),  # see Layout
+    layout: array(int, 1),  # see SceneArrays
     stages: ti.template(),  # Stages
     first: int,  # view of the pass
     aspect: float,  # W / H
     is_first: int,  # whether gradients of the scene are written, not added to
     matrices: array(float, 3),  # (Bc, 4, 4) of the same pass, as the next
-    surfaces: array(float, 3),  # (S, V + F, 6) normal and light
+    surfaces: array(float, 3),  # (S, V + P, 6) normal and light
     grad_corners: array(float, 4),  # (b, F, 3, 4)
     grad_varyings: array(float, 4),  # (1 or b, F, 3, K)
     grad_textures: array(float, 4),  # (1 or b, F, N, C)
-    grad_surfaces: array(float, 3),  # (S, V + F, 6) filled here, as the next two
-    grad_vertices_clip: array(float, 3),  # (b, V, 4)
+    grad_surfaces: array(float, 3),  # (S, V + P, 6) filled here, as the next two
+    grad_vertices_clip: array(float, 3),  # (b, most vertices of a mesh, 4)
     partials: array(float, 2),  # (T, 16 min(Bc, b) + numbers of the lights)
     grad_vertices: array(float, 3),  # (n, V, 3)
     grad_albedo: array(float, 3),  # (A, N, C)
@@ -250,10 +272,12 @@ def place_scene_backward(  # as `place_scene`
         for i in range(albedo.shape[0] * albedo.shape[1]):
             face = i // albedo.shape[1]
             entry = i - face * albedo.shape[1]
-            compute_texture_vjp(scene, tables, is_first, grad_placed, grad_albedo, face, entry)
+            compute_texture_vjp(
+                scene, views, tables, is_first, grad_placed, grad_albedo, face, entry
+            )
     if ti.static(stages.moves_cameras or stages.lit != NOTHING):
         if ti.static(not is_cpu()):
-            sum_uniforms(scene, views, tables, grad_tables)
+            sum_uniforms(scene, views, tables, grad_placed, grad_tables)
         store_uniforms(scene, views, tables, is_first, grad_tables, grad_uniforms)
 
 
@@ -269,14 +293,13 @@ def pull_back_vertex_surfaces(
     """From what corners show to some vertices' normals and lights."""
     num_vertices = scene.vertices.shape[1]
     start, end = share_of(num_vertices, count_tasks(grad_tables, num_vertices), task)
-    for coloring in range(tables.surfaces.shape[0]):
-        for vertex in range(start, end):
-            compute_vertex_surface_vjp(
-                scene, views, tables, grad_placed, grad_tables, coloring, vertex
-            )
+    for view in range(count_owners(scene, tables, grad_placed.corners.shape[0])):
+        own_start, own_end = vertices_of_share(scene, views, view, start, end)
+        for vertex in range(own_start, own_end):
+            compute_vertex_surface_vjp(scene, views, tables, grad_placed, grad_tables, view, vertex)
     if ti.static(is_cpu() and scene.stages.lit == LIT_VERTICES):
         column = num_columns(scene, tables, grad_tables)
-        sum_lights(scene, views, tables, grad_tables, task, column)
+        sum_lights(scene, views, tables, grad_placed, grad_tables, task, column)
 
 
 @ti.func
@@ -291,12 +314,13 @@ def pull_back_face_surfaces(
     """From what corners and textures show to some faces' normals and lights."""
     num_faces = scene.faces.shape[0]
     start, end = share_of(num_faces, count_tasks(grad_tables, num_faces), task)
-    for coloring in range(tables.surfaces.shape[0]):
-        for face in range(start, end):
-            compute_face_surface_vjp(scene, views, tables, grad_placed, grad_tables, coloring, face)
+    for view in range(count_owners(scene, tables, grad_placed.corners.shape[0])):
+        own_start, own_end = faces_of_share(scene, views, view, start, end)
+        for face in range(own_start, own_end):
+            compute_face_surface_vjp(scene, views, tables, grad_placed, grad_tables, view, face)
     if ti.static(is_cpu() and scene.stages.lit == LIT_FACES):
         column = num_columns(scene, tables, grad_tables)
-        sum_lights(scene, views, tables, grad_tables, task, column)
+        sum_lights(scene, views, tables, grad_placed, grad_tables, task, column)
 
 
 @ti.func
@@ -319,7 +343,8 @@ def pull_back_vertices(
     if is_first:
         clear_vertices(scene, grad_scene, start, end)
     for view in range(grad_placed.corners.shape[0]):
-        for vertex in range(start, end):
+        own_start, own_end = vertices_of_share(scene, views, view, start, end)
+        for vertex in range(own_start, own_end):
             pull_back_vertex(
                 scene, views, tables, grad_placed, grad_tables, grad_scene, view, vertex
             )
@@ -352,12 +377,14 @@ def pull_back_vertex(
 ):
     """From the corners at a vertex, in one view of the pass; adds."""
     frame, coloring = frame_of(scene, views, view), coloring_of(tables, view)
-    has_surface, has_varyings = view == coloring, view < grad_placed.varyings.shape[0]
+    first = load_number(scene, views, view, FIRST_FACE)
+    has_surface = view < count_owners(scene, tables, grad_placed.corners.shape[0])
+    has_varyings = view < grad_placed.varyings.shape[0]
     grad_clip, grad, grad_color = vec4(0.0), vec3(0.0), zero_color(scene)
     for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
         face = scene.corners_of_vertex[slot] // 3
         corner = scene.corners_of_vertex[slot] - 3 * face
-        grad_clip += load_grad_clip(scene, grad_placed, view, face, corner)
+        grad_clip += load_grad_clip(scene, grad_placed, view, face - first, corner)
         if ti.static(scene.stages.has_normals):
             if has_surface:
                 grad += face_normal_vjp(scene, grad_tables.surfaces, coloring, frame, face, corner)
@@ -368,20 +395,22 @@ def pull_back_vertex(
         if ti.static(scene.stages.position_column >= 0):
             if has_varyings:
                 column = ti.static(scene.stages.position_column)
-                grad += load_columns(grad_placed.varyings, view, face, corner, column)
+                grad += load_columns(grad_placed.varyings, view, face - first, corner, column)
         if ti.static(scene.stages.has_vertex_colors):
             if has_varyings:
                 light = light_of_corner(scene, tables.surfaces, 1.0, coloring, face, vertex)
                 for c in ti.static(range(scene.stages.channels)):
-                    grad_color[c] += light[c] * grad_placed.varyings[view, face, corner, c]
+                    varying = grad_placed.varyings[view, face - first, corner, c]
+                    grad_color[c] += light[c] * varying
     if ti.static(scene.stages.lights_have_places and scene.stages.lit == LIT_VERTICES):
         if has_surface:
             grad += pull_back_place(scene, views, tables, grad_tables, coloring, vertex)
     grad += compute_corners_vjp(scene, views, tables, view, vertex, grad_clip)
     add_vector(grad_scene.vertices, frame, vertex, grad)
     if ti.static(scene.stages.moves_cameras):
+        place = vertex - load_number(scene, views, view, FIRST_VERTEX)
         for k in ti.static(range(4)):
-            grad_tables.vertices_clip[view, vertex, k] = grad_clip[k]
+            grad_tables.vertices_clip[view, place, k] = grad_clip[k]
     if ti.static(scene.stages.has_vertex_colors):
         if has_varyings:
             for c in ti.static(range(scene.stages.channels)):
@@ -404,7 +433,11 @@ def pull_back_place(
 
 @ti.func
 def sum_uniforms(
-    scene: ti.template(), views: ti.template(), tables: ti.template(), grad_tables: ti.template()
+    scene: ti.template(),
+    views: ti.template(),
+    tables: ti.template(),
+    grad_placed: ti.template(),
+    grad_tables: ti.template(),
 ):
     """A GPU's task sums one share of the gradient of a matrix or of a light."""
     num_shares = grad_tables.partials.shape[0]
@@ -421,7 +454,9 @@ def sum_uniforms(
         else:
             if ti.static(scene.stages.lit != NOTHING):
                 light, column = group - num_drawn, num_columns(scene, tables, grad_tables)
-                sum_light_of_group(scene, views, tables, grad_tables, share, light, column)
+                sum_light_of_group(
+                    scene, views, tables, grad_placed, grad_tables, share, light, column
+                )
 
 
 @ti.func
@@ -474,23 +509,23 @@ def sum_shares(partials: ti.template(), column: int):
 @kernel
 def place_scene_tangent(  # as `place_scene`
     vertices: array(float, 3),  # (n, V, 3) world
-    faces: array(int, 2),  # (F, 3)
+    faces: array(int, 2),  # (P, 3)
     corner_starts: array(int, 1),  # (V + 1,)
-    corners_of_vertex: array(int, 1),  # (3F,)
+    corners_of_vertex: array(int, 1),  # (3P,)
     albedo: array(float, 3),  # (A, N, C)
     uniforms: array(float, 1),  # cameras, then lights
-    layout: array(int, 1),  # see Layout
+    layout: array(int, 1),  # see SceneArrays
     stages: ti.template(),  # Stages
     first: int,  # view of the pass
     aspect: float,  # W / H
     matrices: array(float, 3),  # (Bc, 4, 4) of the same pass, as the next
-    surfaces: array(float, 3),  # (S, V + F, 6) normal and light
+    surfaces: array(float, 3),  # (S, V + P, 6) normal and light
     tangent_vertices: array(float, 3),  # (n, V, 3)
     tangent_albedo: array(float, 3),  # (A, N, C)
     tangent_uniforms: array(float, 1),  # as `uniforms`
     tangent_matrices: array(float, 3),  # (Bc, 4, 4) filled here, as the next
-    tangent_surfaces: array(float, 3),  # (S, V + F, 6)
-    slot: int,  # row of the next three
+    tangent_surfaces: array(float, 3),  # (S, V + P, 6)
+    parameter: int,  # row of the next three
     tangent_corners: array(float, 5),  # (P, b, F, 3, 4)
     tangent_varyings: array(float, 5),  # (P, 1 or b, F, 3, K)
     tangent_textures: array(float, 5),  # (P, 1 or b, F, N, C)
@@ -517,24 +552,42 @@ def place_scene_tangent(  # as `place_scene`
             compute_vertex_surface_jvp(
                 scene, views, tables, moved_scene, moved_tables, coloring, vertex
             )
-    for i in range(tangent_corners.shape[1] * faces.shape[0]):
-        view = i // faces.shape[0]
-        face = i - view * faces.shape[0]
-        move_face(scene, views, tables, moved_scene, moved_tables, moved_placed, slot, view, face)
-    if ti.static(stages.has_textures):
-        for i in range(tangent_textures.shape[1] * albedo.shape[0] * albedo.shape[1]):
-            row = i // albedo.shape[1]
-            compute_texture_jvp(
+    for i in range(tangent_corners.shape[1] * tangent_corners.shape[2]):
+        view = i // tangent_corners.shape[2]
+        place = i - view * tangent_corners.shape[2]
+        face = face_at(scene, views, view, place)
+        if face != NO_PLACE:
+            move_face(
                 scene,
+                views,
                 tables,
-                tangent_albedo,
+                moved_scene,
                 moved_tables,
                 moved_placed,
-                slot,
-                row // albedo.shape[0],
-                row % albedo.shape[0],
-                i - row * albedo.shape[1],
+                parameter,
+                view,
+                place,
+                face,
             )
+    if ti.static(stages.has_textures):
+        num_places, num_entries = tangent_textures.shape[2], tangent_textures.shape[3]
+        for i in range(tangent_textures.shape[1] * num_places * num_entries):
+            row = i // num_entries
+            view, place = row // num_places, row % num_places
+            face = face_at(scene, views, view, place)
+            if face != NO_PLACE:
+                compute_texture_jvp(
+                    scene,
+                    tables,
+                    tangent_albedo,
+                    moved_tables,
+                    moved_placed,
+                    parameter,
+                    view,
+                    place,
+                    face,
+                    i - row * num_entries,
+                )
 
 
 @ti.func
@@ -545,11 +598,12 @@ def move_face(
     tangent_scene: ti.template(),
     tangent_tables: ti.template(),
     tangent_placed: ti.template(),
-    slot: int,
+    parameter: int,
     view: int,
+    place: int,
     face: int,
 ):
-    """The tangent of `place_face`."""
+    """The tangent of `place_face`, of a place with a face."""
     compute_corners_jvp(
         scene,
         views,
@@ -557,13 +611,14 @@ def move_face(
         tangent_scene.vertices,
         tangent_tables,
         tangent_placed,
-        slot,
+        parameter,
         view,
+        place,
         face,
     )
     num_varied = tangent_placed.varyings.shape[1]
     if ti.static(scene.stages.lit == LIT_FACES):
-        if view < ti.max(tables.surfaces.shape[0], num_varied):
+        if view < ti.max(count_owners(scene, tables, tangent_placed.corners.shape[1]), num_varied):
             compute_face_surface_jvp(
                 scene, views, tables, tangent_scene, tangent_tables, view, face
             )
@@ -576,7 +631,8 @@ def move_face(
                 tangent_scene,
                 tangent_tables,
                 tangent_placed,
-                slot,
+                parameter,
                 view,
+                place,
                 face,
             )

@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from taichi_softras.io.viewing import as_picture, as_pictures, grey, png
+from taichi_softras.io.viewing import as_picture, as_pictures, grey, png, sheet
 from taichi_softras.rasterizers.base import Rasterizer
 from taichi_softras.rasterizers.prefiltered import Prefiltered
 from taichi_softras.renderer import Renderer
@@ -154,7 +154,11 @@ def mesh_png(mesh: Mesh) -> Optional[bytes]:
     """What a notebook shows of a mesh, half as high and wide as other pictures; of colours only."""
     if mesh.vertex_colors is not None and mesh.vertex_colors.n != 3:
         return None
-    return png(Preview(mesh, image_size=(SIZE[0] // 2, SIZE[1] // 2)).draw()["image"])
+    preview = Preview(mesh, image_size=(SIZE[0] // 2, SIZE[1] // 2))
+    picture = preview.draw()["image"]
+    if mesh.num_meshes > 1:  # of a batch all, at one scale
+        picture = sheet(np.clip(preview.renderer.image.to_numpy()[..., :3], 0.0, 1.0))
+    return png(picture)
 
 
 Mesh._repr_png_ = mesh_png  # a renderer knows the mesh, the mesh knows no renderer

@@ -524,7 +524,8 @@ class Renderer:
             planes = pipeline.nearest.image
             store_images(planes, start, width, is_cpu(), self._images_of_nearest)
         if self._indices:
-            store_indices(pipeline.nearest.face_ids, start, self._indices)
+            is_batch = int(self.mesh.table.is_batch)
+            store_indices(pipeline.nearest.face_ids, start, is_batch, self._indices)
 
     @ti.ad.grad_for(_draw_recorded)
     def _draw_recorded_backward(self, first: int, end: int) -> None:
@@ -534,6 +535,11 @@ class Renderer:
     def _pull_back(self, first: int, end: int) -> None:
         """From the gradients of the images to those of the scene's fields."""
         pipeline, todo = self._pipeline, end
+        if pipeline.meshes is not self.mesh.table:
+            raise ValueError(
+                "mesh.replace came after render() and before its gradient, which would be of "
+                "another mesh: replace it outside of the tape"
+            )
         for start, num_views in reversed(self._passes(first, end)):
             pipeline.draw(self._rasterizers[first, end], start, num_views)
             self._load_grads(start, todo, first, end)
@@ -597,6 +603,8 @@ class Renderer:
         self.cameras.update(self.image_size[1] / self.image_size[0])
         pipeline = self._pipeline
         pipeline.forget()
+        if pipeline.meshes is not self.mesh.table:
+            self._follow_mesh()
         scene = pipeline.scene
         self._run_copy(
             gather,
@@ -611,6 +619,13 @@ class Renderer:
         if self._atlas is not None:
             self._atlas.gather(pipeline.looks)
             pipeline.finish_looks()
+
+    def _follow_mesh(self) -> None:
+        """The mesh was replaced: the same arrays have other faces."""
+        if self._atlas is not None:
+            self._atlas.replace_mesh(self.mesh)
+        scene = None if self._atlas is None else self._atlas.scene
+        self._pipeline.replace_mesh(self.mesh.table, scene)
 
     def _run_copy(
         self, copy: Callable, first: int, end: int, *arrays, derivative: str = "", needs_grad=False
@@ -650,7 +665,7 @@ class Renderer:
         """Elements of the longest field that `gather` copies, or vertices."""
         groups = (*self._uniform_fields, *self._fragment_fields)
         lengths = [num_elements(field) for field in (self._colors, *(f for f, *_ in groups))]
-        return max(self.mesh.num_vertices, self.num_views, *lengths)
+        return max(self.mesh.vertices.shape[-1], self.num_views, *lengths)
 
     def _fields_of_scene(self) -> list:
         """All that the image depends on."""
@@ -681,6 +696,7 @@ class Renderer:
         return Pipeline(
             self._workspace,
             Topology(mesh.faces, mesh.corner_starts, mesh.corners_of_vertex),
+            mesh.table,
             Kinds(*self.cameras.kinds, lights, self.cameras.distortion is not None),
             composition,
             self.image_size,
@@ -776,7 +792,12 @@ def _checked_frames(frames: Optional[Sequence[int]], mesh: Mesh, cameras: Camera
     if not mesh.is_moving:
         if frames is not None:
             raise ValueError("frames= is for a mesh that moves: vertices of shape (T, V)")
-        return np.zeros(cameras.num_views, np.int32)
+        if mesh.num_meshes > 1 and cameras.num_views not in (1, mesh.num_meshes):
+            raise ValueError(
+                f"a batch of {mesh.num_meshes} meshes needs one camera, or one for each, got "
+                f"{cameras.num_views}"
+            )
+        return np.zeros(max(cameras.num_views, mesh.num_meshes), np.int32)
     frames = np.arange(mesh.num_frames) if frames is None else np.asarray(frames)
     is_list = frames.ndim == 1 and len(frames) > 0 and np.issubdtype(frames.dtype, np.integer)
     if not is_list or frames.min() < 0 or frames.max() >= mesh.num_frames:

@@ -79,6 +79,8 @@ class Workspace:
         max_pairs: (tile, face) pairs that are in memory at a time, see `binning.Bins`.
         near_clip: depth at which faces are cut, see `rasterizers.clipping`; None where nobody cuts.
         num_cut_rows: how many of the faces that are drawn now are pieces of cut ones.
+        has_own_faces: whether each view has faces of its own, and not all those of the first one
+            at other places.
     """
 
     def __init__(
@@ -92,12 +94,15 @@ class Workspace:
         self.max_pairs = check_max_pairs(max_pairs)
         self.near_clip = near_clip
         self.num_cut_rows = 0
+        self.has_own_faces = False
         self._arrays = {}
         self._constants = {}
 
     def another(self) -> "Workspace":
         """An empty one for the same scene."""
-        return Workspace(self.scene, self.max_pairs, self.near_clip)
+        workspace = Workspace(self.scene, self.max_pairs, self.near_clip)
+        workspace.has_own_faces = self.has_own_faces
+        return workspace
 
     def get(self, name: str, shape: tuple, dtype: type = float) -> ti.Ndarray:
         """The array `name` of exactly this shape; zeros when it is new.

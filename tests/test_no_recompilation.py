@@ -15,20 +15,20 @@ from taichi_softras.runtime import ti, variants_of
 from tests.rasterizers.scenes import NUMBERS
 
 
-def raster_kernels() -> list:
-    """All kernels of `taichi_softras.rasterizers`."""
-    names = [module.name for module in pkgutil.iter_modules(rasterizers.__path__)]
-    modules = [importlib.import_module(f"{rasterizers.__name__}.{name}") for name in names]
+def raster_kernels(package=rasterizers) -> list:
+    """All kernels of `taichi_softras.rasterizers`, or of the whole package."""
+    found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    modules = [importlib.import_module(module.name) for module in found if "__" not in module.name]
     members = [member for module in modules for _, member in inspect.getmembers(module)]
     kernels = {id(member): member for member in members if getattr(member, "_primal", None)}
     return list(kernels.values())
 
 
-def count_variants() -> int:
+def count_variants(package=rasterizers) -> int:
     """How many variants of them were compiled, with those of their derivatives."""
     return sum(
         len(variants_of(kernel))
-        for wrapper in raster_kernels()
+        for wrapper in raster_kernels(package)
         for kernel in (wrapper._primal, wrapper._adjoint)
     )
 

@@ -15,6 +15,9 @@ import math
 from taichi_softras.runtime import ti, vec2
 
 IMAGE_SIZE = 6  # ints of a picture: see `load_image`
+# A table of pictures: how many materials of faces follow; how far those of a view are behind those
+# of the view before, 0 if all views have the same faces; the materials; then pictures
+NUM_MATERIALS, BY_VIEW, MATERIALS = range(3)
 FILTERS = ("nearest", "bilinear", "trilinear")
 WRAPS = ("repeat", "mirror", "clamp", "zero")
 NEAREST, BILINEAR, TRILINEAR = range(3)
@@ -28,9 +31,15 @@ HALF_PER_LOG_2 = 0.5 / math.log(2.0)
 
 
 @ti.func
-def load_image(images: ti.template(), num_faces: int, index: int):
-    """Picture `index` of a table that begins with the materials of faces."""
-    start = num_faces + index * IMAGE_SIZE
+def load_material(images: ti.template(), view: int, face: int) -> int:
+    """Of a face, in a table that begins with the materials of faces."""
+    return images[MATERIALS + images[BY_VIEW] * view + face]
+
+
+@ti.func
+def load_image(images: ti.template(), first: int, index: int):
+    """Picture `index` of a table, of those that begin at `first`."""
+    start = first + index * IMAGE_SIZE
     return ti.Struct(
         first=images[start],
         height=images[start + 1],

@@ -5,6 +5,7 @@ distance along the view axis whatever the projection, and w_clip. Nothing is div
 """
 
 from taichi_softras.geometry.lenses import bend_by, bend_by_jvp, bend_by_vjp
+from taichi_softras.geometry.mesh_table import FIRST_VERTEX, load_number, vertices_of_share
 from taichi_softras.geometry.scene_arrays import (
     camera_of,
     frame_of,
@@ -23,9 +24,10 @@ def compute_corners(
     tables: ti.template(),
     placed: ti.template(),
     view: int,
+    place: int,
     face: int,
 ):
-    """Fills `placed.corners` of one face in one view of the pass."""
+    """Fills `placed.corners` of one face at its place in one view of the pass."""
     camera, frame = camera_of(views, tables, view), frame_of(scene, views, view)
     x_row, y_row = load_row(tables.matrices, camera, 0), load_row(tables.matrices, camera, 1)
     depth_row, w_row = load_row(tables.matrices, camera, 2), load_row(tables.matrices, camera, 3)
@@ -40,7 +42,14 @@ def compute_corners(
         if ti.static(scene.stages.is_distorted):
             clip = bend_by(tables.matrices, camera, clip)
         for k in ti.static(range(4)):
-            placed.corners[view, face, corner, k] = clip[k]
+            placed.corners[view, place, corner, k] = clip[k]
+
+
+@ti.func
+def clear_corners(placed: ti.template(), view: int, place: int):
+    """Of a place without a face: w_clip = 0 is not in front of the camera, so nothing is drawn."""
+    for corner, k in ti.static(ti.ndrange(3, 4)):
+        placed.corners[view, place, corner, k] = 0.0
 
 
 @ti.func
@@ -72,11 +81,12 @@ def compute_corners_jvp(
     tangent_vertices: ti.template(),
     tangent_tables: ti.template(),
     tangent_placed: ti.template(),
-    slot: int,
+    parameter: int,
     view: int,
+    place: int,
     face: int,
 ):
-    """Fills the corners' tangents of one face in one view, in row `slot`."""
+    """Fills the corners' tangents of one face in one view, in row `parameter`."""
     camera, frame = camera_of(views, tables, view), frame_of(scene, views, view)
     for corner in range(3):
         vertex = load_vector(scene.vertices, frame, scene.faces[face, corner])
@@ -90,7 +100,7 @@ def compute_corners_jvp(
                 tables.matrices, tangent_tables.matrices, camera, clip, moved_clip
             )
         for k in ti.static(range(4)):
-            tangent_placed.corners[slot, view, face, corner, k] = moved_clip[k]
+            tangent_placed.corners[parameter, view, place, corner, k] = moved_clip[k]
 
 
 @ti.func
@@ -124,11 +134,13 @@ def sum_matrix(
     for k in range(grad_tables.vertices_clip.shape[0] // num_drawn):
         view = drawn + k * num_drawn
         frame = frame_of(scene, views, view)
-        for vertex in range(start, end):
+        first = load_number(scene, views, view, FIRST_VERTEX)
+        own_start, own_end = vertices_of_share(scene, views, view, start, end)
+        for vertex in range(own_start, own_end):
             point = vec4(load_vector(scene.vertices, frame, vertex), 1.0)
             grad = vec4(0.0)
             for i in ti.static(range(4)):
-                grad[i] = grad_tables.vertices_clip[view, vertex, i]
+                grad[i] = grad_tables.vertices_clip[view, vertex - first, i]
             if ti.static(scene.stages.is_distorted):
                 camera = camera_of(views, tables, view)
                 clip = project(tables.matrices, camera, point.xyz)
@@ -155,17 +167,17 @@ def sum_matrix(
 
 @ti.func
 def load_grad_clip(
-    scene: ti.template(), grad_placed: ti.template(), view: int, face: int, corner: int
+    scene: ti.template(), grad_placed: ti.template(), view: int, place: int, corner: int
 ) -> vec4:
     """The gradient at x_clip, y_clip, depth and w_clip of a corner."""
     grad = vec4(
-        grad_placed.corners[view, face, corner, 0],
-        grad_placed.corners[view, face, corner, 1],
-        grad_placed.corners[view, face, corner, 2],
-        grad_placed.corners[view, face, corner, 3],
+        grad_placed.corners[view, place, corner, 0],
+        grad_placed.corners[view, place, corner, 1],
+        grad_placed.corners[view, place, corner, 2],
+        grad_placed.corners[view, place, corner, 3],
     )
     if ti.static(scene.stages.depth_column >= 0):
-        grad.z += grad_placed.varyings[view, face, corner, scene.stages.depth_column]
+        grad.z += grad_placed.varyings[view, place, corner, scene.stages.depth_column]
     return grad
 
 

@@ -138,12 +138,12 @@ class SceneArrays(NamedTuple):
     """The scene. n is 1, or the number B of views: each has vertices of its own."""
 
     vertices: ti.Ndarray  # (n, V, 3) world
-    faces: ti.Ndarray  # (F, 3) int
+    faces: ti.Ndarray  # (P, 3) int, those of all meshes
     corner_starts: ti.Ndarray  # (V + 1,) int
-    corners_of_vertex: ti.Ndarray  # (3F,) int: 3 * face + corner, those of a vertex together
-    albedo: ti.Ndarray  # (A, N, C): (V, 1, C) of vertices, or (F, N, C) textures of faces
+    corners_of_vertex: ti.Ndarray  # (3P,) int: 3 * face + corner, those of a vertex together
+    albedo: ti.Ndarray  # (A, N, C): (V, 1, C) of vertices, or (P, N, C) textures of faces
     uniforms: ti.Ndarray  # (32 Bc + numbers of the lights,): Bc, 1 or B, cameras, then the lights
-    layout: ti.Ndarray  # (len(Layout),) int
+    layout: ti.Ndarray  # int: Layout, then the rows of `mesh_table`
     stages: Stages
 
 
@@ -162,11 +162,11 @@ class Tables(NamedTuple):
 
     matrices: ti.Ndarray  # (Bc, 4, 4) rows x_clip, y_clip (NDC over w), depth, w_clip; from world
     # with lenses (Bc, 7, 4): those of the pinhole, then those of `geometry.lenses`
-    surfaces: ti.Ndarray  # (S, V + F, 6) normal, world, of faces twice their area; light; or 1 row
+    surfaces: ti.Ndarray  # (S, V + P, 6) normal, world, of faces twice their area; light; or 1 row
 
 
 class Placed(NamedTuple):
-    """What a rasterizer reads."""
+    """What a rasterizer reads: F places for faces in each view, see `mesh_table`."""
 
     corners: ti.Ndarray  # (b, F, 3, 4) x_clip, y_clip, depth, w_clip
     varyings: ti.Ndarray  # (1 or b, F, 3, K) colours, if vertices have them, and other attributes
@@ -176,8 +176,9 @@ class Placed(NamedTuple):
 class GradTables(NamedTuple):
     """What the adjoints of the stages hand to each other."""
 
-    surfaces: ti.Ndarray  # (S, V + F, 6) as in `Tables`
-    vertices_clip: ti.Ndarray  # (b, V, 4) as corners, summed over those at a vertex; or (1, 1, 4)
+    surfaces: ti.Ndarray  # (S, V + P, 6) as in `Tables`
+    # (b, most vertices of a mesh, 4) as corners, summed over those at a vertex; or (1, 1, 4)
+    vertices_clip: ti.Ndarray
     partials: (
         ti.Ndarray
     )  # (T, 16 min(Bc, b) + numbers of the lights): sums of T shares; with lenses 28 for 16
@@ -294,10 +295,10 @@ def store_light(surfaces: ti.template(), plane: int, row: int, light: ti.math.ve
 
 
 @ti.func
-def load_columns(varyings: ti.template(), view: int, face: int, corner: int, column: int):
+def load_columns(varyings: ti.template(), view: int, place: int, corner: int, column: int):
     """Three neighbouring attributes of a corner."""
     return ti.math.vec3(
-        varyings[view, face, corner, column],
-        varyings[view, face, corner, column + 1],
-        varyings[view, face, corner, column + 2],
+        varyings[view, place, corner, column],
+        varyings[view, place, corner, column + 1],
+        varyings[view, place, corner, column + 2],
     )

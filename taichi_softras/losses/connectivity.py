@@ -1,4 +1,4 @@
-"""Which vertices of a mesh belong together: tables that are made once a mesh, in NumPy."""
+"""Which vertices of a mesh belong together: tables that are made once a topology, in NumPy."""
 
 import weakref
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from taichi_softras.runtime import ti
 
-# `Connectivity` of each mesh that a loss has seen
+# `Connectivity` of each mesh that a loss has seen, and how often it had been replaced then
 _connectivities: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
@@ -42,23 +42,24 @@ class Connectivity:
 
     def __init__(self, mesh):
         edges = mesh.edges_array[mesh.edges_array[:, 0] != mesh.edges_array[:, 1]]
+        num_vertices = mesh.vertices.shape[0]  # with those that only the capacity has
         ends = np.concatenate([edges, edges[:, ::-1]])
         ends = ends[np.argsort(ends[:, 0], kind="stable")]
-        self.neighbor_starts = _table(starts_of_vertices(ends[:, 0], mesh.num_vertices))
+        self.neighbor_starts = _table(starts_of_vertices(ends[:, 0], num_vertices))
         self.neighbors = self.edges = self.hinges = self.pairs = None
         if len(edges):
             self.neighbors, self.edges = _table(ends[:, 1]), _table(edges)
         hinges, pairs = hinges_of_faces(mesh.faces_array), pairs_of_faces(mesh.faces_array)
         if len(hinges):
-            self.hinges = Hinges(hinges, mesh.num_vertices)
+            self.hinges = Hinges(hinges, num_vertices)
         if len(pairs):
-            self.pairs = Hinges(pairs, mesh.num_vertices)
-        self.deviations = ti.Vector.ndarray(3, float, mesh.num_vertices)
-        self.terms = ti.ndarray(float, max(mesh.num_vertices, len(edges), len(pairs)))
+            self.pairs = Hinges(pairs, num_vertices)
+        self.deviations = ti.Vector.ndarray(3, float, num_vertices)
+        self.terms = ti.ndarray(float, max(num_vertices, len(edges), len(pairs)))
 
 
 def connectivity_of(mesh) -> Connectivity:
-    """That of a still mesh, made when a loss sees it first.
+    """That of a still mesh as it is now, made when a loss sees it first.
 
     Raises:
         ValueError: the mesh moves.
@@ -68,14 +69,14 @@ def connectivity_of(mesh) -> Connectivity:
             "losses of meshes are for a still mesh, with vertices of shape (V,), got "
             f"{mesh.vertices.shape}"
         )
-    if mesh not in _connectivities:
+    if mesh not in _connectivities or _connectivities[mesh][0] != mesh.num_replacements:
         _connect(mesh)
-    return _connectivities[mesh]
+    return _connectivities[mesh][1]
 
 
 @ti.ad.no_grad
 def _connect(mesh):
-    _connectivities[mesh] = Connectivity(mesh)
+    _connectivities[mesh] = mesh.num_replacements, Connectivity(mesh)
 
 
 def _table(array: np.ndarray):

@@ -17,8 +17,11 @@ import numpy as np
 
 from taichi_softras.funcs.images import (
     IMAGE_SIZE,
+    MATERIALS,
+    NUM_MATERIALS,
     add_to_texels,
     load_image,
+    load_material,
     sample_image,
     sample_image_tangent,
     sample_image_vjp,
@@ -254,8 +257,8 @@ class Surface(NamedTuple):
     # (1 or B, F, entries, S) of each face; or (1, 1, texels of all images, channels of the widest)
     textures: ti.Ndarray  # (1, 1, 1, 1) without
     uniforms: ti.Ndarray  # (1 or B, N); (1, 1) if N = 0
-    # int, [R] of face textures; or F, the material of each face, then rows of `funcs.images`, those
-    # of a material's slots together
+    # int, [R] of face textures; or a table of `funcs.images`, in which the pictures of a material's
+    # slots stand together
     images: ti.Ndarray
 
     @property
@@ -396,7 +399,7 @@ def look_up(
         sample = sample_image(
             surface.textures,
             0,
-            load_image_of(shader, lookup, surface.images, face),
+            load_image_of(shader, lookup, surface.images, view, face),
             place[0],
             place[1],
             place[2],
@@ -446,7 +449,7 @@ def look_up_vjp(
         add_to_texels(
             grad_textures,
             0,
-            load_image_of(shader, lookup, surface.images, face),
+            load_image_of(shader, lookup, surface.images, view, face),
             place[0],
             place[1],
             place[2],
@@ -493,7 +496,7 @@ def look_up_tangent(
             tangent_textures,
             parameter,
             0,
-            load_image_of(shader, lookup, surface.images, face),
+            load_image_of(shader, lookup, surface.images, view, face),
             place[0],
             place[1],
             place[2],
@@ -541,6 +544,7 @@ def look_up_slopes(
 def pull_back_places(
     shader: ti.template(),
     surface: ti.template(),  # `Surface`
+    view: int,
     face: int,
     varyings: ti.template(),
     grad_samples: ti.template(),
@@ -552,7 +556,7 @@ def pull_back_places(
         grads = sample_image_vjp(
             surface.textures,
             0,
-            load_image_of(shader, lookup, surface.images, face),
+            load_image_of(shader, lookup, surface.images, view, face),
             uv,
             uv_dx,
             uv_dy,
@@ -582,9 +586,12 @@ def of_moving(shader: Shader) -> list:
 
 
 @ti.func
-def load_image_of(shader: ti.template(), lookup: ti.template(), images: ti.template(), face: int):
+def load_image_of(
+    shader: ti.template(), lookup: ti.template(), images: ti.template(), view: int, face: int
+):
     """What stands in `Surface.images` of an image of a face's material."""
-    return load_image(images, 1 + images[0], images[1 + face] * shader.num_slots + lookup.slot)
+    index = load_material(images, view, face) * shader.num_slots + lookup.slot
+    return load_image(images, MATERIALS + images[NUM_MATERIALS], index)
 
 
 @ti.func
@@ -848,7 +855,7 @@ def shade_with_vjp(
     """`shade_point_vjp` where the varyings at the point, `here`, and `samples` are known."""
     grads = shade_vjp(shader, surface, here, samples, uniforms, grad_color)
     grad_varyings = grads.varyings
-    pull_back_places(shader, surface, face, here, grads.samples, grad_varyings)
+    pull_back_places(shader, surface, view, face, here, grads.samples, grad_varyings)
     grad_used = vec3(0.0)
     if ti.static(shader.has_slopes):
         on_source = place_on_source(shader, used, here)

@@ -70,14 +70,17 @@ def connect_faces(workspace: Workspace, corners: ti.Ndarray) -> ti.Ndarray:
 
     NO_FACE without such a face, NO_EDGE of what is no edge of the mesh. Two faces share an edge if
     its ends have the same positions in the first view. Of several that do, an edge has the next;
-    the last has the one before. Of faces in pieces it is (B * F, 3), as each view has its own.
+    the last has the one before. An edge whose ends are in one place is none: its face is not drawn.
+    Of views with faces of their own, and of faces in pieces, it is (B * F, 3).
     """
     num_faces = corners.shape[1] - workspace.num_cut_rows
-    num_edges = 3 * num_faces
+    num_meshes = corners.shape[0] if workspace.has_own_faces else 1
+    num_edges = 3 * num_faces * num_meshes
     num_slots = 1 << (num_edges - 1).bit_length()
-    neighbours = workspace.get("face_neighbours", (num_faces, 3), int)
+    neighbours = workspace.get("face_neighbours", (num_meshes * num_faces, 3), int)
     find_neighbours(
         corners,
+        num_faces,
         num_slots,
         workspace.get("corner_codes", (num_edges,), int),
         workspace.get("edge_ranks", (num_edges,), int),
@@ -90,56 +93,64 @@ def connect_faces(workspace: Workspace, corners: ti.Ndarray) -> ti.Ndarray:
     if not workspace.num_cut_rows:
         return neighbours
     of_pieces = workspace.get("piece_neighbours", (corners.shape[0] * corners.shape[1], 3), int)
-    connect_pieces(corners, neighbours, of_pieces)
+    connect_pieces(corners, neighbours, num_faces, of_pieces)
     return of_pieces
 
 
 @kernel
 def find_neighbours(
     corners: array(float, 4),  # (B, F, 3, 3 or 4)
+    num_faces: int,  # of a mesh
     num_slots: int,  # a power of 2, an argument: see `scan`
-    codes: array(int, 1),  # (3 F,) of corners; scratch, and the next five
-    ranks: array(int, 1),  # (3 F,) of an edge among those of its slot
+    codes: array(int, 1),  # (3 M F,) of corners, M 1 or B; scratch, and the next five
+    ranks: array(int, 1),  # (3 M F,) of an edge among those of its slot; NO_EDGE of a point
     starts: array(int, 1),  # (slots + 1,)
     chunks: array(int, 1),  # (chunks + 1,)
     status: array(int, 1),  # (2,)
-    edges: array(int, 1),  # (3 F,) sorted by their slot
+    edges: array(int, 1),  # (3 M F,) sorted by their slot
     neighbours: array(int, 2),  # see `connect_faces`
 ):
     """Edges are counted, scanned and sorted by a code of their ends; those of one code compared."""
     for slot in range(num_slots + 1):
         starts[slot] = 0
     for corner in range(codes.shape[0]):
-        codes[corner] = point_code(corners, corner // 3, corner % 3)
+        codes[corner] = point_code(corners, num_faces, corner)
         neighbours[corner // 3, corner % 3] = NO_FACE
     ti.loop_config(block_dim=ATOMIC_BLOCK_DIM)
     for edge in range(ranks.shape[0]):
-        slot = edge_code(codes, edge) & (num_slots - 1)
-        ranks[edge] = ti.atomic_add(starts[slot + 1], 1)
+        rank = NO_EDGE
+        if not is_point(corners, num_faces, codes, edge):
+            slot = edge_code(codes, edge) & (num_slots - 1)
+            rank = ti.atomic_add(starts[slot + 1], 1)
+        ranks[edge] = rank
     scan(num_slots, starts, chunks, status)
     for edge in range(ranks.shape[0]):
-        slot = edge_code(codes, edge) & (num_slots - 1)
-        edges[starts[slot] + ranks[edge]] = edge
+        if ranks[edge] != NO_EDGE:
+            slot = edge_code(codes, edge) & (num_slots - 1)
+            edges[starts[slot] + ranks[edge]] = edge
     for edge in range(ranks.shape[0]):
-        code = edge_code(codes, edge)
-        slot = code & (num_slots - 1)
         following, last = ranks.shape[0], -1  # by index, whatever the order of the sorted
-        for place in range(starts[slot], starts[slot + 1]):
-            other = edges[place]
-            if (other > edge) & (edge_code(codes, other) == code):
-                if have_same_ends(corners, edge, other):
-                    following = ti.min(following, other)
-                    last = ti.max(last, other)
+        if ranks[edge] != NO_EDGE:
+            code = edge_code(codes, edge)
+            slot = code & (num_slots - 1)
+            for k in range(starts[slot], starts[slot + 1]):
+                other = edges[k]
+                if (other > edge) & (edge_code(codes, other) == code):
+                    if have_same_ends(corners, num_faces, edge, other):
+                        following = ti.min(following, other)
+                        last = ti.max(last, other)
         if last >= 0:
-            neighbours[edge // 3, edge % 3] = following
+            first = edge - edge % (3 * num_faces)  # of the mesh
+            neighbours[edge // 3, edge % 3] = following - first
             if following == last:
-                neighbours[last // 3, last % 3] = edge
+                neighbours[last // 3, last % 3] = edge - first
 
 
 @kernel
 def connect_pieces(
     corners: array(float, 4),  # (B, F, CUT_ROWS, 4), see `faces`
-    of_mesh: array(int, 2),  # (faces of the mesh, 3)
+    of_mesh: array(int, 2),  # (faces of the mesh or of all views, 3)
+    num_faces: int,  # of the mesh
     neighbours: array(int, 2),  # (B * F, 3), written
 ):
     """Edges of the mesh that pieces have are those of the pieces across."""
@@ -150,7 +161,8 @@ def connect_pieces(
             kind = (kinds >> (3 * k)) & 7
             result = NO_EDGE
             if kind < NEAR_CUT:
-                result = find_piece(corners, view, of_mesh[face, kind])
+                of_view = (view * num_faces + face) % of_mesh.shape[0]
+                result = find_piece(corners, view, of_mesh[of_view, kind])
             neighbours[view * corners.shape[1] + row, k] = result
 
 
@@ -176,14 +188,14 @@ def find_piece(corners: ti.template(), view: int, edge: int) -> int:
 @ti.func
 def edge_code(codes: ti.template(), edge: int) -> int:
     """The same for edges with the same ends, in either order."""
-    return codes[edge] + codes[edge + ti.select(edge % 3 == 2, -2, 1)]
+    return codes[edge] + codes[end_of(edge)]
 
 
 @ti.func
-def point_code(corners: ti.template(), face: int, corner: int) -> int:
-    """Of a corner in the first view: its bits, well mixed."""
-    position = first_position(corners, face, corner)
-    code = 0
+def point_code(corners: ti.template(), num_faces: int, corner: int) -> int:
+    """Of a corner in its first view: its bits, well mixed."""
+    position = first_position(corners, num_faces, corner)
+    code = corner // (3 * num_faces)  # the view
     for k in ti.static(range(4)):
         bits = ti.bit_cast(ti.cast(position[k], ti.f32), ti.i32)
         code ^= bits & 0x7FFFFFFF  # 0 and -0 are one place
@@ -193,27 +205,44 @@ def point_code(corners: ti.template(), face: int, corner: int) -> int:
 
 
 @ti.func
-def have_same_ends(corners: ti.template(), edge: int, other: int) -> int:
-    """Whether two edges join the same places, in either direction, in the first view."""
-    a, b = first_position(corners, edge // 3, edge % 3), end_position(corners, edge)
-    c, d = first_position(corners, other // 3, other % 3), end_position(corners, other)
+def have_same_ends(corners: ti.template(), num_faces: int, edge: int, other: int) -> int:
+    """Whether two edges of a view join the same places, in either direction."""
+    a, b = first_position(corners, num_faces, edge), end_position(corners, num_faces, edge)
+    c, d = first_position(corners, num_faces, other), end_position(corners, num_faces, other)
     result = (a == d).all() & (b == c).all()
     if not result:
         result = (a == c).all() & (b == d).all()
+    return result & (edge // (3 * num_faces) == other // (3 * num_faces))
+
+
+@ti.func
+def is_point(corners: ti.template(), num_faces: int, codes: ti.template(), edge: int) -> int:
+    """Whether both ends of an edge are in one place."""
+    result = codes[edge] == codes[end_of(edge)]
+    if result:
+        start = first_position(corners, num_faces, edge)
+        result = (start == end_position(corners, num_faces, edge)).all()
     return result
 
 
 @ti.func
-def end_position(corners: ti.template(), edge: int):
-    """Of an edge, see `first_position`."""
-    return first_position(corners, edge // 3, (edge % 3 + 1) % 3)
+def end_of(edge: int) -> int:
+    """The corner at which an edge ends; it begins at that of its own number."""
+    return edge + ti.select(edge % 3 == 2, -2, 1)
 
 
 @ti.func
-def first_position(corners: ti.template(), face: int, corner: int):
-    """(4,) of a corner in the first view; of three components the last one twice."""
-    last = corners.shape[3] - 1
-    return ti.Vector([corners[0, face, corner, ti.min(k, last)] for k in ti.static(range(4))])
+def end_position(corners: ti.template(), num_faces: int, edge: int):
+    """Of an edge, see `first_position`."""
+    return first_position(corners, num_faces, end_of(edge))
+
+
+@ti.func
+def first_position(corners: ti.template(), num_faces: int, index: int):
+    """(4,) of a corner in the first view that has it; of three components the last one twice."""
+    view, last = index // (3 * num_faces), corners.shape[3] - 1
+    face, corner = index // 3 - view * num_faces, index % 3
+    return ti.Vector([corners[view, face, corner, ti.min(k, last)] for k in ti.static(range(4))])
 
 
 @kernel

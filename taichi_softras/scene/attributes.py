@@ -42,6 +42,8 @@ class FieldAttribute:
             )
         if is_in_tape():
             raise ValueError(f"{name} must be written before the ti.ad.Tape opens")
+        if hasattr(owner, "with_spare_rows"):
+            value = owner.with_spare_rows(field, value)
         components = (field.n, field.m)[: field.ndim] if isinstance(field, ti.MatrixField) else ()
         if num_elements(field) == 1 and np.shape(value) == components:
             value = np.reshape(value, (*field.shape, *components))  # of the only view or light

@@ -5,10 +5,16 @@ The point of a face that is lit is its centre.
 
 from taichi_softras.funcs.lights import KINDS, SIZES, matt, matt_vjp, numbers_of
 from taichi_softras.funcs.vectors import unit_normal, unit_normal_vjp
+from taichi_softras.geometry.mesh_table import (
+    count_owners,
+    faces_of_share,
+    vertices_of_share,
+)
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     LIT_VERTICES,
     NUM_LIGHTS,
+    coloring_of,
     frame_of,
     load_light,
     load_vector,
@@ -112,6 +118,7 @@ def sum_lights(
     scene: ti.template(),
     views: ti.template(),
     tables: ti.template(),
+    grad_placed: ti.template(),
     grad_tables: ti.template(),
     share: int,
     column: int,  # of `partials`, where the numbers of the lights begin
@@ -122,7 +129,7 @@ def sum_lights(
         if ti.static(scene.stages.lights.counts[kind] > 0):
             for index in range(scene.layout[NUM_LIGHTS + kind]):
                 at = start + SIZES[kind] * index
-                sum_light(kind, scene, views, tables, grad_tables, share, at, column)
+                sum_light(kind, scene, views, tables, grad_placed, grad_tables, share, at, column)
             start += SIZES[kind] * scene.layout[NUM_LIGHTS + kind]
 
 
@@ -131,6 +138,7 @@ def sum_light_of_group(
     scene: ti.template(),
     views: ti.template(),
     tables: ti.template(),
+    grad_placed: ti.template(),
     grad_tables: ti.template(),
     share: int,
     group: int,  # which of all lights
@@ -142,7 +150,7 @@ def sum_light_of_group(
         if ti.static(scene.stages.lights.counts[kind] > 0):
             if (index >= 0) & (index < scene.layout[NUM_LIGHTS + kind]):
                 at = start + SIZES[kind] * index
-                sum_light(kind, scene, views, tables, grad_tables, share, at, column)
+                sum_light(kind, scene, views, tables, grad_placed, grad_tables, share, at, column)
             index -= scene.layout[NUM_LIGHTS + kind]
             start += SIZES[kind] * scene.layout[NUM_LIGHTS + kind]
 
@@ -153,6 +161,7 @@ def sum_light(
     scene: ti.template(),
     views: ti.template(),
     tables: ti.template(),
+    grad_placed: ti.template(),
     grad_tables: ti.template(),
     share: int,
     at: int,  # where its numbers are among those of all lights
@@ -161,8 +170,9 @@ def sum_light(
     """One share of the gradient of a light's numbers."""
     numbers = numbers_of(kind, scene.uniforms, CAMERA_SIZE * tables.matrices.shape[0] + at)
     sums = numbers * 0.0
-    start, end = share_of_lit_rows(scene, grad_tables, share)
-    for coloring in range(tables.surfaces.shape[0]):
+    for view in range(count_owners(scene, tables, grad_placed.corners.shape[0])):
+        coloring = coloring_of(tables, view)
+        start, end = share_of_lit_rows(scene, views, grad_tables, view, share)
         for row in range(start, end):
             normal = unit_normal(load_vector(tables.surfaces, coloring, row))
             point = lit_point(scene, scene.vertices, frame_of(scene, views, coloring), row)
@@ -173,10 +183,17 @@ def sum_light(
 
 
 @ti.func
-def share_of_lit_rows(scene: ti.template(), grad_tables: ti.template(), share: int):
-    """First and end of a share of the rows of `surfaces` that are lit."""
-    first, count = scene.vertices.shape[1], scene.faces.shape[0]
+def share_of_lit_rows(
+    scene: ti.template(), views: ti.template(), grad_tables: ti.template(), view: int, share: int
+):
+    """First and end of a share of the rows of `surfaces` that are lit, of those of a view."""
+    num_shares, num_vertices = grad_tables.partials.shape[0], scene.vertices.shape[1]
+    first, last = 0, 0
     if ti.static(scene.stages.lit == LIT_VERTICES):
-        first, count = 0, scene.vertices.shape[1]
-    start, end = share_of(count, grad_tables.partials.shape[0], share)
-    return first + start, first + end
+        start, end = share_of(num_vertices, num_shares, share)
+        first, last = vertices_of_share(scene, views, view, start, end)
+    else:
+        start, end = share_of(scene.faces.shape[0], num_shares, share)
+        own_start, own_end = faces_of_share(scene, views, view, start, end)
+        first, last = num_vertices + own_start, num_vertices + own_end
+    return first, last

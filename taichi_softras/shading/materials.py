@@ -6,6 +6,7 @@ run become varyings. Textures are looked up where a fragment is shaded (`rasteri
 
 from typing import NamedTuple
 
+from taichi_softras.funcs.images import load_material
 from taichi_softras.funcs.numeric import UNDRAWABLE, is_drawable
 from taichi_softras.funcs.tangent_space import (
     face_tangent,
@@ -16,6 +17,14 @@ from taichi_softras.funcs.tangent_space import (
     image_slopes_vjp,
 )
 from taichi_softras.funcs.values import value
+from taichi_softras.geometry.mesh_table import (
+    FIRST_FACE,
+    NO_PLACE,
+    face_at,
+    load_number,
+    views_of_face,
+)
+from taichi_softras.geometry.scene_arrays import Views
 from taichi_softras.runtime import is_cpu, kernel, task_block, ti, vec2
 from taichi_softras.workspace import array
 
@@ -75,9 +84,9 @@ class MaterialArrays(NamedTuple):
 
     uvs: ti.Ndarray  # (U, 2)
     numbers: ti.Ndarray  # (M, MATERIAL_SIZE)
-    uv_faces: ti.Ndarray  # (F, 3) int
+    uv_faces: ti.Ndarray  # (P, 3) int, as `faces`
     corner_starts: ti.Ndarray  # (U + 1,) int, as those of vertices in `SceneArrays`
-    corners_of_uv: ti.Ndarray  # (3 F,) int
+    corners_of_uv: ti.Ndarray  # (3 P,) int
     images: ti.Ndarray  # int, see `Surface`
 
 
@@ -85,7 +94,8 @@ class Corners(NamedTuple):
     """What was placed before, of the views of a pass."""
 
     vertices: ti.Ndarray  # (n, V, 3) world
-    faces: ti.Ndarray  # (F, 3) int
+    faces: ti.Ndarray  # (P, 3) int
+    layout: ti.Ndarray  # int, see `SceneArrays`
     corners: ti.Ndarray  # (b, F, 3, 4) x_clip, y_clip, depth, w_clip
 
 
@@ -108,11 +118,11 @@ def load_points(placed: ti.template(), frame: int, face: int):
 
 
 @ti.func
-def load_on_image(corners: ti.template(), view: int, face: int):
+def load_on_image(corners: ti.template(), view: int, place: int):
     """(3, 3) x_clip, y_clip, w_clip of a face."""
     points = ti.Matrix.zero(float, 3, 3)
     for corner, k in ti.static(ti.ndrange(3, 3)):
-        points[corner, k] = corners[view, face, corner, ti.static((0, 1, 3)[k])]
+        points[corner, k] = corners[view, place, corner, ti.static((0, 1, 3)[k])]
     return points
 
 
@@ -138,8 +148,9 @@ def lay_materials(  # groups of arrays make more than 12 parameters
     corner_starts: array(int, 1),
     corners_of_uv: array(int, 1),
     images: array(int, 1),
-    vertices: array(float, 3),  # see `Corners`, as the next two
+    vertices: array(float, 3),  # see `Corners`, as the next three
     faces: array(int, 2),
+    layout: array(int, 1),
     corners: array(float, 4),
     first: int,  # view of the pass
     pixel: float,  # NDC
@@ -147,48 +158,54 @@ def lay_materials(  # groups of arrays make more than 12 parameters
     columns: ti.template(),
 ):
     """Fills columns of varyings; what is not finite makes a corner undrawable."""
+    placed = ti.static(Corners(vertices, faces, layout, corners))
+    views = ti.static(Views(first, 1.0))
     for i in range(varyings.shape[0] * varyings.shape[1]):
         view = i // varyings.shape[1]
-        face = i - view * varyings.shape[1]
+        place = i - view * varyings.shape[1]
+        face = face_at(placed, views, view, place)
+        if face == NO_PLACE:
+            continue
         total = 0.0
-        material = images[1 + face]
+        material = load_material(images, view, place)
         for column, number in ti.static(columns.numbers):
             of_material = numbers[material, number]
             total += ti.abs(of_material)
             for corner in ti.static(range(3)):
-                varyings[view, face, corner, column] = of_material
+                varyings[view, place, corner, column] = of_material
         if ti.static(columns.face_normal >= 0):
             for corner, k in ti.static(ti.ndrange(3, 3)):
-                normal = varyings[view, face, corner, columns.face_normal + k]
+                normal = varyings[view, place, corner, columns.face_normal + k]
                 side = numbers[material, DOUBLE_SIDED]
-                varyings[view, face, corner, columns.face_normal + k] = side * normal
+                varyings[view, place, corner, columns.face_normal + k] = side * normal
         if ti.static(columns.uv >= 0):
             of_face = load_uvs(uvs, uv_faces, face)
             for corner, k in ti.static(ti.ndrange(3, 2)):
-                varyings[view, face, corner, columns.uv + k] = of_face[corner, k]
+                varyings[view, place, corner, columns.uv + k] = of_face[corner, k]
                 total += ti.abs(of_face[corner, k])
         if ti.static(columns.footprint >= 0):
-            points = load_on_image(corners, view, face)
+            points = load_on_image(corners, view, place)
             slopes = by_pixel(image_slopes(points, load_uvs(uvs, uv_faces, face)), pixel)
             for corner in ti.static(range(3)):
-                varyings[view, face, corner, columns.footprint] = points[corner, 2]
+                varyings[view, place, corner, columns.footprint] = points[corner, 2]
                 for k in ti.static(range(6)):
-                    varyings[view, face, corner, columns.footprint + 1 + k] = slopes[k]
+                    varyings[view, place, corner, columns.footprint + 1 + k] = slopes[k]
         if ti.static(columns.tangent >= 0):
-            placed = ti.static(Corners(vertices, faces, corners))
             points = load_points(placed, ti.min(first + view, vertices.shape[0] - 1), face)
             tangent = face_tangent(points, load_uvs(uvs, uv_faces, face))
             for corner, k in ti.static(ti.ndrange(3, 4)):
-                varyings[view, face, corner, columns.tangent + k] = tangent[k]
+                varyings[view, place, corner, columns.tangent + k] = tangent[k]
         if not is_drawable(total):
-            corners[view, face, 0, 0] = UNDRAWABLE
+            corners[view, place, 0, 0] = UNDRAWABLE
 
 
 @ti.func
-def sum_corners(table: ti.template(), view: int, face: int, column: int) -> float:
+def sum_corners(table: ti.template(), view: int, place: int, column: int) -> float:
     """Of a column that is equal at the corners of a face."""
     return (
-        table[view, face, 0, column] + table[view, face, 1, column] + table[view, face, 2, column]
+        table[view, place, 0, column]
+        + table[view, place, 1, column]
+        + table[view, place, 2, column]
     )
 
 
@@ -201,6 +218,7 @@ def pull_back_face(
     grad_corners: ti.template(),
     grad_varyings: ti.template(),
     view: int,
+    place: int,
     face: int,
     columns: ti.template(),
 ):
@@ -211,35 +229,35 @@ def pull_back_face(
         for k, axis in ti.static(ti.ndrange(3, 2)):
             column = ti.static(columns.footprint + 1 + 3 * axis + k)
             sign = ti.static(1.0 - 2.0 * axis)
-            grad_slopes[k, axis] = sign * pixel * sum_corners(grad_varyings, view, face, column)
-        grads = image_slopes_vjp(load_on_image(placed.corners, view, face), of_face, grad_slopes)
+            grad_slopes[k, axis] = sign * pixel * sum_corners(grad_varyings, view, place, column)
+        grads = image_slopes_vjp(load_on_image(placed.corners, view, place), of_face, grad_slopes)
         for corner in ti.static(range(3)):
             for k in ti.static(range(3)):
                 component = ti.static((0, 1, 3)[k])
-                before = grad_corners[view, face, corner, component]
-                grad_corners[view, face, corner, component] = before + grads.points[corner, k]
-            of_w = grad_varyings[view, face, corner, columns.footprint]
-            grad_corners[view, face, corner, 3] = grad_corners[view, face, corner, 3] + of_w
+                before = grad_corners[view, place, corner, component]
+                grad_corners[view, place, corner, component] = before + grads.points[corner, k]
+            of_w = grad_varyings[view, place, corner, columns.footprint]
+            grad_corners[view, place, corner, 3] = grad_corners[view, place, corner, 3] + of_w
             for k in ti.static(range(2)):
-                before = grad_varyings[view, face, corner, columns.uv + k]
-                grad_varyings[view, face, corner, columns.uv + k] = before + grads.uvs[corner, k]
+                before = grad_varyings[view, place, corner, columns.uv + k]
+                grad_varyings[view, place, corner, columns.uv + k] = before + grads.uvs[corner, k]
     if ti.static(columns.tangent >= 0):
         frame = ti.min(first + view, placed.vertices.shape[0] - 1)
         grad_tangent = ti.Vector(
             [
-                sum_corners(grad_varyings, view, face, ti.static(columns.tangent + k))
+                sum_corners(grad_varyings, view, place, ti.static(columns.tangent + k))
                 for k in ti.static(range(4))
             ]
         )
         grads = face_tangent_vjp(load_points(placed, frame, face), of_face, grad_tangent)
         for corner in ti.static(range(3)):
             for k in ti.static(range(3)):
-                before = grad_varyings[view, face, corner, columns.position + k]
+                before = grad_varyings[view, place, corner, columns.position + k]
                 moved = before + grads.points[corner, k]
-                grad_varyings[view, face, corner, columns.position + k] = moved
+                grad_varyings[view, place, corner, columns.position + k] = moved
             for k in ti.static(range(2)):
-                before = grad_varyings[view, face, corner, columns.uv + k]
-                grad_varyings[view, face, corner, columns.uv + k] = before + grads.uvs[corner, k]
+                before = grad_varyings[view, place, corner, columns.uv + k]
+                grad_varyings[view, place, corner, columns.uv + k] = before + grads.uvs[corner, k]
 
 
 @kernel
@@ -250,8 +268,9 @@ def lay_materials_backward(  # as `lay_materials`
     corner_starts: array(int, 1),
     corners_of_uv: array(int, 1),
     images: array(int, 1),
-    vertices: array(float, 3),  # see `Corners`, as the next two
+    vertices: array(float, 3),  # see `Corners`, as the next three
     faces: array(int, 2),
+    layout: array(int, 1),
     corners: array(float, 4),
     first: int,  # view of the pass
     pixel: float,  # NDC
@@ -270,23 +289,38 @@ def lay_materials_backward(  # as `lay_materials`
     materials = ti.static(
         MaterialArrays(uvs, numbers, uv_faces, corner_starts, corners_of_uv, images)
     )
-    placed = ti.static(Corners(vertices, faces, corners))
+    placed = ti.static(Corners(vertices, faces, layout, corners))
+    views = ti.static(Views(first, 1.0))
     if ti.static(columns.is_bent):
         for i in range(grad_varyings.shape[0] * grad_varyings.shape[1]):
             view = i // grad_varyings.shape[1]
-            face = i - view * grad_varyings.shape[1]
-            pull_back_face(
-                materials, placed, first, pixel, grad_corners, grad_varyings, view, face, columns
-            )
+            place = i - view * grad_varyings.shape[1]
+            face = face_at(placed, views, view, place)
+            if face != NO_PLACE:
+                pull_back_face(
+                    materials,
+                    placed,
+                    first,
+                    pixel,
+                    grad_corners,
+                    grad_varyings,
+                    view,
+                    place,
+                    face,
+                    columns,
+                )
     if ti.static(columns.uv >= 0):
         for index in range(uvs.shape[0]):
             total = vec2(0.0)
             for slot in range(corner_starts[index], corner_starts[index + 1]):
-                corner = corners_of_uv[slot]
-                for view in range(grad_varyings.shape[0]):
+                face = corners_of_uv[slot] // 3
+                corner = corners_of_uv[slot] - 3 * face
+                start, end = views_of_face(placed, views, grad_varyings.shape[0], face)
+                for view in range(start, end):
+                    place = face - load_number(placed, views, view, FIRST_FACE)
                     for k in ti.static(range(2)):
                         column = ti.static(columns.uv + k)
-                        total[k] += grad_varyings[view, corner // 3, corner % 3, column]
+                        total[k] += grad_varyings[view, place, corner, column]
             for k in ti.static(range(2)):
                 grad_uvs[index, k] = total[k] + ti.select(is_first != 0, 0.0, grad_uvs[index, k])
     block = ti.static(task_block())
@@ -311,15 +345,15 @@ def share_material_grads(
     """What neighbouring faces give to the numbers of all materials."""
     for number in range(shares.shape[1]):
         shares[share, number] = 0.0
-    num_faces = grad_varyings.shape[1]
-    per_share = (num_faces + shares.shape[0] - 1) // shares.shape[0]
-    for face in range(share * per_share, ti.min((share + 1) * per_share, num_faces)):
+    num_places = grad_varyings.shape[1]
+    per_share = (num_places + shares.shape[0] - 1) // shares.shape[0]
+    for place in range(share * per_share, ti.min((share + 1) * per_share, num_places)):
         for view in range(grad_varyings.shape[0]):
-            start = images[1 + face] * MATERIAL_SIZE
+            start = load_material(images, view, place) * MATERIAL_SIZE
             for column, number in ti.static(columns.numbers):
                 before = shares[share, start + number]
                 shares[share, start + number] = before + sum_corners(
-                    grad_varyings, view, face, column
+                    grad_varyings, view, place, column
                 )
 
 
@@ -331,8 +365,9 @@ def lay_materials_tangent(  # as `lay_materials`
     corner_starts: array(int, 1),
     corners_of_uv: array(int, 1),
     images: array(int, 1),
-    vertices: array(float, 3),  # see `Corners`, as the next two
+    vertices: array(float, 3),  # see `Corners`, as the next three
     faces: array(int, 2),
+    layout: array(int, 1),
     corners: array(float, 4),
     first: int,  # view of the pass
     pixel: float,  # NDC
@@ -345,38 +380,42 @@ def lay_materials_tangent(  # as `lay_materials`
     columns: ti.template(),
 ):
     """Fills the tangents of columns, in row `parameter`."""
+    placed = ti.static(Corners(vertices, faces, layout, corners))
+    views = ti.static(Views(first, 1.0))
     for i in range(tangent_varyings.shape[1] * tangent_varyings.shape[2]):
         view = i // tangent_varyings.shape[2]
-        face = i - view * tangent_varyings.shape[2]
+        place = i - view * tangent_varyings.shape[2]
+        face = face_at(placed, views, view, place)
+        if face == NO_PLACE:
+            continue
         for column, number in ti.static(columns.numbers):
             for corner in ti.static(range(3)):
-                moved = tangent_numbers[images[1 + face], number]
-                tangent_varyings[parameter, view, face, corner, column] = moved
+                moved = tangent_numbers[load_material(images, view, place), number]
+                tangent_varyings[parameter, view, place, corner, column] = moved
         if ti.static(columns.uv >= 0):
             of_face = load_uvs(uvs, uv_faces, face)
             moved_uvs = load_uvs(tangent_uvs, uv_faces, face)
             for corner, k in ti.static(ti.ndrange(3, 2)):
                 column = ti.static(columns.uv + k)
-                tangent_varyings[parameter, view, face, corner, column] = moved_uvs[corner, k]
+                tangent_varyings[parameter, view, place, corner, column] = moved_uvs[corner, k]
             if ti.static(columns.footprint >= 0):
                 moved_points = ti.Matrix.zero(float, 3, 3)
                 for corner, k in ti.static(ti.ndrange(3, 3)):
                     component = ti.static((0, 1, 3)[k])
-                    moved = tangent_corners[parameter, view, face, corner, component]
+                    moved = tangent_corners[parameter, view, place, corner, component]
                     moved_points[corner, k] = moved
-                points = load_on_image(corners, view, face)
+                points = load_on_image(corners, view, place)
                 slopes = image_slopes_jvp(points, of_face, moved_points, moved_uvs)
                 at_pixels = by_pixel(slopes, pixel)
                 for corner in ti.static(range(3)):
                     column = ti.static(columns.footprint)
                     moved = moved_points[corner, 2]
-                    tangent_varyings[parameter, view, face, corner, column] = moved
+                    tangent_varyings[parameter, view, place, corner, column] = moved
                     for k in ti.static(range(6)):
                         moved = at_pixels[k]
-                        tangent_varyings[parameter, view, face, corner, column + 1 + k] = moved
+                        tangent_varyings[parameter, view, place, corner, column + 1 + k] = moved
             if ti.static(columns.tangent >= 0):
-                placed = ti.static(Corners(vertices, faces, corners))
-                moved_placed = ti.static(Corners(tangent_vertices, faces, corners))
+                moved_placed = ti.static(Corners(tangent_vertices, faces, layout, corners))
                 frame = ti.min(first + view, vertices.shape[0] - 1)
                 tangent = face_tangent_jvp(
                     load_points(placed, frame, face),
@@ -386,7 +425,7 @@ def lay_materials_tangent(  # as `lay_materials`
                 )
                 for corner, k in ti.static(ti.ndrange(3, 4)):
                     column = ti.static(columns.tangent + k)
-                    tangent_varyings[parameter, view, face, corner, column] = tangent[k]
+                    tangent_varyings[parameter, view, place, corner, column] = tangent[k]
 
 
 def num_shares(num_faces: int) -> int:

@@ -50,15 +50,15 @@ def compute_vertex_surface_vjp(
     tables: ti.template(),
     grad_placed: ti.template(),
     grad_tables: ti.template(),
-    coloring: int,
+    view: int,
     vertex: int,
 ):
-    """From what shows the normal and the light of one vertex to both."""
-    grad = vec3(0.0)
+    """From what shows the normal and the light of one vertex to both; `view` owns them."""
+    coloring, grad = coloring_of(tables, view), vec3(0.0)
     if ti.static(scene.stages.normal_column >= 0):
-        grad += pull_back_normal_columns(scene, tables, grad_placed.varyings, coloring, vertex)
+        grad += pull_back_normal_columns(scene, views, tables, grad_placed, view, vertex)
     if ti.static(scene.stages.lit == LIT_VERTICES):
-        grad_light = pull_back_vertex_light(scene, tables, grad_placed, coloring, vertex)
+        grad_light = pull_back_vertex_light(scene, views, tables, grad_placed, view, vertex)
         grad += compute_light_vjp(scene, views, tables, coloring, vertex, grad_light).normal
         store_light(grad_tables.surfaces, coloring, vertex, grad_light)
     store_vector(grad_tables.surfaces, coloring, vertex, grad)
@@ -103,16 +103,19 @@ def compute_face_surface_vjp(
     tables: ti.template(),
     grad_placed: ti.template(),
     grad_tables: ti.template(),
-    coloring: int,
+    view: int,
     face: int,
 ):
-    """From what shows the light of one face, and from vertex normals, to its normal and light."""
-    row = face_row(scene, face)
+    """From what shows the light of one face, and from vertex normals, to its normal and light.
+
+    `view` owns these.
+    """
+    coloring, row = coloring_of(tables, view), face_row(scene, face)
     grad = vec3(0.0)
     if ti.static(scene.stages.has_vertex_normals):
         grad += vertex_normal_vjp(scene, grad_tables.surfaces, coloring, face)
     if ti.static(scene.stages.lit == LIT_FACES):
-        grad_light = pull_back_face_light(scene, tables, grad_placed, coloring, face)
+        grad_light = pull_back_face_light(scene, views, tables, grad_placed, view, face)
         grad += compute_light_vjp(scene, views, tables, coloring, row, grad_light).normal
         store_light(grad_tables.surfaces, coloring, row, grad_light)
     store_vector(grad_tables.surfaces, coloring, row, grad)

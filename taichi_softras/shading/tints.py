@@ -5,6 +5,12 @@ times that of the face.
 """
 
 from taichi_softras.funcs.vectors import component, unit_normal, unit_normal_vjp
+from taichi_softras.geometry.mesh_table import (
+    FIRST_FACE,
+    count_owners,
+    load_number,
+    views_of_face,
+)
 from taichi_softras.geometry.scene_arrays import (
     LIT_FACES,
     LIT_VERTICES,
@@ -27,6 +33,7 @@ def compute_varyings(
     tables: ti.template(),
     placed: ti.template(),
     view: int,
+    place: int,
     face: int,
 ) -> float:
     """Fills `placed.varyings` of one face: the colours of vertices, and what else has a column.
@@ -41,28 +48,30 @@ def compute_varyings(
         if ti.static(scene.stages.has_vertex_colors):
             light = light_of_corner(scene, tables.surfaces, 1.0, coloring, face, vertex)
             for c in ti.static(range(scene.stages.channels)):
-                placed.varyings[view, face, corner, c] = scene.albedo[vertex, 0, c] * light[c]
+                placed.varyings[view, place, corner, c] = scene.albedo[vertex, 0, c] * light[c]
         if ti.static(scene.stages.normal_column >= 0):
             normal = unit_normal(load_vector(tables.surfaces, coloring, vertex))
             for k in ti.static(range(3)):
-                placed.varyings[view, face, corner, scene.stages.normal_column + k] = normal[k]
+                placed.varyings[view, place, corner, scene.stages.normal_column + k] = normal[k]
         if ti.static(scene.stages.position_column >= 0):
             position = load_vector(scene.vertices, frame_of(scene, views, view), vertex)
             for k in ti.static(range(3)):
-                placed.varyings[view, face, corner, scene.stages.position_column + k] = position[k]
+                placed.varyings[view, place, corner, scene.stages.position_column + k] = position[k]
         if ti.static(scene.stages.face_normal_column >= 0):
             normal = unit_normal(face_normal(scene, frame_of(scene, views, view), face))
             for k in ti.static(range(3)):
-                placed.varyings[view, face, corner, scene.stages.face_normal_column + k] = normal[k]
+                placed.varyings[view, place, corner, scene.stages.face_normal_column + k] = normal[
+                    k
+                ]
         if ti.static(scene.stages.depth_column >= 0):
-            depth = placed.corners[view, face, corner, 2]
-            placed.varyings[view, face, corner, scene.stages.depth_column] = depth
+            depth = placed.corners[view, place, corner, 2]
+            placed.varyings[view, place, corner, scene.stages.depth_column] = depth
         if ti.static(scene.stages.barycentric_column >= 0):
             for k in ti.static(range(3)):
                 weight = ti.cast(corner == k, float)
-                placed.varyings[view, face, corner, scene.stages.barycentric_column + k] = weight
+                placed.varyings[view, place, corner, scene.stages.barycentric_column + k] = weight
         for k in ti.static(range(scene.stages.num_placed)):
-            total += ti.abs(placed.varyings[view, face, corner, k])
+            total += ti.abs(placed.varyings[view, place, corner, k])
     return total
 
 
@@ -74,11 +83,12 @@ def compute_varyings_jvp(
     tangent_scene: ti.template(),
     tangent_tables: ti.template(),
     tangent_placed: ti.template(),
-    slot: int,
+    parameter: int,
     view: int,
+    place: int,
     face: int,
 ):
-    """Fills the varyings' tangents of one face, in row `slot`."""
+    """Fills the varyings' tangents of one face, in row `parameter`."""
     coloring = coloring_of(tables, view)
     varyings = ti.static(tangent_placed.varyings)
     for corner in range(3):
@@ -89,27 +99,31 @@ def compute_varyings_jvp(
             for c in ti.static(range(scene.stages.channels)):
                 of_light = scene.albedo[vertex, 0, c] * moved[c]
                 of_albedo = light[c] * tangent_scene.albedo[vertex, 0, c]
-                varyings[slot, view, face, corner, c] = of_albedo + of_light
+                varyings[parameter, view, place, corner, c] = of_albedo + of_light
         if ti.static(scene.stages.normal_column >= 0):
             moved_normal = unit_normal_vjp(
                 load_vector(tables.surfaces, coloring, vertex),
                 load_vector(tangent_tables.surfaces, coloring, vertex),
             )
             for k in ti.static(range(3)):
-                varyings[slot, view, face, corner, scene.stages.normal_column + k] = moved_normal[k]
+                varyings[parameter, view, place, corner, scene.stages.normal_column + k] = (
+                    moved_normal[k]
+                )
         if ti.static(scene.stages.position_column >= 0):
             moved = load_vector(tangent_scene.vertices, frame_of(scene, views, view), vertex)
             for k in ti.static(range(3)):
-                varyings[slot, view, face, corner, scene.stages.position_column + k] = moved[k]
+                varyings[parameter, view, place, corner, scene.stages.position_column + k] = moved[
+                    k
+                ]
         if ti.static(scene.stages.face_normal_column >= 0):  # shadings read its side alone
             for k in ti.static(range(3)):
-                varyings[slot, view, face, corner, scene.stages.face_normal_column + k] = 0.0
+                varyings[parameter, view, place, corner, scene.stages.face_normal_column + k] = 0.0
         if ti.static(scene.stages.depth_column >= 0):
-            moved = tangent_placed.corners[slot, view, face, corner, 2]
-            varyings[slot, view, face, corner, scene.stages.depth_column] = moved
+            moved = tangent_placed.corners[parameter, view, place, corner, 2]
+            varyings[parameter, view, place, corner, scene.stages.depth_column] = moved
         if ti.static(scene.stages.barycentric_column >= 0):
             for k in ti.static(range(3)):
-                varyings[slot, view, face, corner, scene.stages.barycentric_column + k] = 0.0
+                varyings[parameter, view, place, corner, scene.stages.barycentric_column + k] = 0.0
 
 
 @ti.func
@@ -117,16 +131,17 @@ def compute_texture(
     scene: ti.template(),
     tables: ti.template(),
     placed: ti.template(),
-    coloring: int,
+    view: int,
+    place: int,
     face: int,
     entry: int,
 ) -> float:
     """Fills one entry of `placed.textures`; returns the sum of absolute values."""
-    total = 0.0
+    total, coloring = 0.0, coloring_of(tables, view)
     light = light_of_entry(scene, tables.surfaces, 1.0, coloring, face, entry)
     for c in ti.static(range(scene.stages.channels)):
         value = scene.albedo[face, entry, c] * light[c]
-        placed.textures[coloring, face, entry, c] = value
+        placed.textures[view, place, entry, c] = value
         total += ti.abs(value)
     return total
 
@@ -134,6 +149,7 @@ def compute_texture(
 @ti.func
 def compute_texture_vjp(
     scene: ti.template(),
+    views: ti.template(),
     tables: ti.template(),
     is_first: int,
     grad_placed: ti.template(),
@@ -143,10 +159,13 @@ def compute_texture_vjp(
 ):
     """From one entry of a texture to the scene's; the first pass writes, the others add."""
     grad = zero_color(scene)
-    for coloring in range(grad_placed.textures.shape[0]):
+    start, end = views_of_face(scene, views, grad_placed.textures.shape[0], face)
+    for view in range(start, end):
+        coloring = coloring_of(tables, view)
+        place = face - load_number(scene, views, view, FIRST_FACE)
         light = light_of_entry(scene, tables.surfaces, 1.0, coloring, face, entry)
         for c in ti.static(range(scene.stages.channels)):
-            grad[c] += light[c] * grad_placed.textures[coloring, face, entry, c]
+            grad[c] += light[c] * grad_placed.textures[view, place, entry, c]
     for c in ti.static(range(scene.stages.channels)):
         grad_albedo[face, entry, c] = grad[c] + ti.select(
             is_first, 0.0, grad_albedo[face, entry, c]
@@ -160,114 +179,134 @@ def compute_texture_jvp(
     tangent_albedo: ti.template(),
     tangent_tables: ti.template(),
     tangent_placed: ti.template(),
-    slot: int,
-    coloring: int,
+    parameter: int,
+    view: int,
+    place: int,
     face: int,
     entry: int,
 ):
-    """Fills the tangent of one entry of a texture, in row `slot`."""
+    """Fills the tangent of one entry of a texture, in row `parameter`."""
+    coloring = coloring_of(tables, view)
     light = light_of_entry(scene, tables.surfaces, 1.0, coloring, face, entry)
     moved = light_of_entry(scene, tangent_tables.surfaces, 0.0, coloring, face, entry)
     for c in ti.static(range(scene.stages.channels)):
         of_light = scene.albedo[face, entry, c] * moved[c]
         of_albedo = light[c] * tangent_albedo[face, entry, c]
-        tangent_placed.textures[slot, coloring, face, entry, c] = of_albedo + of_light
+        tangent_placed.textures[parameter, view, place, entry, c] = of_albedo + of_light
 
 
 @ti.func
 def pull_back_face_light(
     scene: ti.template(),
+    views: ti.template(),
     tables: ti.template(),
     grad_placed: ti.template(),
-    coloring: int,
+    view: int,
     face: int,
 ) -> vec3:
-    """The gradient at the light of a face, of all that it tints."""
+    """The gradient at the light of a face, which a view owns, of all that it tints."""
     grad = vec3(0.0)
     if ti.static(scene.stages.has_vertex_colors):
         for corner in range(3):
-            grad += pull_back_corner_light(scene, tables, grad_placed, coloring, face, corner)
+            grad += pull_back_corner_light(scene, views, tables, grad_placed, view, face, corner)
     else:
         for entry in range(scene.albedo.shape[1]):
-            grad += pull_back_entry_light(scene, grad_placed, coloring, face, entry)
+            grad += pull_back_entry_light(scene, views, grad_placed, view, face, entry)
     return grad
 
 
 @ti.func
 def pull_back_vertex_light(
     scene: ti.template(),
+    views: ti.template(),
     tables: ti.template(),
     grad_placed: ti.template(),
-    coloring: int,
+    view: int,
     vertex: int,
 ) -> vec3:
-    """The gradient at the light of a vertex, of all that it tints around."""
+    """The gradient at the light of a vertex, which a view owns, of all that it tints around."""
     grad = vec3(0.0)
     for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
         face = scene.corners_of_vertex[slot] // 3
         corner = scene.corners_of_vertex[slot] - 3 * face
         if ti.static(scene.stages.has_vertex_colors):
-            grad += pull_back_corner_light(scene, tables, grad_placed, coloring, face, corner)
+            grad += pull_back_corner_light(scene, views, tables, grad_placed, view, face, corner)
         else:
             for entry in range(scene.albedo.shape[1]):
                 share = component(corner_shares(scene, entry), corner)
-                grad += share * pull_back_entry_light(scene, grad_placed, coloring, face, entry)
+                grad_entry = pull_back_entry_light(scene, views, grad_placed, view, face, entry)
+                grad += share * grad_entry
     return grad
 
 
 @ti.func
 def pull_back_corner_light(
     scene: ti.template(),
+    views: ti.template(),
     tables: ti.template(),
     grad_placed: ti.template(),
-    coloring: int,
+    view: int,
     face: int,
     corner: int,
 ) -> vec3:
     """The gradient at the light that tints a corner's colour, of all views that have it."""
-    num_colorings, vertex = tables.surfaces.shape[0], scene.faces[face, corner]
-    grad = vec3(0.0)
-    for k in range(grad_placed.varyings.shape[0] // num_colorings):
-        grad += load_columns(grad_placed.varyings, coloring + k * num_colorings, face, corner, 0)
+    num_owners = count_owners(scene, tables, grad_placed.corners.shape[0])
+    place = face - load_number(scene, views, view, FIRST_FACE)
+    vertex, grad = scene.faces[face, corner], vec3(0.0)
+    for k in range(grad_placed.varyings.shape[0] // num_owners):
+        grad += load_columns(grad_placed.varyings, view + k * num_owners, place, corner, 0)
     return grad * load_vector(scene.albedo, vertex, 0)
 
 
 @ti.func
 def pull_back_entry_light(
-    scene: ti.template(), grad_placed: ti.template(), coloring: int, face: int, entry: int
+    scene: ti.template(),
+    views: ti.template(),
+    grad_placed: ti.template(),
+    view: int,
+    face: int,
+    entry: int,
 ) -> vec3:
     """The gradient at the light that tints an entry of a texture."""
-    grad = load_columns(grad_placed.textures, coloring, face, entry, 0)
+    place = face - load_number(scene, views, view, FIRST_FACE)
+    grad = load_columns(grad_placed.textures, view, place, entry, 0)
     return grad * load_vector(scene.albedo, face, entry)
 
 
 @ti.func
 def pull_back_normal_columns(
     scene: ti.template(),
+    views: ti.template(),
     tables: ti.template(),
-    grad_varyings: ti.template(),
-    coloring: int,
+    grad_placed: ti.template(),
+    owner: int,
     vertex: int,
 ) -> vec3:
-    """The gradient at a vertex normal, of the corners that show it."""
-    num_colorings = tables.surfaces.shape[0]
-    grad = vec3(0.0)
-    for k in range(grad_varyings.shape[0] // num_colorings):
-        view = coloring + k * num_colorings
-        grad += sum_columns(scene, grad_varyings, view, vertex, scene.stages.normal_column)
-    return unit_normal_vjp(load_vector(tables.surfaces, coloring, vertex), grad)
+    """The gradient at a vertex normal, which a view owns, of the corners that show it."""
+    num_owners = count_owners(scene, tables, grad_placed.corners.shape[0])
+    column, grad = ti.static(scene.stages.normal_column), vec3(0.0)
+    for k in range(grad_placed.varyings.shape[0] // num_owners):
+        view = owner + k * num_owners
+        grad += sum_columns(scene, views, grad_placed.varyings, view, vertex, column)
+    normal = load_vector(tables.surfaces, coloring_of(tables, owner), vertex)
+    return unit_normal_vjp(normal, grad)
 
 
 @ti.func
 def sum_columns(
-    scene: ti.template(), grad_varyings: ti.template(), view: int, vertex: int, column: int
+    scene: ti.template(),
+    views: ti.template(),
+    grad_varyings: ti.template(),
+    view: int,
+    vertex: int,
+    column: int,
 ) -> vec3:
     """Three columns, summed over the corners at a vertex."""
-    total = vec3(0.0)
+    total, first = vec3(0.0), load_number(scene, views, view, FIRST_FACE)
     for slot in range(scene.corner_starts[vertex], scene.corner_starts[vertex + 1]):
         face = scene.corners_of_vertex[slot] // 3
         corner = scene.corners_of_vertex[slot] - 3 * face
-        total += load_columns(grad_varyings, view, face, corner, column)
+        total += load_columns(grad_varyings, view, face - first, corner, column)
     return total
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from taichi_softras.funcs.lights import KINDS, POINT, SIZES, SPOT, LightStructure
 from taichi_softras.funcs.lookups import CUBES, TEXELS
+from taichi_softras.geometry.mesh_table import MeshTable
 from taichi_softras.geometry.scene_arrays import (
     CAMERA_SIZE,
     DISTORTION_START,
@@ -286,9 +287,13 @@ def scene_arrays(scene, faces, case):
         to_array(np.argsort(faces.ravel(), kind="stable"), int),
         to_array(scene["albedo"]),
         to_array(scene["uniforms"]),
-        case.layout.array(),
+        to_array((*case.layout, *one_mesh(scene["vertices"], faces).numbers), int),
         case.stages,
     )
+
+
+def one_mesh(vertices, faces):
+    return MeshTable.of_sizes([vertices.shape[1]], [faces.shape[0]])
 
 
 def relative_error(values, expected):
@@ -301,8 +306,9 @@ class Pass:
     def __init__(self, case, arrays, workspace, first, num_views):
         self.case, self.arrays, self.workspace = case, arrays, workspace
         self.views, self.num_views = Views(first, 1.5), num_views
+        self.meshes = one_mesh(arrays.vertices, arrays.faces)
         self.tables, self.placed = allocate_placement(
-            workspace, arrays, case.num_cameras, num_views
+            workspace, arrays, self.meshes, case.num_cameras, num_views
         )
         self.shapes = [array.shape for array in self.placed]
         with lean_compilation():
@@ -320,7 +326,9 @@ class Pass:
 
     def pull_back(self, is_first, cotangents, grad_scene):
         grad_placed = Placed(*[to_array(values) for values in cotangents])
-        grad_tables = allocate_grad_tables(self.workspace, self.arrays, self.tables, self.placed)
+        grad_tables = allocate_grad_tables(
+            self.workspace, self.arrays, self.meshes, self.tables, self.placed
+        )
         with lean_compilation():
             place_scene_backward(
                 *self.arrays,
