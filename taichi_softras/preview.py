@@ -5,7 +5,7 @@ any length takes the memory of one view.
 """
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from taichi_softras.renderer import Renderer
 from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.lights import Lights
 from taichi_softras.scene.mesh import Mesh
+from taichi_softras.scene.scene import Scene, colors_of, meshes_of, world_vertices
 from taichi_softras.shading.base import Shading
 from taichi_softras.shading.depth import Depth
 from taichi_softras.shading.phong import Phong
@@ -43,7 +44,7 @@ class Preview:
 
     def __init__(
         self,
-        mesh: Mesh,
+        mesh: Union[Mesh, Scene],
         azimuths_degrees: Sequence = (AZIMUTH,),
         elevation_degrees: float = ELEVATION,
         fov_y_degrees: float = FOV_Y,
@@ -82,7 +83,7 @@ class Preview:
         distances = np.linalg.norm(ways, axis=-1, keepdims=True)
         self.eyes = center + ways / distances * distances.max()
         self._center = center
-        points = mesh.vertices.to_numpy().reshape(-1, 3)[np.unique(mesh.faces_array)]
+        points = world_vertices(mesh).reshape(-1, 3)[np.unique(mesh.faces_array)]
         self._box = points.min(axis=0), points.max(axis=0)
         forward = -ways / distances
         depths = [(points - eye) @ axis for eye, axis in zip(self.eyes, forward)]
@@ -130,7 +131,7 @@ class Preview:
         return np.array([direction for direction, _ in LIGHTS]) @ axes
 
 
-def shading_of(mesh: Mesh) -> Shading:
+def shading_of(mesh: Union[Mesh, Scene]) -> Shading:
     """`PhysicallyBased` if a material has what only it reads, otherwise `Phong`."""
     for one in mesh.materials:
         is_metal, is_smooth = one.metallic[None] > 0, one.roughness[None] < 1
@@ -139,11 +140,13 @@ def shading_of(mesh: Mesh) -> Shading:
     return Phong()
 
 
-def mesh_png(mesh: Mesh) -> Optional[bytes]:
+def mesh_png(mesh: Union[Mesh, Scene]) -> Optional[bytes]:
     """What a notebook shows of a mesh, half as high and wide as other pictures; of colours only."""
-    if mesh.vertex_colors is not None and mesh.vertex_colors.n != 3:
+    if colors_of(meshes_of(mesh)[0]).n != 3:
         return None
     return png(Preview(mesh, image_size=(SIZE[0] // 2, SIZE[1] // 2)).draw()["image"])
 
 
-Mesh._repr_png_ = mesh_png  # a renderer knows the mesh, the mesh knows no renderer
+Mesh._repr_png_ = Scene._repr_png_ = (
+    mesh_png  # a renderer knows the mesh, the mesh knows no renderer
+)

@@ -23,11 +23,19 @@ from taichi_softras.copies import (
     store_indices,
 )
 from taichi_softras.environments import Environments
-from taichi_softras.fields import FieldTree, body, num_elements, place_dual, upload
+from taichi_softras.fields import (
+    FieldTree,
+    body,
+    num_components,
+    num_elements,
+    place_dual,
+    upload,
+)
 from taichi_softras.forward_mode import check_parameters, count_numbers, differentiate
 from taichi_softras.funcs.lights import NO_LIGHTS
 from taichi_softras.functional import check_background, check_image_size
-from taichi_softras.geometry.scene_arrays import CAMERA_SIZE
+from taichi_softras.geometry.scene_arrays import CAMERA_SIZE, SceneNumbers
+from taichi_softras.geometry.transforms import ObjectNumbers
 from taichi_softras.io.images import over_background, save_video
 from taichi_softras.io.notebook import show_picture
 from taichi_softras.io.viewing import as_pictures, png, sheet
@@ -59,6 +67,13 @@ from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.checks import check_kind
 from taichi_softras.scene.lights import Light, Lights, group_lights
 from taichi_softras.scene.mesh import Mesh
+from taichi_softras.scene.scene import (
+    Scene,
+    colors_of,
+    meshes_of,
+    one_behind_another,
+    starts_of,
+)
 from taichi_softras.shading.base import EYE, VIEW_ROTATION, Shading, uniform_values
 from taichi_softras.shading.composition import Composition, compose
 from taichi_softras.shading.flat import Flat
@@ -71,7 +86,7 @@ PIXELS_PER_PASS = 3 * 2**14  # of a mesh that moves: two cores are busy, 40 MB h
 
 
 class Renderer:
-    """Draws one mesh in B views, and carries gradients back to whatever the image came from.
+    """Draws a mesh or a scene in B views, and carries gradients back to what the image came from.
 
         renderer = Renderer(mesh, cameras, image_size=(256, 256))
         with ti.ad.Tape(loss):
@@ -95,7 +110,7 @@ class Renderer:
 
     def __init__(  # all that may be drawn, and how
         self,
-        mesh: Mesh,
+        mesh: Union[Mesh, Scene],
         cameras: Camera,
         image_size: tuple,
         rasterizer: Optional[Rasterizer] = None,
@@ -111,7 +126,7 @@ class Renderer:
         """Places the fields of the image.
 
         Args:
-            mesh: what is drawn.
+            mesh: what is drawn; several are a `Scene`.
             cameras: from where; one view each. Of a mesh that moves, each frame is a view, by
                 one camera for all of them or a camera each.
             image_size: (H, W) in pixels.
@@ -160,7 +175,7 @@ class Renderer:
         self._workspace = Workspace(scene, max_pairs, check_near_clip(near_clip))
         self._frames = self._workspace.get("frames", (self.num_views,), int)
         self._frames.from_numpy(frames)
-        self._colors = mesh.vertex_colors if mesh.face_colors is None else mesh.face_colors
+        self._lay_out_fields()
         shadings = choose_outputs(outputs)
         if getattr(self.shading, "of_nearest_face", False):
             name = type(self.shading).__name__
@@ -199,6 +214,16 @@ class Renderer:
         self._kept_range = KeptRange()
         self._on_tape = TapeMemory()
 
+    def _lay_out_fields(self) -> None:
+        """Where the meshes' fields of vertices and colours begin, and the columns of transforms."""
+        meshes = meshes_of(self.mesh)
+        vertices, colors = [one.vertices for one in meshes], list(map(colors_of, meshes))
+        self._vertices = one_behind_another(vertices, [one.num_vertices for one in meshes])
+        self._colors = one_behind_another(colors, [field.shape[0] for field in colors])
+        fields = self.mesh.transforms if isinstance(self.mesh, Scene) else []
+        columns = starts_of(list(map(num_components, fields)))
+        self._transforms = [(field, column, 0) for field, column in zip(fields, columns)]
+
     def _place_images(
         self, composition: Composition, shadings: dict, background: Optional[np.ndarray]
     ) -> None:
@@ -234,6 +259,11 @@ class Renderer:
                 chosen.append((field, tuple(channels)))
         self._images, self._images_of_nearest = tuple(images), tuple(of_nearest)
         self._indices = tuple(indices)
+        if indices:
+            counts = [one.num_faces for one in meshes_of(self.mesh)]
+            self._face_meshes = self._workspace.get("face_meshes", (sum(counts),), int)
+            owners = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+            self._face_meshes.from_numpy(owners)
 
     def render(self, view: Optional[int] = None):
         """Draws `image` and `outputs`, returns the image; inside a `ti.ad.Tape` it is recorded.
@@ -357,9 +387,12 @@ class Renderer:
                     gather,
                     0,
                     self.num_views,
-                    *pipeline.tangent_scene,
+                    *pipeline.tangent_given,
                     pipeline.tangent_fragment_uniforms,
                     derivative="dual",
+                )
+                self._copy_transforms(
+                    gather, pipeline.tangent_given, pipeline.tangent_objects, derivative="dual"
                 )
                 self._environments.gather(
                     pipeline.tangent_scene.uniforms, pipeline.tangent_fragment_uniforms, "dual"
@@ -413,9 +446,11 @@ class Renderer:
         except CornerError as error:
             self.cameras.check()
             self._lights.check()
+            if isinstance(self.mesh, Scene):
+                self.mesh.check_transforms()
             if self._pipeline.composition.reads_color:
                 self.mesh.check_colors()
-            is_finite = np.isfinite(self.mesh.vertices.to_numpy()).all()
+            is_finite = all(np.isfinite(field.to_numpy()).all() for field, _ in self._vertices)
             raise CornerError(start + error.view, error.face, is_finite) from None
 
     @property
@@ -518,7 +553,7 @@ class Renderer:
             planes = pipeline.nearest.image
             store_images(planes, start, width, is_cpu(), self._images_of_nearest)
         if self._indices:
-            store_indices(pipeline.nearest.face_ids, start, self._indices)
+            store_indices(pipeline.nearest.face_ids, self._face_meshes, start, self._indices)
 
     @ti.ad.grad_for(_draw_recorded)
     def _draw_recorded_backward(self, first: int, end: int) -> None:
@@ -534,14 +569,16 @@ class Renderer:
             pipeline.backward(is_first=todo == end)
             todo = start
         pipeline.pull_back_eyes()
+        pipeline.pull_back_transforms(*self._vertices_range(first, end))
         self._run_copy(
             scatter,
             first,
             end,
-            *pipeline.grad_scene,
+            *pipeline.grad_given,
             pipeline.grad_fragment_uniforms,
             needs_grad=True,
         )
+        self._copy_transforms(scatter, pipeline.grad_given, pipeline.grad_objects)
         self._environments.scatter(pipeline.grad_scene.uniforms, pipeline.grad_fragment_uniforms)
         if self._atlas is not None:
             self._atlas.scatter(pipeline.grad_looks)
@@ -564,11 +601,11 @@ class Renderer:
                 num_compared,
                 self._frames,
                 *self._vertices_range(first, end),
-                pipeline.scene.vertices,
+                pipeline.given.vertices,
                 is_changed,
                 is_cpu(),
                 images,
-                body(self.mesh.vertices),
+                tuple((body(field), start) for field, start in self._vertices),
             )
 
         drawn = pipeline.rasterization
@@ -591,17 +628,10 @@ class Renderer:
         self.cameras.update(self.image_size[1] / self.image_size[0])
         pipeline = self._pipeline
         pipeline.forget()
-        scene = pipeline.scene
-        self._run_copy(
-            gather,
-            first,
-            end,
-            scene.vertices,
-            scene.albedo,
-            scene.uniforms,
-            pipeline.fragment_uniforms,
-        )
-        self._environments.gather(scene.uniforms, pipeline.fragment_uniforms)
+        self._run_copy(gather, first, end, *pipeline.given, pipeline.fragment_uniforms)
+        self._copy_transforms(gather, pipeline.given, pipeline.objects)
+        pipeline.transform(*self._vertices_range(first, end))
+        self._environments.gather(pipeline.scene.uniforms, pipeline.fragment_uniforms)
         if self._atlas is not None:
             self._atlas.gather(pipeline.looks)
             pipeline.finish_looks()
@@ -622,6 +652,24 @@ class Renderer:
                 *self._copied[key],
             )
 
+    def _copy_transforms(
+        self,
+        copy: Callable,
+        given: SceneNumbers,
+        objects: Optional[ObjectNumbers],
+        derivative: str = "",
+    ) -> None:
+        """Of a scene the same for transforms, whose rows are copied as those of uniforms are."""
+        if objects is None:
+            return
+        fields = tuple(
+            (getattr(body(field), derivative) if derivative else body(field), *place)
+            for field, *place in self._transforms
+        )
+        with quick_compilation():
+            rows = objects.transforms
+            copy(rows.shape[0], self._frames, 0, 0, *given, rows, (), (), (), fields)
+
     def _find_copied(self, derivative: str, needs_grad: bool) -> tuple:
         """The fields of the scene as `gather` and `scatter` take them."""
 
@@ -637,22 +685,24 @@ class Renderer:
             for group in (self._uniform_fields, self._fragment_fields)
         ]
         reads_color = self._pipeline.composition.reads_color
-        colors = (chosen(self._colors),) if reads_color else ()
-        return chosen(self.mesh.vertices), colors, *groups
+        vertices, colors = (
+            tuple((chosen(field), start) for field, start in group)
+            for group in (self._vertices, self._colors if reads_color else ())
+        )
+        return vertices, colors, *groups
 
     def _count_copied(self) -> int:
         """Elements of the longest field that `gather` copies, or vertices."""
-        groups = (*self._uniform_fields, *self._fragment_fields)
-        lengths = [num_elements(field) for field in (self._colors, *(f for f, *_ in groups))]
+        groups = (*self._colors, *self._uniform_fields, *self._fragment_fields)
+        lengths = [num_elements(field) for field, *_ in groups]
         return max(self.mesh.num_vertices, self.num_views, *lengths)
 
     def _fields_of_scene(self) -> list:
         """All that the image depends on."""
-        groups = (*self._uniform_fields, *self._fragment_fields)
+        meshes = (*self._vertices, *self._transforms, *self._colors)
+        groups = (*meshes, *self._uniform_fields, *self._fragment_fields)
         looks = [] if self._atlas is None else self._atlas.fields
         return [
-            self.mesh.vertices,
-            self._colors,
             *(field for field, *_ in groups),
             *looks,
             *self._environments.fields,
@@ -670,8 +720,9 @@ class Renderer:
         lights = NO_LIGHTS if composition.light is None else self._lights.structure
         albedo = (1, 1, 1)
         if composition.reads_color:
-            shape = self._colors.shape
-            albedo = (shape[0], num_elements(self._colors) // shape[0], self._colors.n)
+            colors = self._colors[0][0]
+            rows = sum(field.shape[0] for field, _ in self._colors)
+            albedo = (rows, num_elements(colors) // colors.shape[0], colors.n)
         return Pipeline(
             self._workspace,
             Topology(mesh.faces, mesh.corner_starts, mesh.corners_of_vertex),
@@ -685,6 +736,7 @@ class Renderer:
             mesh.is_moving,
             self.cameras.needs_grad,
             None if self._atlas is None else self._atlas.scene,
+            (*mesh.first_vertices, mesh.num_vertices) if isinstance(mesh, Scene) else None,
         )
 
     def _collect_uniforms(self, composition: Composition) -> tuple:
@@ -753,19 +805,20 @@ class Renderer:
         return (first, end) if self.mesh.is_moving else (0, 1)
 
 
-def _check_scene(mesh: Mesh, cameras: Camera) -> None:
+def _check_scene(mesh: Union[Mesh, Scene], cameras: Camera) -> None:
     """Raises a ValueError that says what to write, unless all are of their kinds."""
-    if isinstance(mesh, (list, tuple)) and all(isinstance(one, Mesh) for one in mesh):
+    if isinstance(mesh, (list, tuple)) and mesh and all(isinstance(one, Mesh) for one in mesh):
         raise ValueError(
-            f"a Renderer draws one mesh, got {len(mesh)}: join them, "
-            "Mesh(np.concatenate([a.vertices.to_numpy(), b.vertices.to_numpy()]), "
-            "np.concatenate([a.faces_array, b.faces_array + a.num_vertices]))"
+            f"a Renderer draws one mesh or one scene, got {len(mesh)} meshes: write "
+            "Renderer(Scene(meshes), ...)"
         )
-    check_kind("mesh", mesh, (Mesh,), "one Mesh, such as Mesh(vertices, faces)")
+    check_kind("mesh", mesh, (Mesh, Scene), "one Mesh, such as Mesh(vertices, faces)")
     check_kind("cameras", cameras, (Camera,), "one Camera of all views, Camera.look_at(eyes)")
 
 
-def _checked_frames(frames: Optional[Sequence[int]], mesh: Mesh, cameras: Camera) -> np.ndarray:
+def _checked_frames(
+    frames: Optional[Sequence[int]], mesh: Union[Mesh, Scene], cameras: Camera
+) -> np.ndarray:
     """The frame of each view."""
     if not mesh.is_moving:
         if frames is not None:
