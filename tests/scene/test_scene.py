@@ -285,5 +285,5 @@ def test_what_is_no_scene(backend):
     ):
         with pytest.raises(ValueError, match=message):
             tsr.Scene(*arguments)
-    with pytest.raises(ValueError, match="laplacian"):
+    with pytest.raises(ValueError, match="mesh must be a Mesh, of a Scene one of scene.meshes, got Sc"):
         tsr.losses.laplacian(tsr.Scene([cube]), ti.field(float, shape=(), needs_grad=True))
