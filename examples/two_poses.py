@@ -49,7 +49,7 @@ def main(steps=60, output="out/two_poses", seed=0, degrees=20.0, distance=0.2):
     ways /= np.linalg.norm(ways, axis=2, keepdims=True)
     scene.rotation = ROTATION + np.radians(degrees) * ways[0]
     scene.translation = TRANSLATION + distance * ways[1]
-    renderer, poses = tsr.Renderer(scene, camera, SIZE), [scene.rotation, scene.translation]
+    renderer, poses = tsr.Renderer(scene, camera, SIZE, SHARP), [scene.rotation, scene.translation]
     images = [photo, renderer.render().to_numpy()[0]]
     for sigma_pixels, levels in STAGES:
         renderer.rasterizer = tsr.Prefiltered(sigma_pixels=sigma_pixels, background=1.0)

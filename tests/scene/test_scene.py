@@ -1,5 +1,8 @@
 """Several meshes with a transform each: against one mesh whose vertices NumPy has transformed."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -285,5 +288,20 @@ def test_what_is_no_scene(backend):
     ):
         with pytest.raises(ValueError, match=message):
             tsr.Scene(*arguments)
-    with pytest.raises(ValueError, match="mesh must be a Mesh, of a Scene one of scene.meshes, got Sc"):
+    with pytest.raises(ValueError, match="a Mesh, of a Scene one of scene.meshes, got Scene"):
         tsr.losses.laplacian(tsr.Scene([cube]), ti.field(float, shape=(), needs_grad=True))
+
+
+@pytest.mark.cpu
+def test_the_guide_is_true(backend, capsys):
+    """The code of docs/poses.md runs, and finds what it says."""
+    text = (Path(__file__).parents[2] / "docs" / "poses.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict = {}
+    for block in blocks[:2]:
+        exec(block, names)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "[-1  0  1  2]"
+    costs = [float(line.split()[1]) for line in lines[1:]]
+    print(costs)
+    assert costs[-1] < 1e-3 * costs[0]
