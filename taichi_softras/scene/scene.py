@@ -84,8 +84,10 @@ class Scene:
 
         self.num_frames = max(one.num_frames for one in self.meshes)
         self.is_moving = any(one.is_moving for one in self.meshes)
-        *self.first_vertices, self.num_vertices = starts_of([m.num_vertices for m in self.meshes])
-        *self.first_faces, self.num_faces = starts_of([one.num_faces for one in self.meshes])
+        starts = starts_of([one.num_vertices for one in self.meshes])
+        self.first_vertices, self.num_vertices = starts[:-1], starts[-1]
+        starts = starts_of([one.num_faces for one in self.meshes])
+        self.first_faces, self.num_faces = starts[:-1], starts[-1]
         self.faces_array = np.concatenate(
             [one.faces_array + first for one, first in zip(self.meshes, self.first_vertices)]
         ).astype(np.int32)

@@ -118,7 +118,7 @@ def test_it_is_drawn_as_one_mesh(backend, make):
 def test_which_object_and_face_a_pixel_shows(backend, renderer):
     renderer.render()
     of_mesh, of_face = (renderer.outputs[name].to_numpy() for name in ("mesh_id", "face_id"))
-    assert renderer.mesh.first_faces == [0, 12, 18]
+    assert renderer.mesh.first_faces == (0, 12, 18)
     expected = np.searchsorted([12, 18, 30], of_face, side="right")
     np.testing.assert_array_equal(of_mesh, np.where(of_face < 0, -1, expected))
     assert set(of_mesh.ravel()) == {-1, 0, 1, 2}
