@@ -37,6 +37,7 @@ from taichi_softras.scene.lights import PointLights as PointLights
 from taichi_softras.scene.lights import SpotLights as SpotLights
 from taichi_softras.scene.material import Material as Material
 from taichi_softras.scene.mesh import Mesh as Mesh
+from taichi_softras.scene.scene import Scene as Scene
 from taichi_softras.scene.spherical_harmonics import SphericalHarmonics as SphericalHarmonics
 from taichi_softras.scene.texture import Texture as Texture
 from taichi_softras.shading.base import Shading as Shading
@@ -75,6 +76,7 @@ __all__ = [
     "PointLights",
     "Prefiltered",
     "Renderer",
+    "Scene",
     "Shading",
     "Silhouette",
     "SoftAggregation",

@@ -19,6 +19,7 @@ from taichi_softras.fields import (
 )
 from taichi_softras.pipeline import Looks, MaterialScene
 from taichi_softras.runtime import default_numpy_float, has_gradient, kernel, quick_compilation, ti
+from taichi_softras.scene.scene import colors_of, meshes_of, one_behind_another
 from taichi_softras.shading.composition import BASE_COLOR, NORMALS, SLOTS
 from taichi_softras.shading.composition import Looks as LooksOfMesh
 from taichi_softras.shading.materials import DOUBLE_SIDED, NUMBERS
@@ -31,12 +32,12 @@ WHITE, FLAT = (1.0, 1.0, 1.0), (0.5, 0.5, 1.0)
 
 
 def looks_of(mesh: Any) -> LooksOfMesh:
-    """What kinds of colours, textures and materials a `Mesh` has.
+    """What kinds of colours, textures and materials a `Mesh` or a `Scene` has.
 
     Raises:
         ValueError: for base colour textures of different numbers of channels that are no colours.
     """
-    colors = mesh.vertex_colors if mesh.face_colors is None else mesh.face_colors
+    meshes = meshes_of(mesh)
     by_slot = zip(*(one.textures for one in mesh.materials)) if mesh.materials else ()
     slots = tuple(
         None if not any(of_slot) else any(t.filter == "trilinear" for t in of_slot if t)
@@ -55,9 +56,9 @@ def looks_of(mesh: Any) -> LooksOfMesh:
             f"{sorted(counts)}"
         )
     return LooksOfMesh(
-        max(features, default=colors.n),
+        max(features, default=colors_of(meshes[0]).n),
         mesh.lookup,
-        mesh.uvs is not None,
+        any(one.uvs is not None for one in meshes),
         bool(mesh.materials),
         slots or (None,) * len(SLOTS),
         constant,
@@ -74,7 +75,7 @@ def materials_of_faces(mesh: Any) -> np.ndarray:
 
 
 class Atlas:
-    """The looks of one mesh, as a composition reads them.
+    """The looks of a mesh or of those of a scene, as a composition reads them.
 
     Attributes:
         scene: for the `Pipeline`.
@@ -85,11 +86,13 @@ class Atlas:
         """Lays out the images.
 
         Args:
-            mesh: a `Mesh`.
+            mesh: a `Mesh` or a `Scene`.
             slots: of `shading.composition.SLOTS`, those that are looked up.
             panoramas: environment maps that are looked up.
         """
-        self._uvs = () if mesh.uvs is None else (mesh.uvs,)
+        meshes = meshes_of(mesh)
+        counts = [1 if one.uvs is None else num_elements(one.uvs) for one in meshes]
+        self._uvs = one_behind_another([one.uvs for one in meshes], counts)
         looks = looks_of(mesh)
         materials = mesh.materials
         is_feature = looks.is_feature and BASE_COLOR in slots
@@ -116,7 +119,7 @@ class Atlas:
             materials_of_faces(mesh),
             tuple(table),
             tuple(row for row in self._rows if row[3] > 1),
-            1 if mesh.uvs is None else num_elements(mesh.uvs),
+            sum(counts),
             max(len(materials), 1),
             num_texels,
             self._num_channels,
@@ -136,7 +139,7 @@ class Atlas:
     def fields(self) -> list:
         """All that the image depends on here."""
         images = [texture.image for texture in self._textures]
-        return [*self._uvs, *(field for field, *_ in self._numbers), *images]
+        return [*(field for field, *_ in (*self._uvs, *self._numbers)), *images]
 
     def lay_defaults(self, looks: Looks) -> None:
         """Writes what no field holds, once: images of no texture, and sides."""
@@ -171,10 +174,10 @@ class Atlas:
         def is_copied(field):
             return not needs_grad or has_gradient(field)
 
-        uvs = tuple(chosen(field) for field in self._uvs if is_copied(field))
+        uvs = tuple((chosen(f), first) for f, first in self._uvs if is_copied(f))
         numbers = tuple((chosen(f), *place) for f, *place in self._numbers if is_copied(f))
         with quick_compilation():
-            length = max([1, *map(num_elements, uvs)])
+            length = max([1, *(num_elements(field) for field, _ in uvs)])
             copy_looks(length, looks.uvs, looks.numbers, uvs, numbers)
             for texture, row in zip(self._textures, self._rows):
                 if is_copied(texture.image):
@@ -184,17 +187,18 @@ class Atlas:
 
 @kernel
 def gather_looks(
-    length: int,  # U
+    length: int,  # of the longest field
     uvs: array(float, 2),  # (U, 2)
     numbers: array(float, 2),  # (M, MATERIAL_SIZE)
-    uv_fields: ti.template(),  # none or one, (U,) vec2
+    uv_fields: ti.template(),  # (field of vec2, its first UV) of each mesh that has any
     number_fields: ti.template(),  # (field, row, first number) of each
 ):
     """From fields to arrays."""
     for index in range(length):
-        for field in ti.static(uv_fields):
-            for k in ti.static(range(2)):
-                uvs[index, k] = field[index][k]
+        for field, start in ti.static(uv_fields):
+            if index < ti.static(num_elements(field)):
+                for k in ti.static(range(2)):
+                    uvs[start + index, k] = field[index][k]
         for field, row, first in ti.static(number_fields):
             if index == 0:
                 for k in ti.static(range(num_components(field))):
@@ -203,7 +207,7 @@ def gather_looks(
 
 @kernel
 def scatter_looks(
-    length: int,  # U
+    length: int,  # of the longest field
     grad_uvs: array(float, 2),  # (U, 2)
     grad_numbers: array(float, 2),  # (M, MATERIAL_SIZE)
     uv_fields: ti.template(),  # as in `gather_looks`, as the next
@@ -211,9 +215,10 @@ def scatter_looks(
 ):
     """The adjoint of `gather_looks`: adds to the gradients of the fields."""
     for index in range(length):
-        for field in ti.static(uv_fields):
-            for k in ti.static(range(2)):
-                field.grad[index][k] = field.grad[index][k] + grad_uvs[index, k]
+        for field, start in ti.static(uv_fields):
+            if index < ti.static(num_elements(field)):
+                for k in ti.static(range(2)):
+                    field.grad[index][k] = field.grad[index][k] + grad_uvs[start + index, k]
         for field, row, first in ti.static(number_fields):
             if index == 0:
                 element = element_at(field, 0)

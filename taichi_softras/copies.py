@@ -21,24 +21,25 @@ def gather(
     albedo: array(float, 3),  # (A, N, C)
     uniforms: array(float, 1),  # cameras, then lights
     fragment_uniforms: array(float, 2),  # (1 or B, N)
-    vertices: ti.template(),  # (V,) or (T, V) vec3 world
-    colors: ti.template(),  # none or one: (A,) or (A, R, ...) of C-vectors
+    vertices: ti.template(),  # (field, its first vertex), (V,) or (T, V) vec3, of each mesh
+    colors: ti.template(),  # (field, its first of A), (A,) or (A, R, ...) of C-vectors, of each
     uniform_fields: ti.template(),  # (field, where its numbers begin, stride of its elements)
     fragment_fields: ti.template(),  # (field, its first column, stride; 0: an element is a row)
 ):
     """From fields to arrays."""
     for index in range(length):
-        if index < ti.static(vertices.shape[-1]):
-            for view in range(first, end):
-                vertex = vertices[vertex_element(vertices, frames[view], index)]
-                for k in ti.static(range(3)):
-                    vertices_array[view, index, k] = vertex[k]
-        for field in ti.static(colors):
+        for field, start in ti.static(vertices):
+            if index < ti.static(field.shape[-1]):
+                for view in range(first, end):
+                    vertex = field[vertex_element(field, frames[view], index)]
+                    for k in ti.static(range(3)):
+                        vertices_array[view, start + index, k] = vertex[k]
+        for field, start in ti.static(colors):
             if index < ti.static(num_elements(field)):
                 color = field[element_at(field, index)]
                 entry = index % albedo.shape[1]
                 for k in ti.static(range(field.n)):
-                    albedo[index // albedo.shape[1], entry, k] = color[k]
+                    albedo[start + index // albedo.shape[1], entry, k] = color[k]
         for field, start, stride in ti.static(uniform_fields):
             if index < ti.static(num_elements(field)):
                 element = element_at(field, index)
@@ -75,17 +76,19 @@ def scatter(
 ):
     """The adjoint of `gather`: adds to the gradients of the fields."""
     for index in range(length):
-        if index < ti.static(vertices.shape[-1]):
-            for view in range(first, end):  # views may share a frame
-                element = vertex_element(vertices, frames[view], index)
-                grad = ti.Vector([grad_vertices[view, index, k] for k in ti.static(range(3))])
-                vertices.grad[element] = vertices.grad[element] + grad
-        for field in ti.static(colors):
+        for field, start in ti.static(vertices):
+            if index < ti.static(field.shape[-1]):
+                for view in range(first, end):  # views may share a frame
+                    element = vertex_element(field, frames[view], index)
+                    row = start + index
+                    grad = ti.Vector([grad_vertices[view, row, k] for k in ti.static(range(3))])
+                    field.grad[element] = field.grad[element] + grad
+        for field, start in ti.static(colors):
             if index < ti.static(num_elements(field)):
                 element = element_at(field, index)
                 entry = index % grad_albedo.shape[1]
                 for k in ti.static(range(field.n)):
-                    grad = grad_albedo[index // grad_albedo.shape[1], entry, k]
+                    grad = grad_albedo[start + index // grad_albedo.shape[1], entry, k]
                     field.grad[element][k] = field.grad[element][k] + grad
         for field, start, stride in ti.static(uniform_fields):
             if index < ti.static(num_elements(field)):
@@ -167,6 +170,7 @@ def store_pixels(
 @kernel
 def store_indices(
     face_ids: array(int, 3),  # (views of the pass, H, W) or NO_FACE
+    face_meshes: array(int, 1),  # (F,) the mesh of each face
     start: int,  # the first view of the pass
     mesh_step: int,  # from a view to the next: 1 if each has a mesh of its own, otherwise 0
     fields: ti.template(),  # (field (B, H, W) of ints, whether it is of the mesh)
@@ -174,10 +178,11 @@ def store_indices(
     """Which face of its mesh, and which mesh, each pixel shows."""
     for view, row, column in ti.ndrange(*face_ids.shape):
         for field, of_mesh in ti.static(fields):
-            face_id = face_ids[view, row, column]
+            index = face_ids[view, row, column]
             if ti.static(of_mesh):
-                face_id = ti.select(face_id < 0, face_id, mesh_step * (start + view))
-            field[start + view, row, column] = face_id
+                if index >= 0:
+                    index = face_meshes[index] + mesh_step * (start + view)
+            field[start + view, row, column] = index
 
 
 @kernel
@@ -235,11 +240,11 @@ def load_grads(  # two loops that read fields, one launch
     frames: array(int, 1),  # (B,)
     first_drawn: int,  # of the views whose vertices are compared
     end_drawn: int,
-    drawn: array(float, 3),  # (1 or B, V, 3) vertices that were drawn
+    drawn: array(float, 3),  # (1 or B, V, 3) vertices of meshes that were drawn
     is_changed: array(int, 1),  # (1,) 1 if one is not what was drawn
     on_cpu: ti.template(),
     images: ti.template(),  # as in `store_images`; their gradients are read
-    vertices: ti.template(),  # (V,) or (T, V) vec3 world
+    vertices: ti.template(),  # as in `gather`
 ):
     """The adjoint of `store_images`, and whether `vertices` are still those that were drawn."""
     is_changed[0] = 0
@@ -252,11 +257,13 @@ def load_grads(  # two loops that read fields, one launch
         for view, row, column in ti.ndrange(planes.shape[0], planes.shape[2], width):
             load_grad(start, end, view, row, column, planes, images)
     for index in range(num_compared):
-        for view in range(first_drawn, end_drawn):
-            now = vertices[vertex_element(vertices, frames[view], index)]
-            for k in ti.static(range(3)):
-                if now[k] != drawn[view, index, k]:
-                    is_changed[0] = 1  # threads write the same
+        for field, first in ti.static(vertices):
+            if index < ti.static(field.shape[-1]):
+                for view in range(first_drawn, end_drawn):
+                    now = field[vertex_element(field, frames[view], index)]
+                    for k in ti.static(range(3)):
+                        if now[k] != drawn[view, first + index, k]:
+                            is_changed[0] = 1  # threads write the same
 
 
 @ti.func

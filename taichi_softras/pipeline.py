@@ -1,6 +1,6 @@
 """The core: the only file that knows the order of the stages, forward, backward and in tangents.
 
-    scene -> place -> lay materials -> corners, varyings, textures
+    scene -> [transform] -> place -> lay materials -> corners, varyings, textures
           -> clip -> rasterize (fragment) -> image
 
 Arrays in, arrays out: no field, no tape, no autodiff of Taichi's.
@@ -29,6 +29,15 @@ from taichi_softras.geometry.scene_arrays import (
     Stages,
     Tables,
     Views,
+)
+from taichi_softras.geometry.transforms import (
+    TRANSFORM_SIZE,
+    ObjectNumbers,
+    ObjectTables,
+    num_shares_of_objects,
+    transform_objects,
+    transform_objects_jvp,
+    transform_objects_vjp,
 )
 from taichi_softras.geometry.view_rotations import (
     Poses,
@@ -126,6 +135,9 @@ class Pipeline:
     Attributes:
         scene: arrays that the caller fills: `vertices`, `albedo`, `uniforms`.
         grad_scene: their gradients, after `backward`.
+        given, grad_given, tangent_given: the same three, but for a scene of objects the vertices in
+            their spaces, from which a stage fills those of `scene`.
+        objects: these vertices, and the transforms, which the caller fills, too; None without.
         looks: arrays that the caller fills: UVs, materials, finest texels; tiny where there are
             none, as `grad_looks`.
         fragment_uniforms, grad_fragment_uniforms: (1 or B, N) those of shadings.
@@ -150,6 +162,7 @@ class Pipeline:
         is_moving: bool,
         moves_cameras: bool,
         materials: Optional[MaterialScene] = None,
+        object_starts: Optional[tuple] = None,
     ):
         """Lays out arrays; none of them has anything in it yet.
 
@@ -167,6 +180,8 @@ class Pipeline:
             is_moving: whether every view has vertices of its own.
             moves_cameras: whether gradients of the cameras are asked for.
             materials: what the composition reads of them; None for nothing.
+            object_starts: the first vertex of each object that has a transform, and V; None where
+                vertices are those of the world.
         """
         self.workspace, self.composition = workspace, composition
         workspace.has_own_faces = meshes.is_batch
@@ -183,6 +198,7 @@ class Pipeline:
             workspace.constants("layout", (*self._layout, *meshes.numbers), int),
             self._choose_stages(kinds, albedo_shape[2], moves_cameras),
         )
+        self._lay_out_objects(object_starts)
         num_uniforms = composition.num_uniforms
         shape = (num_cameras, num_uniforms) if num_uniforms else (1, 1)
         self.fragment_uniforms = workspace.get("fragment_uniforms", shape)
@@ -200,6 +216,27 @@ class Pipeline:
         self._tables: Optional[Tables] = None  # of the pass that was placed last
         # of `rasterization`: the rasterizer, first view, number of views
         self._drawn: Optional[tuple] = None
+
+    def _lay_out_objects(self, starts: Optional[tuple]) -> None:
+        """Arrays of vertices in the spaces of objects, and of transforms."""
+        self.objects: Optional[ObjectNumbers] = None
+        if starts is None:
+            return
+        get = self.workspace.get
+        num_objects, sizes = len(starts) - 1, np.diff(starts)
+        self.objects = ObjectNumbers(
+            get("object_vertices", tuple(self.scene.vertices.shape)),
+            get("transforms", (num_objects, TRANSFORM_SIZE)),
+        )
+        owners = get("object_of_vertex", (starts[-1],), int)
+        owners.from_numpy(np.repeat(np.arange(num_objects, dtype=np.int32), sizes))
+        self._object_tables = ObjectTables(
+            owners,
+            self.workspace.constants("object_starts", starts, int),
+            get("object_matrices", (num_objects, 3, 4)),
+        )
+        shares = num_shares_of_objects(int(sizes.max()))
+        self._object_partials = get("object_partials", (num_objects, shares, 12))
 
     def _lay_out_looks(self, materials: Optional[MaterialScene], num_entries: int) -> None:
         """Arrays of materials, and of what is looked up."""
@@ -342,6 +379,11 @@ class Pipeline:
         placed = Corners(self.scene.vertices, self.scene.faces, self.scene.layout, corners)
         return (*arrays, *placed, first, 2.0 / min(self.image_size))
 
+    def transform(self, first: int, end: int) -> None:
+        """After `given` and transforms were filled: the vertices of some views, of objects."""
+        if self.objects is not None:
+            transform_objects(*self.objects, *self._object_tables, first, end, self.scene.vertices)
+
     def finish_looks(self) -> None:
         """After `looks` were filled: the coarser levels of images."""
         if self._rows:
@@ -476,6 +518,19 @@ class Pipeline:
                 build_levels_vjp(self.workspace, grad_surface.textures, self._rows)
             add_texels(grad_surface.textures, is_first, grad_looks.texels)
 
+    def pull_back_transforms(self, first: int, end: int) -> None:
+        """From `grad_scene` to the vertices and transforms of objects, after all passes."""
+        if self.objects is not None:
+            transform_objects_vjp(
+                *self.objects,
+                *self._object_tables,
+                first,
+                end,
+                self.grad_scene.vertices,
+                self._object_partials,
+                *self.grad_objects,
+            )
+
     def pull_back_eyes(self) -> None:
         """From `grad_fragment_uniforms` to the matrices of cameras, after all passes."""
         if self.scene.stages.moves_cameras:
@@ -491,7 +546,7 @@ class Pipeline:
         """(P, B, C + 1, H, W): derivatives of the image by P numbers, of all views in one pass.
 
         Args:
-            tangents: an iterable of (index, P) that fills `tangent_scene` and
+            tangents: an iterable of (index, P) that fills `tangent_given` and
                 `tangent_fragment_uniforms` with the derivatives by one number after another.
         """
         _, first, num_views = self._drawn
@@ -499,6 +554,7 @@ class Pipeline:
         tangent_tables = self._like("tangent", tables)
         stacked, of_uniforms = placed, self.fragment_uniforms
         for index, count in tangents:
+            self._push_transforms()
             for column in self._rotation_columns:
                 compute_view_rotations_jvp(
                     *self._poses,
@@ -533,6 +589,19 @@ class Pipeline:
         if self._clipping is not None:
             corners, surface = self._clipping.push_forward(corners, surface)
         return self.rasterization.push_forward(corners, surface)
+
+    def _push_transforms(self) -> None:
+        """Tangents of the vertices of the world, of objects."""
+        if self.objects is not None:
+            transform_objects_jvp(
+                *self.objects,
+                *self._object_tables,
+                *self.tangent_objects,
+                self.workspace.get(
+                    "tangent_matrices_of_objects", self._object_tables.matrices.shape
+                ),
+                self.tangent_scene.vertices,
+            )
 
     def _push_looks(
         self, index: int, count: int, first: int, corners: ti.Ndarray, stacked: Placed
@@ -569,6 +638,31 @@ class Pipeline:
     @property
     def _poses(self) -> Poses:
         return Poses(self.scene.uniforms, self.scene.layout)
+
+    @property
+    def given(self) -> SceneNumbers:
+        """What the caller fills of vertices, albedo and uniforms."""
+        return _with_vertices_of(self.objects, self._scene_numbers)
+
+    @property
+    def grad_given(self) -> SceneNumbers:
+        """Of `given`."""
+        return _with_vertices_of(self.grad_objects, self.grad_scene)
+
+    @property
+    def tangent_given(self) -> SceneNumbers:
+        """Of `given`."""
+        return _with_vertices_of(self.tangent_objects, self.tangent_scene)
+
+    @property
+    def grad_objects(self) -> Optional[ObjectNumbers]:
+        """Of `objects`."""
+        return None if self.objects is None else self._like("grad", self.objects)
+
+    @property
+    def tangent_objects(self) -> Optional[ObjectNumbers]:
+        """Of `objects`."""
+        return None if self.objects is None else self._like("tangent", self.objects)
 
     @property
     def grad_scene(self) -> SceneNumbers:
@@ -633,6 +727,11 @@ def _corners(faces: np.ndarray, matrix: np.ndarray, vertices: np.ndarray) -> np.
     """(F, 3, 4) clip coordinates, those of a pinhole."""
     with np.errstate(invalid="ignore"):
         return (vertices @ matrix[:4, :3].T + matrix[:4, 3])[faces]
+
+
+def _with_vertices_of(objects: Optional[ObjectNumbers], scene: SceneNumbers) -> SceneNumbers:
+    """The scene with vertices in the spaces of objects, if there are any."""
+    return scene if objects is None else scene._replace(vertices=objects.object_vertices)
 
 
 def _pull_back(rasterization: Rasterization, clipping: Optional[Clipping]) -> tuple:

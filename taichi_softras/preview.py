@@ -6,7 +6,7 @@ any length takes the memory of one view.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from taichi_softras.renderer import Renderer
 from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.lights import Lights
 from taichi_softras.scene.mesh import Mesh
+from taichi_softras.scene.scene import Scene, colors_of, meshes_of, world_vertices
 from taichi_softras.shading.base import Shading
 from taichi_softras.shading.depth import Depth
 from taichi_softras.shading.phong import Phong
@@ -44,7 +45,7 @@ class Preview:
 
     def __init__(
         self,
-        mesh: Mesh,
+        mesh: Union[Mesh, Scene],
         cameras: Optional[Camera] = None,
         image_size: tuple = SIZE,
         rasterizer: Optional[Rasterizer] = None,
@@ -71,7 +72,7 @@ class Preview:
         aspect = width / height
         self.cameras = cameras_around(mesh, aspect=aspect) if cameras is None else cameras
         self._background = tuple(background)
-        points = mesh.vertices.to_numpy().reshape(-1, 3)[np.unique(mesh.faces_array)]
+        points = world_vertices(mesh).reshape(-1, 3)[np.unique(mesh.faces_array)]
         self._box = points.min(axis=0), points.max(axis=0)
         view_from_world = self.cameras.matrices(aspect)[0].astype(float)
         self._axes = view_from_world[:, :3, :3]
@@ -141,7 +142,7 @@ def cameras_around(
     return Camera.look_at(eyes, center, fov_y_degrees=fov_y_degrees, needs_grad=False)
 
 
-def shading_of(mesh: Mesh) -> Shading:
+def shading_of(mesh: Union[Mesh, Scene]) -> Shading:
     """`PhysicallyBased` if a material has what only it reads, otherwise `Phong`."""
     for one in mesh.materials:
         is_metal, is_smooth = one.metallic[None] > 0, one.roughness[None] < 1
@@ -150,15 +151,17 @@ def shading_of(mesh: Mesh) -> Shading:
     return Phong()
 
 
-def mesh_png(mesh: Mesh) -> Optional[bytes]:
+def mesh_png(mesh: Union[Mesh, Scene]) -> Optional[bytes]:
     """What a notebook shows of a mesh, half as high and wide as other pictures; of colours only."""
-    if mesh.vertex_colors is not None and mesh.vertex_colors.n != 3:
+    if colors_of(meshes_of(mesh)[0]).n != 3:
         return None
     preview = Preview(mesh, image_size=(SIZE[0] // 2, SIZE[1] // 2))
     picture = preview.draw()["image"]
-    if mesh.num_meshes > 1:  # of a batch all, at one scale
+    if mesh.table.is_batch:  # of a batch all, at one scale
         picture = sheet(np.clip(preview.renderer.image.to_numpy()[..., :3], 0.0, 1.0))
     return png(picture)
 
 
-Mesh._repr_png_ = mesh_png  # a renderer knows the mesh, the mesh knows no renderer
+Mesh._repr_png_ = Scene._repr_png_ = (
+    mesh_png  # a renderer knows the mesh, the mesh knows no renderer
+)

@@ -23,12 +23,20 @@ from taichi_softras.copies import (
     store_indices,
 )
 from taichi_softras.environments import Environments
-from taichi_softras.fields import FieldTree, body, num_elements, place_dual, upload
+from taichi_softras.fields import (
+    FieldTree,
+    body,
+    num_components,
+    num_elements,
+    place_dual,
+    upload,
+)
 from taichi_softras.forward_mode import check_parameters, count_numbers, differentiate
 from taichi_softras.funcs.lights import NO_LIGHTS
 from taichi_softras.functional import check_background, check_image_size
 from taichi_softras.geometry.lens_limits import LensWatch
-from taichi_softras.geometry.scene_arrays import CAMERA_SIZE
+from taichi_softras.geometry.scene_arrays import CAMERA_SIZE, SceneNumbers
+from taichi_softras.geometry.transforms import ObjectNumbers
 from taichi_softras.io.images import over_background, save_video
 from taichi_softras.io.notebook import show_picture
 from taichi_softras.io.viewing import as_pictures, png, sheet
@@ -60,6 +68,13 @@ from taichi_softras.scene.camera import Camera
 from taichi_softras.scene.checks import check_kind
 from taichi_softras.scene.lights import Light, Lights, group_lights
 from taichi_softras.scene.mesh import Mesh
+from taichi_softras.scene.scene import (
+    Scene,
+    colors_of,
+    meshes_of,
+    one_behind_another,
+    starts_of,
+)
 from taichi_softras.shading.base import EYE, VIEW_ROTATION, Shading, uniform_values
 from taichi_softras.shading.composition import Composition, compose
 from taichi_softras.shading.flat import Flat
@@ -72,7 +87,7 @@ PIXELS_PER_PASS = 3 * 2**14  # of a mesh that moves: two cores are busy, 40 MB h
 
 
 class Renderer:
-    """Draws one mesh in B views, and carries gradients back to whatever the image came from.
+    """Draws a mesh or a scene in B views, and carries gradients back to what the image came from.
 
         renderer = Renderer(mesh, cameras, image_size=(256, 256))
         with ti.ad.Tape(loss):
@@ -96,7 +111,7 @@ class Renderer:
 
     def __init__(  # all that may be drawn, and how
         self,
-        mesh: Mesh,
+        mesh: Union[Mesh, Scene],
         cameras: Camera,
         image_size: tuple,
         rasterizer: Optional[Rasterizer] = None,
@@ -112,7 +127,7 @@ class Renderer:
         """Places the fields of the image.
 
         Args:
-            mesh: what is drawn.
+            mesh: what is drawn; several are a `Scene`.
             cameras: from where; one view each. Of a mesh that moves, each frame is a view, by
                 one camera for all of them or a camera each.
             image_size: (H, W) in pixels.
@@ -161,7 +176,7 @@ class Renderer:
         self._workspace = Workspace(scene, max_pairs, check_near_clip(near_clip))
         self._frames = self._workspace.get("frames", (self.num_views,), int)
         self._frames.from_numpy(frames)
-        self._colors = mesh.vertex_colors if mesh.face_colors is None else mesh.face_colors
+        self._lay_out_fields()
         shadings = choose_outputs(outputs)
         if getattr(self.shading, "of_nearest_face", False):
             name = type(self.shading).__name__
@@ -200,6 +215,16 @@ class Renderer:
         self._kept_range, self._lens_watch = KeptRange(), LensWatch()
         self._on_tape = TapeMemory()
 
+    def _lay_out_fields(self) -> None:
+        """Where the meshes' fields of vertices and colours begin, and the columns of transforms."""
+        meshes = meshes_of(self.mesh)
+        vertices, colors = [one.vertices for one in meshes], list(map(colors_of, meshes))
+        self._vertices = one_behind_another(vertices, [one.num_vertices for one in meshes])
+        self._colors = one_behind_another(colors, [field.shape[0] for field in colors])
+        fields = self.mesh.transforms if isinstance(self.mesh, Scene) else []
+        columns = starts_of(list(map(num_components, fields)))
+        self._transforms = [(field, column, 0) for field, column in zip(fields, columns)]
+
     def _place_images(
         self, composition: Composition, shadings: dict, background: Optional[np.ndarray]
     ) -> None:
@@ -235,6 +260,11 @@ class Renderer:
                 chosen.append((field, tuple(channels)))
         self._images, self._images_of_nearest = tuple(images), tuple(of_nearest)
         self._indices = tuple(indices)
+        if indices:
+            counts = [one.table.face_places for one in meshes_of(self.mesh)]
+            self._face_meshes = self._workspace.get("face_meshes", (sum(counts),), int)
+            owners = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+            self._face_meshes.from_numpy(owners)
 
     def render(self, view: Optional[int] = None):
         """Draws `image` and `outputs`, returns the image; inside a `ti.ad.Tape` it is recorded.
@@ -358,9 +388,12 @@ class Renderer:
                     gather,
                     0,
                     self.num_views,
-                    *pipeline.tangent_scene,
+                    *pipeline.tangent_given,
                     pipeline.tangent_fragment_uniforms,
                     derivative="dual",
+                )
+                self._copy_transforms(
+                    gather, pipeline.tangent_given, pipeline.tangent_objects, derivative="dual"
                 )
                 self._environments.gather(
                     pipeline.tangent_scene.uniforms, pipeline.tangent_fragment_uniforms, "dual"
@@ -414,9 +447,11 @@ class Renderer:
         except CornerError as error:
             self.cameras.check()
             self._lights.check()
+            if isinstance(self.mesh, Scene):
+                self.mesh.check_transforms()
             if self._pipeline.composition.reads_color:
                 self.mesh.check_colors()
-            is_finite = np.isfinite(self.mesh.vertices.to_numpy()).all()
+            is_finite = all(np.isfinite(field.to_numpy()).all() for field, _ in self._vertices)
             raise CornerError(start + error.view, error.face, is_finite) from None
 
     @property
@@ -525,7 +560,9 @@ class Renderer:
             store_images(planes, start, width, is_cpu(), self._images_of_nearest)
         if self._indices:
             is_batch = int(self.mesh.table.is_batch)
-            store_indices(pipeline.nearest.face_ids, start, is_batch, self._indices)
+            store_indices(
+                pipeline.nearest.face_ids, self._face_meshes, start, is_batch, self._indices
+            )
 
     @ti.ad.grad_for(_draw_recorded)
     def _draw_recorded_backward(self, first: int, end: int) -> None:
@@ -546,14 +583,16 @@ class Renderer:
             pipeline.backward(is_first=todo == end)
             todo = start
         pipeline.pull_back_eyes()
+        pipeline.pull_back_transforms(*self._vertices_range(first, end))
         self._run_copy(
             scatter,
             first,
             end,
-            *pipeline.grad_scene,
+            *pipeline.grad_given,
             pipeline.grad_fragment_uniforms,
             needs_grad=True,
         )
+        self._copy_transforms(scatter, pipeline.grad_given, pipeline.grad_objects)
         self._environments.scatter(pipeline.grad_scene.uniforms, pipeline.grad_fragment_uniforms)
         if self._atlas is not None:
             self._atlas.scatter(pipeline.grad_looks)
@@ -576,11 +615,11 @@ class Renderer:
                 num_compared,
                 self._frames,
                 *self._vertices_range(first, end),
-                pipeline.scene.vertices,
+                pipeline.given.vertices,
                 is_changed,
                 is_cpu(),
                 images,
-                body(self.mesh.vertices),
+                tuple((body(field), start) for field, start in self._vertices),
             )
 
         drawn = pipeline.rasterization
@@ -605,17 +644,10 @@ class Renderer:
         pipeline.forget()
         if pipeline.meshes is not self.mesh.table:
             self._follow_mesh()
-        scene = pipeline.scene
-        self._run_copy(
-            gather,
-            first,
-            end,
-            scene.vertices,
-            scene.albedo,
-            scene.uniforms,
-            pipeline.fragment_uniforms,
-        )
-        self._environments.gather(scene.uniforms, pipeline.fragment_uniforms)
+        self._run_copy(gather, first, end, *pipeline.given, pipeline.fragment_uniforms)
+        self._copy_transforms(gather, pipeline.given, pipeline.objects)
+        pipeline.transform(*self._vertices_range(first, end))
+        self._environments.gather(pipeline.scene.uniforms, pipeline.fragment_uniforms)
         if self._atlas is not None:
             self._atlas.gather(pipeline.looks)
             pipeline.finish_looks()
@@ -643,6 +675,24 @@ class Renderer:
                 *self._copied[key],
             )
 
+    def _copy_transforms(
+        self,
+        copy: Callable,
+        given: SceneNumbers,
+        objects: Optional[ObjectNumbers],
+        derivative: str = "",
+    ) -> None:
+        """Of a scene the same for transforms, whose rows are copied as those of uniforms are."""
+        if objects is None:
+            return
+        fields = tuple(
+            (getattr(body(field), derivative) if derivative else body(field), *place)
+            for field, *place in self._transforms
+        )
+        with quick_compilation():
+            rows = objects.transforms
+            copy(rows.shape[0], self._frames, 0, 0, *given, rows, (), (), (), fields)
+
     def _find_copied(self, derivative: str, needs_grad: bool) -> tuple:
         """The fields of the scene as `gather` and `scatter` take them."""
 
@@ -658,22 +708,25 @@ class Renderer:
             for group in (self._uniform_fields, self._fragment_fields)
         ]
         reads_color = self._pipeline.composition.reads_color
-        colors = (chosen(self._colors),) if reads_color else ()
-        return chosen(self.mesh.vertices), colors, *groups
+        vertices, colors = (
+            tuple((chosen(field), start) for field, start in group)
+            for group in (self._vertices, self._colors if reads_color else ())
+        )
+        return vertices, colors, *groups
 
     def _count_copied(self) -> int:
         """Elements of the longest field that `gather` copies, or vertices."""
-        groups = (*self._uniform_fields, *self._fragment_fields)
-        lengths = [num_elements(field) for field in (self._colors, *(f for f, *_ in groups))]
-        return max(self.mesh.vertices.shape[-1], self.num_views, *lengths)
+        groups = (*self._colors, *self._uniform_fields, *self._fragment_fields)
+        lengths = [num_elements(field) for field, *_ in groups]
+        rows = self.mesh.corner_starts.shape[0] - 1
+        return max(rows, self.num_views, *lengths)
 
     def _fields_of_scene(self) -> list:
         """All that the image depends on."""
-        groups = (*self._uniform_fields, *self._fragment_fields)
+        meshes = (*self._vertices, *self._transforms, *self._colors)
+        groups = (*meshes, *self._uniform_fields, *self._fragment_fields)
         looks = [] if self._atlas is None else self._atlas.fields
         return [
-            self.mesh.vertices,
-            self._colors,
             *(field for field, *_ in groups),
             *looks,
             *self._environments.fields,
@@ -691,8 +744,9 @@ class Renderer:
         lights = NO_LIGHTS if composition.light is None else self._lights.structure
         albedo = (1, 1, 1)
         if composition.reads_color:
-            shape = self._colors.shape
-            albedo = (shape[0], num_elements(self._colors) // shape[0], self._colors.n)
+            colors = self._colors[0][0]
+            rows = sum(field.shape[0] for field, _ in self._colors)
+            albedo = (rows, num_elements(colors) // colors.shape[0], colors.n)
         return Pipeline(
             self._workspace,
             Topology(mesh.faces, mesh.corner_starts, mesh.corners_of_vertex),
@@ -707,6 +761,7 @@ class Renderer:
             mesh.is_moving,
             self.cameras.needs_grad,
             None if self._atlas is None else self._atlas.scene,
+            (*mesh.first_vertices, mesh.num_vertices) if isinstance(mesh, Scene) else None,
         )
 
     def _collect_uniforms(self, composition: Composition) -> tuple:
@@ -775,29 +830,31 @@ class Renderer:
         return (first, end) if self.mesh.is_moving else (0, 1)
 
 
-def _check_scene(mesh: Mesh, cameras: Camera) -> None:
+def _check_scene(mesh: Union[Mesh, Scene], cameras: Camera) -> None:
     """Raises a ValueError that says what to write, unless all are of their kinds."""
-    if isinstance(mesh, (list, tuple)) and all(isinstance(one, Mesh) for one in mesh):
+    if isinstance(mesh, (list, tuple)) and mesh and all(isinstance(one, Mesh) for one in mesh):
         raise ValueError(
-            f"a Renderer draws one mesh, got {len(mesh)}: join them, "
-            "Mesh(np.concatenate([a.vertices.to_numpy(), b.vertices.to_numpy()]), "
-            "np.concatenate([a.faces_array, b.faces_array + a.num_vertices]))"
+            f"a Renderer draws one mesh or one scene, got {len(mesh)} meshes: write "
+            "Renderer(Scene(meshes), ...)"
         )
-    check_kind("mesh", mesh, (Mesh,), "one Mesh, such as Mesh(vertices, faces)")
+    check_kind("mesh", mesh, (Mesh, Scene), "one Mesh, such as Mesh(vertices, faces)")
     check_kind("cameras", cameras, (Camera,), "one Camera of all views, Camera.look_at(eyes)")
 
 
-def _checked_frames(frames: Optional[Sequence[int]], mesh: Mesh, cameras: Camera) -> np.ndarray:
+def _checked_frames(
+    frames: Optional[Sequence[int]], mesh: Union[Mesh, Scene], cameras: Camera
+) -> np.ndarray:
     """The frame of each view."""
     if not mesh.is_moving:
         if frames is not None:
             raise ValueError("frames= is for a mesh that moves: vertices of shape (T, V)")
-        if mesh.num_meshes > 1 and cameras.num_views not in (1, mesh.num_meshes):
+        num_meshes = mesh.table.num_meshes
+        if num_meshes > 1 and cameras.num_views not in (1, num_meshes):
             raise ValueError(
-                f"a batch of {mesh.num_meshes} meshes needs one camera, or one for each, got "
+                f"a batch of {num_meshes} meshes needs one camera, or one for each, got "
                 f"{cameras.num_views}"
             )
-        return np.zeros(max(cameras.num_views, mesh.num_meshes), np.int32)
+        return np.zeros(max(cameras.num_views, num_meshes), np.int32)
     frames = np.arange(mesh.num_frames) if frames is None else np.asarray(frames)
     is_list = frames.ndim == 1 and len(frames) > 0 and np.issubdtype(frames.dtype, np.integer)
     if not is_list or frames.min() < 0 or frames.max() >= mesh.num_frames:

@@ -589,7 +589,7 @@ def test_what_a_renderer_is_given(backend, renderer):
     mesh, cameras = renderer.mesh, renderer.cameras
     triangle = tsr.primitives.triangle()
     for arguments, message in (
-        (([mesh, mesh], cameras), r"draws one mesh, got 2: join them, Mesh\(np.concatenate"),
+        (([mesh, mesh], cameras), r"got 2 meshes: write Renderer\(Scene\(meshes\)"),
         ((triangle, cameras), r"must be one Mesh, such as Mesh\(vertices, faces\), got tuple"),
         ((tsr.Mesh, cameras), r"got the class Mesh: write Mesh\(\.\.\.\)"),
         ((mesh, tsr.Camera), r"got the class Camera"),
@@ -605,16 +605,6 @@ def test_what_a_renderer_is_given(backend, renderer):
         tsr.fragments(CORNERS, image_size=IMAGE_SIZE, rasterizer=tsr.KNearest)
     with pytest.raises(ValueError, match=r"got a class: write Depth\(\)"):
         rasterize(colors=tsr.Depth)
-
-
-def test_the_line_that_joins_meshes(backend, renderer):
-    """What the error says, done."""
-    a = b = renderer.mesh
-    both = tsr.Mesh(
-        np.concatenate([a.vertices.to_numpy(), b.vertices.to_numpy()]),
-        np.concatenate([a.faces_array, b.faces_array + a.num_vertices]),
-    )
-    assert (both.num_vertices, both.num_faces) == (2 * a.num_vertices, 2 * a.num_faces)
 
 
 @pytest.mark.parametrize("lights", [{"ambient": (255, 255, 255)}, {"colors": [[200, 100, 50]]}])

@@ -29,6 +29,7 @@ def test_names():
         "Prefiltered",
         "Renderer",
         "SGD",
+        "Scene",
         "Shading",
         "Silhouette",
         "SoftAggregation",

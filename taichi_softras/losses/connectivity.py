@@ -5,6 +5,8 @@ import weakref
 import numpy as np
 
 from taichi_softras.runtime import ti
+from taichi_softras.scene.checks import check_kind
+from taichi_softras.scene.mesh import Mesh
 
 # `Connectivity` of each mesh that a loss has seen, and how often it had been replaced then
 _connectivities: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -62,8 +64,9 @@ def connectivity_of(mesh) -> Connectivity:
     """That of a still mesh as it is now, made when a loss sees it first.
 
     Raises:
-        ValueError: the mesh moves.
+        ValueError: the mesh moves, or is none.
     """
+    check_kind("mesh", mesh, (Mesh,), "a Mesh, of a Scene one of scene.meshes")
     if mesh.is_moving:
         raise ValueError(
             "losses of meshes are for a still mesh, with vertices of shape (V,), got "

@@ -38,6 +38,7 @@ from taichi_softras.scene.checks import (
     warn_of_radians,
 )
 from taichi_softras.scene.mesh import Mesh
+from taichi_softras.scene.scene import Scene, world_vertices
 
 FILLED = 0.9  # of the picture, by a mesh that is framed
 CLEARANCE = 0.25  # of its radius: how far it stays from a camera that frames it
@@ -223,7 +224,7 @@ class Camera:
     @classmethod
     def framing(
         cls,
-        mesh: Mesh,
+        mesh: Union[Mesh, Scene],
         elevation_degrees=20.0,
         azimuth_degrees=30.0,
         fov_y_degrees=50.0,
@@ -236,7 +237,7 @@ class Camera:
         they are now, from where the mesh just fits; y is up.
 
         Args:
-            mesh: what is looked at.
+            mesh: what is looked at, or a scene.
             elevation_degrees: of the cameras above the mesh, scalar or (B,), as for `orbit`.
             azimuth_degrees: around it, scalar or (B,), as for `orbit`.
             fov_y_degrees: scalar or (B,).
@@ -247,8 +248,8 @@ class Camera:
             ValueError: for vertices that are all in one place, or not finite; for angles of view
                 out of (0, 180), an aspect of 0 or below.
         """
-        check_kind("mesh", mesh, (Mesh,), "a Mesh")
-        vertices = mesh.vertices.to_numpy().astype(float)
+        check_kind("mesh", mesh, (Mesh, Scene), "a Mesh or a Scene")
+        vertices = world_vertices(mesh).astype(float)
         points = vertices[..., np.unique(mesh.faces_array), :].reshape(-1, 3)
         center = 0.5 * (points.min(axis=0) + points.max(axis=0))
         points = points - center
@@ -440,15 +441,18 @@ class Camera:
         view_from_world, clip_from_view = self._compute_matrices(aspect)
         return view_from_world.to_numpy(), clip_from_view.to_numpy()
 
-    def describe(self, aspect: Optional[float] = None, mesh: Optional[Mesh] = None) -> str:
+    def describe(
+        self, aspect: Optional[float] = None, mesh: Union[Mesh, Scene, None] = None
+    ) -> str:
         """Where each view stands and what it sees, in a few lines to be printed.
 
         Args:
             aspect: width over height of the image; by default `camera.aspect`, or else 1.
-            mesh: whose vertices are told from those out of the image; of a moving mesh all frames.
+            mesh: a `Mesh` or `Scene` whose vertices are told from those out of the image; of what
+                moves all frames.
         """
         aspect = aspect or self.aspect or 1.0
-        points = None if mesh is None else mesh.vertices.to_numpy().reshape(-1, 3)
+        points = None if mesh is None else world_vertices(mesh).reshape(-1, 3)
         distortion = None if self.distortion is None else self.distortion.to_numpy()
         return describe_views(*self.matrices(aspect), aspect, self.lens, distortion, points)
 

@@ -370,15 +370,15 @@ class Mesh:
             face_materials=self.face_materials_array[faces] if self.materials else None,
         )
 
-    def check_colors(self) -> None:
+    def check_colors(self, name: str = "mesh") -> None:
         """Raises a ValueError if something that was written to the colours is not finite."""
-        for name in ("vertex_colors", "texels", "texture_cubes"):
-            if getattr(self, name) is not None:
-                check_field(f"mesh.{name}", getattr(self, name))
+        for kind in ("vertex_colors", "texels", "texture_cubes"):
+            if getattr(self, kind) is not None:
+                check_field(f"{name}.{kind}", getattr(self, kind))
         if self.uvs is not None:
-            check_field("mesh.uvs", self.uvs)
+            check_field(f"{name}.uvs", self.uvs)
         for k, material in enumerate(self.materials):
-            material.check(f"mesh.materials[{k}]")
+            material.check(f"{name}.materials[{k}]")
 
     @functools.cached_property
     def edges_array(self) -> np.ndarray:
