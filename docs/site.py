@@ -9,21 +9,23 @@ import ast
 import re
 from pathlib import Path
 
+from griffe import Extension
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("*.md", "benchmarks/*.md", "docs/**/*.md", "examples/*.md")
-IMAGES = "docs/images/*"
+ASSETS = ("docs/images/*", "docs/site.css")
 SOURCES = ("benchmarks/*.py", "examples/*.py", "taichi_softras/**/*.py")
 LINK_TO_SOURCE = re.compile(r"(\]\((?!\w+:)[^)#\s]*)(\.py|/)(?=[)#])")
 PAGE_OF_SOURCE = {".py": ".py.md", "/": "/index.md"}
-HIDDEN = "---\nsearch:\n  exclude: true\n---\n"  # names of the sources are found in the reference
+# What has names is found in the reference
+SOURCE_META = "---\nsearch: {exclude: true}\nhide: [navigation, toc]\n---\n"
 
 
 def on_files(files, config):
     """Puts the repository's files in the place of those of `docs_dir`."""
     site = Files([file for file in files if file.src_dir != config.docs_dir])
-    for pattern in (*PAGES, IMAGES):
+    for pattern in (*PAGES, *ASSETS):
         for path in sorted(ROOT.glob(pattern)):
             site.append(File(_name(path), str(ROOT), config.site_dir, config.use_directory_urls))
     folders: dict = {}  # of lists of sources
@@ -41,6 +43,8 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, page, config, files):
     """Links to sources and folders lead to their pages."""
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation"]
     return LINK_TO_SOURCE.sub(lambda link: link[1] + PAGE_OF_SOURCE[link[2]], markdown)
 
 
@@ -49,7 +53,7 @@ def _name(path: Path) -> str:
 
 
 def _listing(path: Path, code: str) -> str:
-    return f"{HIDDEN}# {_name(path)}\n\n~~~~python\n{code}~~~~\n"
+    return f"{SOURCE_META}# {_name(path)}\n\n~~~~python\n{code}~~~~\n"
 
 
 def _contents(folder: Path, sources: list) -> str:
@@ -57,5 +61,21 @@ def _contents(folder: Path, sources: list) -> str:
     rows = []
     for path, code in sources:
         said = ast.get_docstring(ast.parse(code)) or ""
-        rows.append(f"- [{path.name}]({path.name}): {said.partition(chr(10))[0]}\n")
-    return f"{HIDDEN}# {_name(folder)}\n\n{''.join(rows)}"
+        rows.append(f"- [`{path.name}`]({path.name}): {said.partition(chr(10))[0]}\n")
+    return f"{SOURCE_META}# {_name(folder)}\n\n{''.join(rows)}"
+
+
+class NamesOfOneLine(Extension):
+    """`eye, target, up: ...` in a docstring is three names, where Google's form knows one and its type.
+
+    With spaces of another kind between them they are one name.
+    """
+
+    NAMES = re.compile(r"(?m)^ +\w+(?:, \w+)+(?=:)")
+    SPACE = "\N{EN SPACE}"
+
+    def on_object(self, *, obj, **_):
+        """Of whatever was read."""
+        if obj.docstring:
+            text = obj.docstring.value
+            obj.docstring.value = self.NAMES.sub(lambda m: m[0].replace(", ", f",{self.SPACE}"), text)
