@@ -66,9 +66,9 @@ def _contents(folder: Path, sources: list) -> str:
 
 
 class NamesOfOneLine(Extension):
-    """`eye, target, up: ...` in a docstring is three names, where Google's form knows one and its type.
+    """`eye, target, up: ...` in a docstring is three names; Google's form knows a name and its type.
 
-    With spaces of another kind between them they are one name.
+    With spaces of another kind between them it takes them for one name.
     """
 
     NAMES = re.compile(r"(?m)^ +\w+(?:, \w+)+(?=:)")
@@ -78,4 +78,6 @@ class NamesOfOneLine(Extension):
         """Of whatever was read."""
         if obj.docstring:
             text = obj.docstring.value
-            obj.docstring.value = self.NAMES.sub(lambda m: m[0].replace(", ", f",{self.SPACE}"), text)
+            obj.docstring.value = self.NAMES.sub(
+                lambda m: m[0].replace(", ", f",{self.SPACE}"), text
+            )

@@ -112,6 +112,22 @@ def test_maps(here):
     assert tsr.images.load_image("normals.png").shape == (48, 64, 3)
 
 
+def test_two_poses(here):
+    vertices, faces = tsr.primitives.cube()
+    colors = np.random.default_rng(1).uniform(size=(8, 3))
+    tsr.Mesh(0.35 * vertices, faces, vertex_colors=colors).save("box.glb")
+    tsr.Mesh(0.35 * vertices * [1, 0.3, 1], faces, vertex_colors=colors[::-1]).save("plane.glb")
+    rotation, translation = [[0, 0.3, 0], [0.2, 0, 0.1]], [[-0.45, 0.05, 0], [0.42, 0, 0.05]]
+    scene = tsr.Scene([tsr.Mesh.load("box.glb"), tsr.Mesh.load("plane.glb")], rotation, translation)
+    camera = tsr.Camera.look_at((0, 0.6, 2.4), fov_y_degrees=40, needs_grad=False)
+    rasterizer = tsr.Prefiltered(sigma_pixels=2.0)
+    tsr.images.save_image("photo.png", tsr.Renderer(scene, camera, (36, 48), rasterizer).render())
+    names = run("Two objects and their poses", {"range(150)": "range(80)"})
+    found = names["scene"]
+    np.testing.assert_allclose(found.rotation.to_numpy(), rotation, atol=0.05)
+    np.testing.assert_allclose(found.translation.to_numpy(), translation, atol=0.02)
+
+
 def test_shape_and_texture(here):
     """An ellipsoid, from pictures whose cameras are in a transforms.json."""
     (here / "capture").mkdir()
@@ -127,7 +143,11 @@ def test_shape_and_texture(here):
     transforms = tsr.camera_conventions.to_nerf(cameras, paths=paths)
     tsr.scripts.save("capture/transforms.json", transforms)
     log = []
-    small = {"range(300)": "range(40)", "icosphere(3)": "icosphere(2)", "(64, 128, 3)": "(8, 16, 3)"}
+    small = {
+        "range(300)": "range(40)",
+        "icosphere(3)": "icosphere(2)",
+        "(64, 128, 3)": "(8, 16, 3)",
+    }
     small["colors.step()\n"] = "colors.step()\n    log.append(loss[None])\n"
     run("Shape and texture from twelve views", small, log=log)
     assert log[-1] < 0.3 * log[0]
@@ -150,3 +170,49 @@ def test_a_room(here, capsys):
     assert log[-1] < 0.5 * log[0]
     assert np.linalg.norm(names["guess"].eye.to_numpy()[0] - eye) < 0.15
     assert "view 0" in capsys.readouterr().out
+
+
+def masks_of(meshes, cameras):
+    """(B, 32, 32), one silhouette after another."""
+    views = [
+        tsr.Renderer(mesh, camera, (32, 32), shading=tsr.Silhouette()).render().to_numpy()[..., -1]
+        for mesh, camera in zip(meshes, cameras)
+    ]
+    return np.concatenate(views)
+
+
+def test_a_batch(here):
+    camera = tsr.Camera.look_at((0, 1, 3), fov_y_degrees=50, needs_grad=False)
+    shapes = tsr.primitives.icosphere(2), tsr.primitives.torus(), tsr.primitives.icosphere(3)
+    meshes = [tsr.Mesh(0.8 * vertices, faces) for vertices, faces in shapes]
+    np.save("masks.npy", masks_of(meshes, [camera] * 3))
+    names = run("A batch of meshes", {"range(200)": "range(40)", **LOG}, log=(log := []))
+    assert log[-1] < 0.3 * log[0]
+    assert [len(found) for found in names["found"]] == [len(vertices) for vertices, _ in shapes]
+
+
+def test_remeshing(here):
+    eyes = tsr.orbit(3.0, [20, -25, 50] * 4, np.arange(0, 360, 30))
+    cameras = tsr.Camera.look_at(eyes, fov_y_degrees=50, needs_grad=False)
+    vertices, faces = tsr.primitives.icosphere(3)
+    np.save("masks.npy", masks_of([tsr.Mesh(vertices * [1.0, 0.7, 0.8], faces)], [cameras]))
+    small = {"range(300)": "range(60)", "(100, 200)": "(20, 40)", **LOG}
+    run("Remeshing in a loop", small, log=(log := []))
+    assert log[-1] < 0.3 * log[0]
+    assert tsr.Mesh.load("found.obj").num_faces == 1280
+
+
+def test_a_notebook(here, monkeypatch):
+    """Its cells in a kernel of Jupyter: three pictures, and a bar that reaches its end."""
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    tsr.Mesh(*tsr.primitives.torus()).save("spot.glb")
+    monkeypatch.setenv("PYTHONPATH", str(PAGE.parents[1]))
+    (beginning,) = re.findall(r"```python\n(.*?)```", PREAMBLE, re.DOTALL)
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(c) for c in [beginning, *JOBS["A notebook"]]]
+    nbclient.NotebookClient(notebook, timeout=300).execute()
+    outputs = [[dict(output.get("data", {})) for output in c.outputs] for c in notebook.cells]
+    assert "image/png" in outputs[1][-1] and "image/png" in outputs[2][-1]
+    assert "image/png" in outputs[3][-1]
+    assert any("100 of 100" in str(data.get("text/html")) for data in outputs[3])
