@@ -66,7 +66,7 @@ def _contents(folder: Path, sources: list) -> str:
 
 
 class NamesOfOneLine(Extension):
-    """`eye, target, up: ...` in a docstring is three names; Google's form knows a name and its type.
+    """`eye, target, up: ...` in a docstring is three names; Google's form knows one and its type.
 
     With spaces of another kind between them it takes them for one name.
     """
