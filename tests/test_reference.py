@@ -11,7 +11,8 @@ from types import ModuleType
 
 import taichi_softras as tsr
 
-PAGES = Path(__file__).parents[1] / "docs" / "reference"
+ROOT = Path(__file__).parents[1]
+PAGES = ROOT / "docs" / "reference"
 
 
 def public(module: ModuleType) -> dict:
@@ -42,3 +43,9 @@ def test_every_public_name_has_one_entry():
     shown = [pkgutil.resolve_name(name) for name in entries()]
     assert [name for name, member in members.items() if shown.count(member) != 1] == []
     assert len(shown) == len(members), "the reference shows what is not public"
+
+
+def test_every_page_has_its_place_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("docs/**/*.md"))]
+    assert [page for page in pages if f" {page}\n" not in navigation] == []
