@@ -60,7 +60,7 @@ def rasterize(  # the image and its adjoint, which know the same
             image side spans [-1, 1] in x / w and y / w, x points right, y up, depth is positive in
             front of the camera.
         colors: (B or 1, F, 3, C) at the corners; or (B or 1, F, R, R, C) texels of each face,
-            texel [row][column] with corner 0 along columns and corner 1 along rows, the upper
+            texel `[row, column]` with corner 0 along columns and corner 1 along rows, the upper
             half mirrored (SoftRas' surface textures); or (B or 1, F, R, R, R, C), R >= 2: texture
             cubes, axis k of which is the barycentric weight of corner k (Kato et al.); or None for
             the silhouette alone. Or `Depth()`: one channel, the depth, with the rasterizer's `far`

@@ -11,6 +11,8 @@ from taichi_softras.shading.base import COLOR, VARYINGS, Shading
 from taichi_softras.shading.materials import NUMBERS
 from taichi_softras.workspace import array
 
+__all__ = ["check_shading"]
+
 STEPS = {False: 4e-3, True: 1e-5}  # of single and double precision, by `is_double`
 TOLERANCES = {False: 2e-2, True: 1e-6}
 NUM_COLORS = 3  # of a shading that takes any number

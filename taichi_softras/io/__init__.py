@@ -10,6 +10,8 @@ from typing import Any
 from taichi_softras.io.contents import MeshFileError as MeshFileError
 from taichi_softras.io.pictures import load_pictures as load_pictures
 
+__all__ = ["MeshFileError", "load_cameras", "load_pictures"]
+
 
 def __getattr__(name: str) -> Any:
     if name == "load_cameras":

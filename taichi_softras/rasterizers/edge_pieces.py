@@ -450,8 +450,8 @@ def find_cuts(
     count = 0
     for slot in range(of_tiles.starts[here.tile], of_tiles.starts[here.tile + 1]):
         j = view * num_faces + of_tiles.faces[slot]
-        has_pieces = pieces.starts[3 * j] < pieces.starts[3 * j + 3]
-        has_pieces &= is_in_box(of_faces.boxes, j, here.row, here.column)
+        is_here = is_in_box(of_faces.boxes, j, here.row, here.column)
+        has_pieces = is_here & (pieces.starts[3 * j] < pieces.starts[3 * j + 3])
         for k in range(ti.select(has_pieces, 3, 0)):
             other = 3 * j + k
             crossing = cross_edges(line, load_edge(records, j, k))
@@ -592,9 +592,8 @@ def look_behind(
     if neighbour >= 0:
         j = first_face + neighbour // 3
         across, face_across = j, of_faces.boxes[j, SOURCE_FACE]
-        is_inner = is_drawn(of_faces, j, is_double_sided) & (
-            records[i, INVERSE_AREA] * records[j, INVERSE_AREA] > 0.0
-        )
+        if is_drawn(of_faces, j, is_double_sided):
+            is_inner = records[i, INVERSE_AREA] * records[j, INVERSE_AREA] > 0.0
     is_hidden = (depth <= limits[0]) | (depth >= limits[1])
     behind, nearest = NO_FACE, 0.0
     for slot in range(of_tiles.starts[here.tile], of_tiles.starts[here.tile + 1]):
