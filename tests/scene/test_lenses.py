@@ -157,6 +157,18 @@ def test_a_lens_among_cameras(backend):
         assert np.abs(pixels - project_points(vertices, distortion)).max() < PIXEL
 
 
+def test_views_are_taken_and_written(backend):
+    camera = make_camera([LENS, (0.3, 0, 0, 0, 0)])
+    one = camera.take(1)
+    assert (one.num_views, one.image_size, one.aspect) == (1, (HEIGHT, WIDTH), WIDTH / HEIGHT)
+    np.testing.assert_allclose(one.distortion.to_numpy(), [[0.3, 0, 0, 0, 0]], rtol=1e-6)
+    one.copy_from(camera.take([0]))
+    np.testing.assert_allclose(one.distortion.to_numpy(), [LENS], rtol=1e-6)
+    assert camera.take(slice(None)).num_views == 2
+    with pytest.raises(IndexError):
+        camera.take(2)
+
+
 def test_lenses_that_are_refused(backend):
     for distortion, message in (
         ([0.1, 0.2], r"distortion must be k1, k2, p1, p2, k3 of OpenCV, \(5,\) or \(B, 5\)"),
