@@ -33,7 +33,7 @@ from taichi_softras.geometry.scene_arrays import (
 from taichi_softras.geometry.transforms import (
     TRANSFORM_SIZE,
     ObjectNumbers,
-    ObjectTables,
+    lay_out_objects,
     num_shares_of_objects,
     transform_objects,
     transform_objects_jvp,
@@ -222,20 +222,13 @@ class Pipeline:
         self.objects: Optional[ObjectNumbers] = None
         if starts is None:
             return
-        get = self.workspace.get
-        num_objects, sizes = len(starts) - 1, np.diff(starts)
+        get, num_objects = self.workspace.get, len(starts) - 1
         self.objects = ObjectNumbers(
             get("object_vertices", tuple(self.scene.vertices.shape)),
             get("transforms", (num_objects, TRANSFORM_SIZE)),
         )
-        owners = get("object_of_vertex", (starts[-1],), int)
-        owners.from_numpy(np.repeat(np.arange(num_objects, dtype=np.int32), sizes))
-        self._object_tables = ObjectTables(
-            owners,
-            self.workspace.constants("object_starts", starts, int),
-            get("object_matrices", (num_objects, 3, 4)),
-        )
-        shares = num_shares_of_objects(int(sizes.max()))
+        self._object_tables = lay_out_objects(starts)
+        shares = num_shares_of_objects(int(np.diff(starts).max()))
         self._object_partials = get("object_partials", (num_objects, shares, 12))
 
     def _lay_out_looks(self, materials: Optional[MaterialScene], num_entries: int) -> None:

@@ -8,6 +8,8 @@ matrix, in shares that are added in a fixed order; from there it is one rotation
 
 from typing import NamedTuple
 
+import numpy as np
+
 from taichi_softras.funcs.rotation_vectors import (
     spin_rows,
     spin_rows_vjp,
@@ -38,6 +40,20 @@ class ObjectTables(NamedTuple):
     owners: ti.Ndarray  # (V,) int, the object of each vertex
     starts: ti.Ndarray  # (O + 1,) int, the first vertex of each object, and V
     matrices: ti.Ndarray  # (O, 3, 4)
+
+
+def lay_out_objects(starts: tuple) -> ObjectTables:
+    """Of objects whose vertices begin at the first O of O + 1 numbers, and end at the last."""
+    sizes = np.diff(starts)
+    owners = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    tables = ObjectTables(
+        ti.ndarray(int, (len(owners),)),
+        ti.ndarray(int, (len(starts),)),
+        ti.ndarray(float, (len(sizes), 3, 4)),
+    )
+    tables.owners.from_numpy(owners)
+    tables.starts.from_numpy(np.array(starts, np.int32))
+    return tables
 
 
 def num_shares_of_objects(num_vertices: int) -> int:

@@ -13,7 +13,11 @@ import numpy as np
 
 from taichi_softras.fields import FieldTree, upload
 from taichi_softras.geometry.mesh_table import MeshTable
-from taichi_softras.geometry.transforms import TRANSFORM_SIZE, transform_objects
+from taichi_softras.geometry.transforms import (
+    TRANSFORM_SIZE,
+    lay_out_objects,
+    transform_objects,
+)
 from taichi_softras.io.meshes import save_mesh
 from taichi_softras.runtime import ti
 from taichi_softras.scene.attributes import FieldAttribute
@@ -134,12 +138,7 @@ class Scene:
         transforms.from_numpy(
             np.concatenate([f.to_numpy().reshape(count, -1) for f in self.transforms], axis=1)
         )
-        starts = np.array([*self.first_vertices, self.num_vertices])
-        tables = (
-            _int_array(np.repeat(np.arange(count), np.diff(starts))),
-            _int_array(starts),
-            ti.ndarray(float, (count, 3, 4)),
-        )
+        tables = lay_out_objects((*self.first_vertices, self.num_vertices))
         transform_objects(of_objects, transforms, *tables, 0, self.num_frames, vertices)
         return vertices.to_numpy() if self.is_moving else vertices.to_numpy()[0]
 
