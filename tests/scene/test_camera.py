@@ -320,7 +320,7 @@ def test_framing_refuses(backend, aspect):
     mesh.vertices.fill(1.0)
     with pytest.raises(ValueError, match="not all in one place"):
         Camera.framing(mesh)
-    with pytest.raises(ValueError, match="mesh must be a Mesh, got tuple"):
+    with pytest.raises(ValueError, match="mesh must be a Mesh or a Scene, got tuple"):
         Camera.framing(tsr.primitives.triangle())
 
 
