@@ -170,7 +170,7 @@ def store_pixels(
 @kernel
 def store_indices(
     face_ids: array(int, 3),  # (views of the pass, H, W) or NO_FACE
-    face_meshes: array(int, 1),  # (F,) the mesh of each face
+    face_meshes: array(int, 1),  # (F,) the mesh of each face, or (1,) of all
     start: int,  # the first view of the pass
     fields: ti.template(),  # (field (B, H, W) of ints, whether it is of the mesh)
 ):
@@ -180,7 +180,7 @@ def store_indices(
             index = face_ids[view, row, column]
             if ti.static(of_mesh):
                 if index >= 0:
-                    index = face_meshes[index]
+                    index = face_meshes[ti.min(index, face_meshes.shape[0] - 1)]
             field[start + view, row, column] = index
 
 
