@@ -696,7 +696,8 @@ class Renderer:
         """Elements of the longest field that `gather` copies, or vertices."""
         groups = (*self._colors, *self._uniform_fields, *self._fragment_fields)
         lengths = [num_elements(field) for field, *_ in groups]
-        return max(self.mesh.num_vertices, self.num_views, *lengths)
+        lengths += [field.shape[-1] for field, _ in self._vertices]
+        return max(self.num_views, *lengths)
 
     def _fields_of_scene(self) -> list:
         """All that the image depends on."""
