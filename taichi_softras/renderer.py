@@ -260,8 +260,8 @@ class Renderer:
         self._images, self._images_of_nearest = tuple(images), tuple(of_nearest)
         self._indices = tuple(indices)
         if indices:
-            is_scene = isinstance(self.mesh, Scene)
-            counts = [one.num_faces for one in self.mesh.meshes] if is_scene else [1]
+            meshes = meshes_of(self.mesh)
+            counts = [one.num_faces for one in meshes] if isinstance(self.mesh, Scene) else [1]
             self._face_meshes = self._workspace.get("face_meshes", (sum(counts),), int)
             owners = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
             self._face_meshes.from_numpy(owners)
