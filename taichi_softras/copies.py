@@ -170,7 +170,7 @@ def store_pixels(
 @kernel
 def store_indices(
     face_ids: array(int, 3),  # (views of the pass, H, W) or NO_FACE
-    face_meshes: array(int, 1),  # (F,) the mesh of each face
+    face_meshes: array(int, 1),  # (F,) the mesh of each face, or (1,) of all
     start: int,  # the first view of the pass
     mesh_step: int,  # from a view to the next: 1 if each has a mesh of its own, otherwise 0
     fields: ti.template(),  # (field (B, H, W) of ints, whether it is of the mesh)
@@ -181,7 +181,8 @@ def store_indices(
             index = face_ids[view, row, column]
             if ti.static(of_mesh):
                 if index >= 0:
-                    index = face_meshes[index] + mesh_step * (start + view)
+                    index = face_meshes[ti.min(index, face_meshes.shape[0] - 1)]
+                    index += mesh_step * (start + view)
             field[start + view, row, column] = index
 
 

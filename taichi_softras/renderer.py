@@ -261,7 +261,8 @@ class Renderer:
         self._images, self._images_of_nearest = tuple(images), tuple(of_nearest)
         self._indices = tuple(indices)
         if indices:
-            counts = [one.table.face_places for one in meshes_of(self.mesh)]
+            meshes = meshes_of(self.mesh)
+            counts = [one.num_faces for one in meshes] if isinstance(self.mesh, Scene) else [1]
             self._face_meshes = self._workspace.get("face_meshes", (sum(counts),), int)
             owners = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
             self._face_meshes.from_numpy(owners)
@@ -718,8 +719,8 @@ class Renderer:
         """Elements of the longest field that `gather` copies, or vertices."""
         groups = (*self._colors, *self._uniform_fields, *self._fragment_fields)
         lengths = [num_elements(field) for field, *_ in groups]
-        rows = self.mesh.corner_starts.shape[0] - 1
-        return max(rows, self.num_views, *lengths)
+        lengths += [field.shape[-1] for field, _ in self._vertices]
+        return max(self.num_views, *lengths)
 
     def _fields_of_scene(self) -> list:
         """All that the image depends on."""

@@ -281,6 +281,8 @@ def test_what_is_no_scene(backend):
         (([cube, tiles],), "vertex_colors of 3 channels and texels of resolution 2: give all"),
         (([tiles, fine],), "texels of resolution 2 and texels of resolution 3"),
         (([cube, features],), "vertex_colors of 3 channels and vertex_colors of 5"),
+        (([cube, tsr.Mesh.batch([(vertices, faces)] * 2)],), r"meshes\[1\] is a batch, whose"),
+        (([tsr.Mesh(vertices, faces, capacity=(9, 20))],), "is a mesh with a capacity"),
         (([two, cube, three],), "as many frames each, got 2 and 3"),
         (([cube], [0.1, 0.2, 0.3]), r"rotation must have shape \(1, 3\), not empty, got \(3,\)"),
         (([cube], None, [[0, np.inf, 0]]), "translation must be finite"),
