@@ -71,7 +71,7 @@ PIXELS_PER_PASS = 3 * 2**14  # of a mesh that moves: two cores are busy, 40 MB h
 
 
 class Renderer:
-    """Draws one mesh in B views, and carries gradients back to whatever the image came from.
+    """Draws a mesh in B views, and carries gradients back to whatever the image came from.
 
         renderer = Renderer(mesh, cameras, image_size=(256, 256))
         with ti.ad.Tape(loss):
@@ -81,7 +81,7 @@ class Renderer:
     Attributes:
         image: (B, H, W) field of (C + 1)-vectors: the channels of the shading (r, g, b), alpha
             last; alpha alone with `Silhouette`, depth and alpha with `Depth`. Row 0 on top. A view
-            is a camera, or a frame of a mesh that moves.
+            is a camera, a frame of a mesh that moves, or a mesh of a batch.
         outputs: further channels by name, (B, H, W) fields of scalars or vectors with gradient;
             of whole numbers, without one, for "face_id" and "mesh_id".
         background: (1 or B, H, W) field of C-vectors with gradient: the image behind all faces;
@@ -113,7 +113,7 @@ class Renderer:
         Args:
             mesh: what is drawn.
             cameras: from where; one view each. Of a mesh that moves, each frame is a view, by
-                one camera for all of them or a camera each.
+                one camera for all of them or a camera each; so is each mesh of a batch.
             image_size: (H, W) in pixels.
             rasterizer: how pixels are covered; `SoftAggregation()` when left out.
             shading: how colours come from light; `Flat()` when left out.

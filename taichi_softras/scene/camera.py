@@ -407,10 +407,14 @@ class Camera:
 
         Args:
             aspect: width over height of the image; by default `camera.aspect`, or else 1.
-            mesh: whose vertices are told from those out of the image; of a moving mesh all frames.
+            mesh: whose vertices are told from those out of the image; of a moving mesh all frames,
+                of a batch those of the view.
         """
-        aspect = aspect or self.aspect or 1.0
-        points = None if mesh is None else mesh.vertices.to_numpy().reshape(-1, 3)
+        aspect, points = aspect or self.aspect or 1.0, None
+        if mesh is not None:
+            vertices, starts = mesh.vertices.to_numpy(), mesh.vertex_starts
+            of_meshes = (vertices[..., a:b, :] for a, b in zip(starts, starts[1:]))
+            points = [one.reshape(-1, 3) for one in of_meshes]
         return describe_views(*self.matrices(aspect), aspect, self.lens, points)
 
     def _compute_matrices(self, aspect: float) -> tuple:

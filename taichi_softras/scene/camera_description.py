@@ -14,7 +14,7 @@ def describe_views(
     clip_from_view: np.ndarray,  # (B, 4, 4)
     aspect: float,  # W / H
     lens: Optional[Lens],
-    points: Optional[np.ndarray],  # (V, 3) world, of a mesh
+    points: Optional[list],  # (V, 3) world, of the mesh of all views, or of each
 ) -> str:
     """A line for all, then a line a view."""
     num_views = len(view_from_world)
@@ -27,7 +27,7 @@ def describe_views(
         if lens is not None:
             parts.append(_lens(lens, view))
         if points is not None:
-            parts.append(_seen(*matrices, points))
+            parts.append(_seen(*matrices, points[min(view, len(points) - 1)]))
         lines.append(f"view {view} {'; '.join(parts)}")
     if num_views > MOST_VIEWS:
         lines.append(f"and {num_views - MOST_VIEWS} more")
