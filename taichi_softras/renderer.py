@@ -97,7 +97,7 @@ class Renderer:
     Attributes:
         image: (B, H, W) field of (C + 1)-vectors: the channels of the shading (r, g, b), alpha
             last; alpha alone with `Silhouette`, depth and alpha with `Depth`. Row 0 on top. A view
-            is a camera, or a frame of a mesh that moves.
+            is a camera, a frame of a mesh that moves, or a mesh of a batch.
         outputs: further channels by name, (B, H, W) fields of scalars or vectors with gradient;
             of whole numbers, without one, for "face_id" and "mesh_id".
         background: (1 or B, H, W) field of C-vectors with gradient: the image behind all faces;
@@ -129,7 +129,7 @@ class Renderer:
         Args:
             mesh: what is drawn; several are a `Scene`.
             cameras: from where; one view each. Of a mesh that moves, each frame is a view, by
-                one camera for all of them or a camera each.
+                one camera for all of them or a camera each; so is each mesh of a batch.
             image_size: (H, W) in pixels.
             rasterizer: how pixels are covered; `SoftAggregation()` when left out.
             shading: how colours come from light; `Flat()` when left out.

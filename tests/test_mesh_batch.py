@@ -229,6 +229,12 @@ def test_what_a_batch_says_of_itself(backend, tmp_path):
     saved = tsr.Mesh.load(tmp_path / "cube.ply")
     np.testing.assert_array_equal(saved.faces_array, shapes()[2][1])
     np.testing.assert_array_equal(saved.vertices.to_numpy(), shapes()[2][0].astype(np.float32))
+    with pytest.raises(ValueError, match="which of 3 meshes of a batch, from 0, got 3"):
+        batch.save(tmp_path / "cube.ply", 3)
+    cameras = tsr.Camera.look_at(EYES)
+    told = cameras.describe(mesh=batch).splitlines()
+    for index, shape in enumerate(shapes()):
+        assert told[1 + index] == cameras.describe(mesh=tsr.Mesh(*shape)).splitlines()[1 + index]
 
 
 @pytest.mark.parametrize(

@@ -113,16 +113,22 @@ def find_neighbours(
     """Edges are counted, scanned and sorted by a code of their ends; those of one code compared."""
     for slot in range(num_slots + 1):
         starts[slot] = 0
-    for corner in range(codes.shape[0]):
-        codes[corner] = point_code(corners, num_faces, corner)
-        neighbours[corner // 3, corner % 3] = NO_FACE
     ti.loop_config(block_dim=ATOMIC_BLOCK_DIM)
-    for edge in range(ranks.shape[0]):
-        rank = NO_EDGE
-        if not is_point(corners, num_faces, codes, edge):
-            slot = edge_code(codes, edge) & (num_slots - 1)
-            rank = ti.atomic_add(starts[slot + 1], 1)
-        ranks[edge] = rank
+    for i in range(neighbours.shape[0]):
+        view = i // num_faces
+        places = [
+            first_position(corners, view, i - view * num_faces, corner)
+            for corner in ti.static(range(3))
+        ]
+        of_corners = [point_code(view, places[corner]) for corner in ti.static(range(3))]
+        for k, after in ti.static(((0, 1), (1, 2), (2, 0))):
+            codes[3 * i + k] = of_corners[k]
+            neighbours[i, k] = NO_FACE
+            rank = NO_EDGE
+            if not (places[k] == places[after]).all():
+                slot = (of_corners[k] + of_corners[after]) & (num_slots - 1)
+                rank = ti.atomic_add(starts[slot + 1], 1)
+            ranks[3 * i + k] = rank
     scan(num_slots, starts, chunks, status)
     for edge in range(ranks.shape[0]):
         if ranks[edge] != NO_EDGE:
@@ -188,14 +194,13 @@ def find_piece(corners: ti.template(), view: int, edge: int) -> int:
 @ti.func
 def edge_code(codes: ti.template(), edge: int) -> int:
     """The same for edges with the same ends, in either order."""
-    return codes[edge] + codes[end_of(edge)]
+    return codes[edge] + codes[edge + ti.select(edge % 3 == 2, -2, 1)]
 
 
 @ti.func
-def point_code(corners: ti.template(), num_faces: int, corner: int) -> int:
-    """Of a corner in its first view: its bits, well mixed."""
-    position = first_position(corners, num_faces, corner)
-    code = corner // (3 * num_faces)  # the view
+def point_code(view: int, position: ti.template()) -> int:
+    """Of a corner in the first view that has it: its bits, well mixed."""
+    code = view
     for k in ti.static(range(4)):
         bits = ti.bit_cast(ti.cast(position[k], ti.f32), ti.i32)
         code ^= bits & 0x7FFFFFFF  # 0 and -0 are one place
@@ -207,41 +212,22 @@ def point_code(corners: ti.template(), num_faces: int, corner: int) -> int:
 @ti.func
 def have_same_ends(corners: ti.template(), num_faces: int, edge: int, other: int) -> int:
     """Whether two edges of a view join the same places, in either direction."""
-    a, b = first_position(corners, num_faces, edge), end_position(corners, num_faces, edge)
-    c, d = first_position(corners, num_faces, other), end_position(corners, num_faces, other)
+    view, other_view = edge // (3 * num_faces), other // (3 * num_faces)
+    face, other_face = edge // 3 - view * num_faces, other // 3 - other_view * num_faces
+    a = first_position(corners, view, face, edge % 3)
+    b = first_position(corners, view, face, (edge % 3 + 1) % 3)
+    c = first_position(corners, other_view, other_face, other % 3)
+    d = first_position(corners, other_view, other_face, (other % 3 + 1) % 3)
     result = (a == d).all() & (b == c).all()
     if not result:
         result = (a == c).all() & (b == d).all()
-    return result & (edge // (3 * num_faces) == other // (3 * num_faces))
+    return result & (view == other_view)
 
 
 @ti.func
-def is_point(corners: ti.template(), num_faces: int, codes: ti.template(), edge: int) -> int:
-    """Whether both ends of an edge are in one place."""
-    result = codes[edge] == codes[end_of(edge)]
-    if result:
-        start = first_position(corners, num_faces, edge)
-        result = (start == end_position(corners, num_faces, edge)).all()
-    return result
-
-
-@ti.func
-def end_of(edge: int) -> int:
-    """The corner at which an edge ends; it begins at that of its own number."""
-    return edge + ti.select(edge % 3 == 2, -2, 1)
-
-
-@ti.func
-def end_position(corners: ti.template(), num_faces: int, edge: int):
-    """Of an edge, see `first_position`."""
-    return first_position(corners, num_faces, end_of(edge))
-
-
-@ti.func
-def first_position(corners: ti.template(), num_faces: int, index: int):
+def first_position(corners: ti.template(), view: int, face: int, corner: int):
     """(4,) of a corner in the first view that has it; of three components the last one twice."""
-    view, last = index // (3 * num_faces), corners.shape[3] - 1
-    face, corner = index // 3 - view * num_faces, index % 3
+    last = corners.shape[3] - 1
     return ti.Vector([corners[view, face, corner, ti.min(k, last)] for k in ti.static(range(4))])
 
 

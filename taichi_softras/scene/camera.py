@@ -449,10 +449,13 @@ class Camera:
         Args:
             aspect: width over height of the image; by default `camera.aspect`, or else 1.
             mesh: a `Mesh` or `Scene` whose vertices are told from those out of the image; of what
-                moves all frames.
+                moves all frames, of a batch those of the view.
         """
-        aspect = aspect or self.aspect or 1.0
-        points = None if mesh is None else world_vertices(mesh).reshape(-1, 3)
+        aspect, points = aspect or self.aspect or 1.0, None
+        if mesh is not None:
+            vertices, rows = world_vertices(mesh), mesh.table.rows
+            of_meshes = (vertices[..., first : first + count, :] for *_, first, count in rows)
+            points = [one.reshape(-1, 3) for one in of_meshes]
         distortion = None if self.distortion is None else self.distortion.to_numpy()
         return describe_views(*self.matrices(aspect), aspect, self.lens, distortion, points)
 

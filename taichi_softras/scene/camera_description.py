@@ -16,7 +16,7 @@ def describe_views(
     aspect: float,  # W / H
     lens: Optional[Lens],
     distortion: Optional[np.ndarray],  # (B, 5) that is drawn
-    points: Optional[np.ndarray],  # (V, 3) world, of a mesh
+    points: Optional[list],  # (V, 3) world, of the mesh of all views, or of each
 ) -> str:
     """A line for all, then a line a view."""
     num_views = len(view_from_world)
@@ -36,7 +36,7 @@ def describe_views(
             )
         if points is not None:
             bent = None if distortion is None else distortion[view]
-            parts.append(_seen(*matrices, bent, points))
+            parts.append(_seen(*matrices, bent, points[min(view, len(points) - 1)]))
         lines.append(f"view {view} {'; '.join(parts)}")
     if num_views > MOST_VIEWS:
         lines.append(f"and {num_views - MOST_VIEWS} more")

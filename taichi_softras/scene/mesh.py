@@ -22,7 +22,7 @@ from taichi_softras.scene.checks import check_field, finite_array
 from taichi_softras.scene.corner_lists import CornerLists
 from taichi_softras.scene.material import materials_from_arrays, materials_to_arrays
 from taichi_softras.scene.mesh_batch import COLORS, pack_meshes
-from taichi_softras.scene.mesh_contents import MeshContents, check_contents, white
+from taichi_softras.scene.mesh_contents import MeshContents, check_contents
 
 
 class Mesh:
@@ -128,10 +128,8 @@ class Mesh:
         self.materials, self.color_kind = contents.materials, contents.color_kind
         self._take(contents)
 
-        tree, (most_vertices, most_faces) = (
-            FieldTree(),
-            self.capacity or (shape[-1], self.num_faces),
-        )
+        tree = FieldTree()
+        most_vertices, most_faces = self.capacity or (self.num_vertices, self.num_faces)
         self.vertices = vertices if is_field else tree.add((*shape[:-1], most_vertices), (3,))
         colored = contents.colors.shape
         rows = most_vertices if self.color_kind == "vertex_colors" else most_faces
@@ -266,11 +264,15 @@ class Mesh:
         vertices = finite_array("vertices", vertices, ("V", 3))
         colors = dict(zip(COLORS, (vertex_colors, texels, texture_cubes)))
         row = (*self.colors.shape[1:], self.colors.n)
-        if all(values is None for values in colors.values()):
-            count = len(vertices), len(faces)
-            colors = {self.color_kind: white(self.color_kind, *count, row)}
         contents = check_contents(
-            len(vertices), faces, colors, uvs, uv_faces, self.materials, face_materials
+            len(vertices),
+            faces,
+            colors,
+            uvs,
+            uv_faces,
+            self.materials,
+            face_materials,
+            plain=(self.color_kind, row),
         )
         if contents.color_kind != self.color_kind or contents.colors.shape[1:] != row:
             raise ValueError(
@@ -354,7 +356,12 @@ class Mesh:
 
         Raises:
             OSError: it cannot be written; what was there before stays.
+            ValueError: a batch has no such mesh.
         """
+        if self.num_meshes > 1 and not 0 <= frame < self.num_meshes:
+            raise ValueError(
+                f"frame says which of {self.num_meshes} meshes of a batch, from 0, got {frame}"
+            )
         shape = (self.num_frames, num_elements(self.vertices) // self.num_frames, 3)
         mesh = frame if self.num_meshes > 1 else 0
         vertices = slice(*self.vertex_starts[mesh:][:2])

@@ -41,14 +41,25 @@ def check_contents(
     uv_faces: Any,
     materials: Any,
     face_materials: Any,
+    plain: tuple = ("vertex_colors", (3,)),
 ) -> MeshContents:
     """All but the vertices; arguments as those of `Mesh`, colours by the names of their kinds.
+
+    Args:
+        num_vertices: V.
+        faces: see `Mesh`, and the next five.
+        colors: of which no more than one is not None.
+        uvs: or None.
+        uv_faces: or None.
+        materials: or None.
+        face_materials: or None.
+        plain: kind and shape of a row of colours where none are given: white.
 
     Raises:
         ValueError: see `Mesh`.
     """
     faces = checked_faces(faces, num_vertices)
-    kind, of_kind = _checked_colors(num_vertices, len(faces), colors)
+    kind, of_kind = _checked_colors(num_vertices, len(faces), colors, plain)
     materials = (materials,) if isinstance(materials, Material) else tuple(materials or ())
     for one in materials:
         check_kind("materials", one, (Material,), "Materials, such as [Material(...)]")
@@ -97,8 +108,8 @@ def white(kind: str, num_vertices: int, num_faces: int, shape: Sequence) -> np.n
     return np.ones((num_vertices if kind == "vertex_colors" else num_faces, *shape))
 
 
-def _checked_colors(num_vertices: int, num_faces: int, colors: dict) -> tuple:
-    """The name of the kind that is given, and its array; white vertices if there is none."""
+def _checked_colors(num_vertices: int, num_faces: int, colors: dict, plain: tuple) -> tuple:
+    """The name of the kind that is given, and its array; white if there is none."""
     shapes = {
         "vertex_colors": (num_vertices, "C"),
         "texels": (num_faces, "R", "R", 3),
@@ -108,7 +119,8 @@ def _checked_colors(num_vertices: int, num_faces: int, colors: dict) -> tuple:
     if len(given) > 1:
         raise ValueError(f"a mesh has one kind of colours, got {' and '.join(given)}")
     if not given:
-        return "vertex_colors", white("vertex_colors", num_vertices, num_faces, (3,))
+        kind, row = plain
+        return kind, white(kind, num_vertices, num_faces, row)
     kind = given[0]
     checked = finite_array(kind, colors[kind], shapes[kind])
     if checked.shape[-1] in (3, 4):  # others are no colours
