@@ -117,7 +117,7 @@ class Preview:
 
 
 def cameras_around(
-    mesh: Mesh,
+    mesh: Union[Mesh, Scene],
     azimuths_degrees: Any = AZIMUTH,
     elevation_degrees: float = ELEVATION,
     fov_y_degrees: float = FOV_Y,
