@@ -202,6 +202,22 @@ def write(
 
 
 @ti.kernel
+def read(
+    length: int,  # elements of the longest field
+    fields: ti.template(),
+    values: array(None, 1),  # as for `write`
+):
+    """The opposite of `write`."""
+    for index in range(length):
+        for field, start in ti.static(list(zip(fields, starts_of(fields)))):
+            if index < ti.static(num_elements(field)):
+                element = element_at(field, index)
+                for k in ti.static(range(num_components(field))):
+                    at = ti.static(start) + index * ti.static(num_components(field)) + k
+                    values[at] = get_number(field, element, k)
+
+
+@ti.kernel
 def zero(
     length: int,  # elements of the longest field
     fields: ti.template(),

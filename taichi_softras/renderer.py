@@ -348,6 +348,14 @@ class Renderer:
         self.image.grad.from_numpy(grad_image)
         self._pull_back(*views)
 
+    def pull_back(self) -> None:
+        """Adds to the gradients of the scene's fields, from those of `image` and `outputs`.
+
+        As they stand after `render` of all views, outside of a tape: for doors that clear and fill
+        gradients themselves.
+        """
+        self._pull_back(0, self.num_views)
+
     def jacobian(self, parameters: list, place: Optional[Callable] = None) -> np.ndarray:
         """Draws `image` and returns its derivative by a few numbers, for Gauss-Newton.
 
@@ -370,7 +378,7 @@ class Renderer:
             RuntimeError: inside a tape.
         """
         check_has_jacobian(self.rasterizer)
-        fields = self._fields_of_scene()
+        fields = self.fields
         for field in fields:
             place_dual(field)
         parameters = check_parameters(parameters)
@@ -722,8 +730,9 @@ class Renderer:
         lengths += [field.shape[-1] for field, _ in self._vertices]
         return max(self.num_views, *lengths)
 
-    def _fields_of_scene(self) -> list:
-        """All that the image depends on."""
+    @property
+    def fields(self) -> list:
+        """All fields that the image depends on."""
         meshes = (*self._vertices, *self._transforms, *self._colors)
         groups = (*meshes, *self._uniform_fields, *self._fragment_fields)
         looks = [] if self._atlas is None else self._atlas.fields

@@ -5,5 +5,7 @@ for the device and the precision of the first tensor. Tensors stay on their devi
 """
 
 from taichi_softras.torch.rasterize import rasterize as rasterize
+from taichi_softras.torch.render import render as render
+from taichi_softras.torch.renderer import Renderer as Renderer
 
-__all__ = ["rasterize"]
+__all__ = ["Renderer", "rasterize", "render"]

@@ -1,0 +1,129 @@
+"""Tensors of vertices, faces and a camera to pictures, for those who have no scene."""
+
+import collections
+from collections.abc import Sequence
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from taichi_softras.rasterizers.base import Rasterizer
+from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
+from taichi_softras.runtime import current_runtime
+from taichi_softras.scene.camera import Camera
+from taichi_softras.scene.mesh import Mesh
+from taichi_softras.shading.base import Shading
+from taichi_softras.torch.renderer import Renderer
+from taichi_softras.torch.tensors import begin, torch
+
+FOV_Y = 60.0
+MOST_KEPT = 8  # renderers, each of one list of faces, one size and one kind of image
+
+_kept: collections.OrderedDict = collections.OrderedDict()
+
+
+def render(  # all that a picture is made of
+    vertices: Union[torch.Tensor, Sequence[torch.Tensor]],
+    faces: Union[torch.Tensor, Sequence[torch.Tensor]],
+    *,
+    eye: torch.Tensor,
+    target: Any = (0.0, 0.0, 0.0),
+    fov_y_degrees: Any = FOV_Y,
+    image_size: tuple,
+    vertex_colors: Union[torch.Tensor, Sequence[torch.Tensor], None] = None,
+    rasterizer: Optional[Rasterizer] = None,
+    shading: Optional[Shading] = None,
+    lights: Any = None,
+    outputs: Sequence[str] = (),
+) -> dict:
+    """Draws a mesh in B views, or B different meshes, each in a view.
+
+    The first call for some faces and some image size makes a `Renderer`, which the next ones find
+    again; the last eight are kept. Textures and materials are for a `Renderer` of your own.
+
+    Args:
+        vertices: (V, 3) world; or a list of them, of a batch.
+        faces: (F, 3) int; or a list of them.
+        eye: (3,) or (B, 3), where cameras stand, world.
+        target: likewise, where they look.
+        fov_y_degrees: scalar or (B,), the full vertical angle of view, degrees.
+        image_size: (H, W) in pixels.
+        vertex_colors: (V, C), or a list of them; white when left out.
+        rasterizer: the method; `SoftAggregation()` when left out.
+        shading: as for `taichi_softras.Renderer`, as the next two.
+        lights: their numbers are those of their fields.
+        outputs: names of further images.
+
+    Returns:
+        As `Renderer.forward`: by name the `image` (B, H, W, C + 1) and the outputs, with gradients
+        to vertices, colours, eye, target and angle.
+
+    Raises:
+        TypeError, ValueError: as `Renderer`.
+    """
+    is_batch = isinstance(vertices, (list, tuple))
+    begin(vertices[0] if is_batch else vertices)
+    of_meshes = [vertices] if not is_batch else list(vertices)
+    faces = [faces] if not is_batch else list(faces)
+    colors = None
+    if vertex_colors is not None:
+        colors = [vertex_colors] if not is_batch else list(vertex_colors)
+    packed = torch.cat(of_meshes)
+    eye, target = _rows(eye, packed, 3), _rows(target, packed, 3)
+    angles = torch.as_tensor(fov_y_degrees).to(packed).reshape(-1)
+    num_channels = 3 if colors is None else colors[0].shape[-1]
+    key = (
+        current_runtime(),
+        tuple(map(len, of_meshes)),
+        tuple(_Same(one) for one in faces),
+        num_channels,
+        max(len(eye), len(target), len(angles)),
+        tuple(image_size),
+        shading,
+        tuple(outputs),
+        id(lights),
+    )
+
+    def make() -> Renderer:
+        arrays = [(_array(v), _array(f)) for v, f in zip(of_meshes, faces)]
+        given = None if colors is None else list(map(_array, colors))
+        mesh = Mesh.batch(arrays, given) if is_batch else Mesh(*arrays[0], given and given[0])
+        camera = Camera.look_at(_array(eye), _array(target), fov_y_degrees=_array(angles))
+        settings = (SoftAggregation(), shading, lights)
+        return Renderer(mesh, camera, image_size, *settings, outputs=outputs)
+
+    module = _kept.get(key)
+    if module is None:
+        module = _kept[key] = make()
+    _kept.move_to_end(key)
+    while len(_kept) > MOST_KEPT:
+        _kept.popitem(last=False)
+    inner = module.renderer
+    inner.rasterizer = SoftAggregation() if rasterizer is None else rasterizer
+    given = {inner.mesh.vertices: packed, inner.cameras.eye: eye, inner.cameras.target: target}
+    given[inner.cameras.fov_y_degrees] = angles
+    if colors is not None:
+        given[inner.mesh.vertex_colors] = torch.cat(colors)
+    return module(given)
+
+
+class _Same:
+    """A tensor of indices, equal to another of the same numbers."""
+
+    def __init__(self, indices: torch.Tensor):
+        self._numbers = indices.detach().cpu().numpy()
+        self._hash = hash((self._numbers.shape, self._numbers.tobytes()))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and np.array_equal(self._numbers, other._numbers)
+
+
+def _rows(values: Any, like: torch.Tensor, size: int) -> torch.Tensor:
+    """(B, size) of the precision and device of a tensor."""
+    return torch.as_tensor(values).to(like).reshape(-1, size)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()
