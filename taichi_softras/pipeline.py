@@ -129,6 +129,7 @@ class Pipeline:
             none, as `grad_looks`.
         fragment_uniforms, grad_fragment_uniforms: (1 or B, N) those of shadings.
         num_views: B.
+        meshes: which vertices and faces each view draws.
         rasterization: what was drawn last.
         nearest: what was drawn with it of the nearest face at each pixel; None if the composition
             does not ask for it.
@@ -315,7 +316,7 @@ class Pipeline:
             place_scene(*self.scene, *self._views(first), *self._tables, *placed)
             if self._lays_materials:
                 lay_materials(
-                    *self._material_inputs(first, num_views, placed.corners),
+                    *self._material_inputs(first, placed.corners),
                     placed.varyings,
                     self.composition.material_columns,
                 )
@@ -325,7 +326,7 @@ class Pipeline:
     def _lays_materials(self) -> bool:
         return self.composition.num_placed < self.composition.num_varyings
 
-    def _material_inputs(self, first: int, num_views: int, corners: ti.Ndarray) -> tuple:
+    def _material_inputs(self, first: int, corners: ti.Ndarray) -> tuple:
         """What the kernels of materials read."""
         of_mesh = self._materials
         arrays = MaterialArrays(
@@ -334,7 +335,7 @@ class Pipeline:
             of_mesh.uv_faces,
             of_mesh.corner_starts,
             of_mesh.corners_of_uv,
-            self._lay_images(first, num_views),
+            self._lay_images(first, corners.shape[0]),
         )
         placed = Corners(self.scene.vertices, self.scene.faces, self.scene.layout, corners)
         return (*arrays, *placed, first, 2.0 / min(self.image_size))
@@ -357,26 +358,32 @@ class Pipeline:
             the vertices of faces, in units of depth, of the largest mesh.
         """
 
-        def faces_of(view: int) -> np.ndarray:
-            start, count, *_ = self.meshes.row_of(first + view)
-            return faces[start : start + count]
+        def mesh_of(view: int) -> tuple:
+            """Vertices, of all frames, and faces of what a view draws."""
+            face, num_faces, vertex, num_vertices = self.meshes.row_of(first + view)
+            of_mesh = vertices[:, vertex : vertex + num_vertices]
+            return of_mesh, faces[face : face + num_faces] - vertex
 
         matrices = self._tables.matrices.to_numpy().astype(np.float64)
         vertices = self.scene.vertices.to_numpy().astype(np.float64)
         if len(vertices) > 1:
             vertices = vertices[first:end]
-        diagonals = []
+        diagonal = 0.0
         for view in range(end - first if self.meshes.is_batch else 1):
-            used = vertices[:, np.unique(faces_of(view))]
+            points, of_view = mesh_of(view)
+            is_used = np.zeros(points.shape[1], bool)
+            is_used[of_view] = True
             with np.errstate(invalid="ignore"):  # of infinite ones, which no rasterizer draws
-                diagonals.append(np.linalg.norm(np.ptp(used, axis=(0, 1))))
-        size = max(diagonals) * np.linalg.norm(matrices[:, 2, :3], axis=1).max()
+                box = np.ptp(points[:, is_used], axis=(0, 1))
+            diagonal = np.maximum(diagonal, np.linalg.norm(box))  # NaN stays
+        size = diagonal * np.linalg.norm(matrices[:, 2, :3], axis=1).max()
 
         def corners(view: int) -> np.ndarray:
+            points, of_view = mesh_of(view)
             matrix = matrices[min(first + view, len(matrices) - 1)]
             with np.errstate(invalid="ignore"):
-                clip = vertices[min(view, len(vertices) - 1)] @ matrix[:, :3].T + matrix[:, 3]
-            return clip[faces_of(view)]
+                clip = points[min(view, len(points) - 1)] @ matrix[:, :3].T + matrix[:, 3]
+            return clip[of_view]
 
         return map(corners, range(end - first)), size
 
@@ -454,7 +461,7 @@ class Pipeline:
             shares = num_shares(self.meshes.face_places), math.prod(self.looks.numbers.shape)
             with lean_compilation():
                 lay_materials_backward(
-                    *self._material_inputs(first, corners.shape[0], corners),
+                    *self._material_inputs(first, corners),
                     is_first,
                     grad_corners,
                     grad_surface.varyings,
@@ -534,7 +541,7 @@ class Pipeline:
         if self._lays_materials:
             with lean_compilation():
                 lay_materials_tangent(
-                    *self._material_inputs(first, corners.shape[0], corners),
+                    *self._material_inputs(first, corners),
                     tangent.uvs,
                     tangent.numbers,
                     self.tangent_scene.vertices,
