@@ -142,6 +142,7 @@ class Pipeline:
             none, as `grad_looks`.
         fragment_uniforms, grad_fragment_uniforms: (1 or B, N) those of shadings.
         num_views: B.
+        meshes: which vertices and faces each view draws.
         rasterization: what was drawn last.
         nearest: what was drawn with it of the nearest face at each pixel; None if the composition
             does not ask for it.
@@ -348,7 +349,7 @@ class Pipeline:
             place_scene(*self.scene, *self._views(first), *self._tables, *placed)
             if self._lays_materials:
                 lay_materials(
-                    *self._material_inputs(first, num_views, placed.corners),
+                    *self._material_inputs(first, placed.corners),
                     placed.varyings,
                     self.composition.material_columns,
                 )
@@ -358,7 +359,7 @@ class Pipeline:
     def _lays_materials(self) -> bool:
         return self.composition.num_placed < self.composition.num_varyings
 
-    def _material_inputs(self, first: int, num_views: int, corners: ti.Ndarray) -> tuple:
+    def _material_inputs(self, first: int, corners: ti.Ndarray) -> tuple:
         """What the kernels of materials read."""
         of_mesh = self._materials
         arrays = MaterialArrays(
@@ -367,7 +368,7 @@ class Pipeline:
             of_mesh.uv_faces,
             of_mesh.corner_starts,
             of_mesh.corners_of_uv,
-            self._lay_images(first, num_views),
+            self._lay_images(first, corners.shape[0]),
         )
         placed = Corners(self.scene.vertices, self.scene.faces, self.scene.layout, corners)
         return (*arrays, *placed, first, 2.0 / min(self.image_size))
@@ -395,26 +396,41 @@ class Pipeline:
             the vertices of faces, in units of depth, of the largest mesh.
         """
         matrices, vertices = self._read_back(first, end)
-        diagonals = []
+        diagonal = 0.0
         for view in range(end - first if self.meshes.is_batch else 1):
-            used = vertices[:, np.unique(self._faces_of(faces, first + view))]
+            points, of_view = self._mesh_of(vertices, faces, first + view)
+            is_used = np.zeros(points.shape[1], bool)
+            is_used[of_view] = True
             with np.errstate(invalid="ignore"):  # of infinite ones, which no rasterizer draws
-                diagonals.append(np.linalg.norm(np.ptp(used, axis=(0, 1))))
-        size = max(diagonals) * np.linalg.norm(matrices[:, 2, :3], axis=1).max()
-        placed = _by_view(matrices, vertices, first, end)
-        own = (self._faces_of(faces, view) for view in range(first, end))
-        return (_corners(of, *view) for of, view in zip(own, placed)), size
+                box = np.ptp(points[:, is_used], axis=(0, 1))
+            diagonal = np.maximum(diagonal, np.linalg.norm(box))  # NaN stays
+        size = diagonal * np.linalg.norm(matrices[:, 2, :3], axis=1).max()
+        views = self._by_view(matrices, vertices, faces, first, end)
+        return (_corners(*view) for view in views), size
 
-    def _faces_of(self, faces: np.ndarray, view: int) -> np.ndarray:
-        """Those of the mesh that a view draws."""
-        start, count, *_ = self.meshes.row_of(view)
-        return faces[start : start + count]
+    def _mesh_of(self, vertices: np.ndarray, faces: np.ndarray, view: int) -> tuple:
+        """Vertices, of all frames, and faces of what a view draws."""
+        face, num_faces, vertex, num_vertices = self.meshes.row_of(view)
+        of_mesh = vertices[:, vertex : vertex + num_vertices]
+        return of_mesh, faces[face : face + num_faces] - vertex
 
     def look_through_lenses(self, faces: np.ndarray, first: int, end: int) -> Iterator[tuple]:
         """As `look`: of each view the corners as its pinhole has them, and its lens (3, 4)."""
         matrices, vertices = self._read_back(first, end)
-        for k, (matrix, placed) in enumerate(_by_view(matrices, vertices, first, end)):
-            yield _corners(self._faces_of(faces, first + k), matrix, placed), matrix[4:]
+        for view in self._by_view(matrices, vertices, faces, first, end):
+            yield _corners(*view), view[0][4:]
+
+    def _by_view(
+        self, matrices: np.ndarray, vertices: np.ndarray, faces: np.ndarray, first: int, end: int
+    ) -> Iterator[tuple]:
+        """The matrix, the vertices and the faces of one view after another."""
+        for k in range(end - first):
+            points, of_view = self._mesh_of(vertices, faces, first + k)
+            yield (
+                matrices[min(first + k, len(matrices) - 1)],
+                points[min(k, len(points) - 1)],
+                of_view,
+            )
 
     def _read_back(self, first: int, end: int) -> tuple:
         """The matrices of all cameras, the vertices of some views or of all."""
@@ -497,7 +513,7 @@ class Pipeline:
             shares = num_shares(self.meshes.face_places), math.prod(self.looks.numbers.shape)
             with lean_compilation():
                 lay_materials_backward(
-                    *self._material_inputs(first, corners.shape[0], corners),
+                    *self._material_inputs(first, corners),
                     is_first,
                     grad_corners,
                     grad_surface.varyings,
@@ -604,7 +620,7 @@ class Pipeline:
         if self._lays_materials:
             with lean_compilation():
                 lay_materials_tangent(
-                    *self._material_inputs(first, corners.shape[0], corners),
+                    *self._material_inputs(first, corners),
                     tangent.uvs,
                     tangent.numbers,
                     self.tangent_scene.vertices,
@@ -710,13 +726,7 @@ class Pipeline:
         )
 
 
-def _by_view(matrices: np.ndarray, vertices: np.ndarray, first: int, end: int) -> Iterator[tuple]:
-    """The matrix and the vertices of one view after another."""
-    for view in range(end - first):
-        yield matrices[min(first + view, len(matrices) - 1)], vertices[min(view, len(vertices) - 1)]
-
-
-def _corners(faces: np.ndarray, matrix: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+def _corners(matrix: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """(F, 3, 4) clip coordinates, those of a pinhole."""
     with np.errstate(invalid="ignore"):
         return (vertices @ matrix[:4, :3].T + matrix[:4, 3])[faces]

@@ -220,6 +220,20 @@ def test_one_camera_for_all(backend):
     assert renderer.vertices_ndc.to_numpy().shape == (3, 42, 3)
 
 
+@pytest.mark.cpu
+def test_depths_are_fitted_to_the_largest_mesh(backend):
+    """Not to the box around all, which may stand far apart."""
+    (vertices, faces), eye, far = tsr.primitives.cube(), np.array(EYES[1]), np.array([100, 0, 0])
+    batch = tsr.Mesh.batch([(vertices, faces), (0.5 * vertices + far, faces)])
+    cameras = tsr.Camera.look_at([eye, eye + far], target=[0 * far, far])
+    renderer = tsr.Renderer(batch, cameras, SIZE, tsr.SoftAggregation(), tsr.Unlit())
+    alone = tsr.Renderer(tsr.Mesh(vertices, faces), tsr.Camera.look_at(eye), SIZE)
+    for one in (renderer, alone):
+        one.render()
+    expected = pytest.approx(alone.depth_range, rel=tolerances.SAME_GRADIENT_SINGLE)
+    assert renderer.depth_range == expected
+
+
 def test_what_a_batch_says_of_itself(backend, tmp_path):
     batch = tsr.Mesh.batch(shapes())
     assert (batch.num_meshes, batch.num_vertices, batch.num_faces) == (3, 62, 112)

@@ -43,6 +43,7 @@ class Mesh:
         texture_cubes: (F, R, R, R) vec3 field with gradient, or None. Axis k is the barycentric
             coordinate of corner k, from 0 to 1 (Kato et al. 2018).
         face_colors: `texels`, `texture_cubes`, or None.
+        color_kind, colors: the name of the kind of colours, and their field.
         corner_starts, corners_of_vertex: (V + 1,) and (3F,) int arrays; the corners
             3 * face + corner that meet at a vertex are
             `corners_of_vertex[corner_starts[vertex]:corner_starts[vertex + 1]]`.
@@ -59,6 +60,7 @@ class Mesh:
         texel_resolution: R, 0 for vertex colours.
         lookup: how `face_colors` are read, None for vertex colours.
         uvs: (U,) vec2 field with gradient, or None; (0, 0) is the lower left corner of a picture.
+        num_uvs: U, 0 without.
         uv_faces_array: (F, 3) int32, the UVs of the corners of faces, or None.
         materials: tuple of `Material`; they tint the colours.
         face_materials_array: (F,) int32, the material of each face.
