@@ -23,8 +23,11 @@ from tests.test_cookbook import run_lines
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ["from_pytorch3d", "from_softras", "from_neural_renderer"]
 SIZE = H, W = 16, 24
-RIGHT, POSE = np.diag([-1.0, 1.0, -1.0]), np.array([0.1, -0.2, 3.0])  # a camera of PyTorch3D
 POINT = np.array([0.3, 0.2, -0.4])  # of the world
+# A camera of PyTorch3D, x_view = x_world ROTATION + SHIFT; of OpenCV, ROTATION.T x_world + SHIFT
+ROTATION = np.array([[2.0, -1, 2], [2, 2, -1], [-1, 2, 2]]) / 3
+SHIFT = np.array([0.1, -0.2, 3.0])
+K = np.array([[20.0, 0, 11], [0, 18, 9], [0, 0, 1]])
 
 
 def tables(page):
@@ -61,41 +64,38 @@ def settings(page, **given):
 
 @pytest.fixture
 def names(backend, tmp_path, monkeypatch):
-    """What the pages call by name."""
+    """What the tables call by name, small."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     vertices, faces = tsr.primitives.icosphere(1)
-    mesh = tsr.Mesh(vertices, faces)
+    verts_uvs, faces_uvs = tsr.primitives.globe_uvs(vertices, faces)
+    mesh, other = tsr.Mesh(vertices, faces), tsr.Mesh(vertices, faces)
     mesh.save("mesh.obj")
-    uvs, uv_faces = tsr.primitives.globe_uvs(vertices, faces)
     camera = tsr.Camera.look_at((0, 1, 3))
-    z = rng.uniform(2, 3, (1, 5, 3, 1))
     renderer = tsr.Renderer(mesh, camera, SIZE, shading=tsr.Silhouette())
     image = renderer.render().to_numpy()
-    return {
-        **{"np": np, "ti": ti, "tsr": tsr, "mesh": mesh, "camera": camera, "renderer": renderer},
-        **{"vertices": vertices, "faces": faces, "colors": rng.random(vertices.shape)},
-        **{"v1": vertices, "v2": vertices[:12], "f1": faces, "f2": np.array([[0, 1, 2]])},
-        **{"path": "mesh.obj", "paths": ["mesh.obj"] * 2, "other": tsr.Mesh(vertices, faces)},
-        **{"picture": rng.random((6, 8, 3)), "verts_uvs": uvs, "faces_uvs": uv_faces},
-        **{"atlas": rng.random((len(faces), 4, 4, 3)), "eyes": tsr.orbit(3, 20, [0, 120, 240])},
-        **{"dist": 3.0, "elev": 20.0, "azim": 30.0, "at": (0, 0, 0), "up": (0, 1, 0)},
-        **{"distance": 3.0, "elevation": 20.0, "azimuth": 30.0, "viewing_angle": 30.0},
-        **{"R": RIGHT.T, "T": POSE, "fov": 50.0, "top": 1.4, "f": 20.0, "p": (11.0, 9.0)},
-        **{"f_ndc": 2.5, "p_ndc": (0.125, -0.125), "H": H, "W": W, "S": 16, "eye": (0, 1, 3)},
-        **{"R_opencv": np.diag([1.0, -1, -1]), "tvec": POSE, "t": POSE, "orig_size": 64},
-        **{"sigma": 1e-4, "c": 1e-4, "sigma_val": 1e-4, "dist_eps": 1e-4, "viewing_scale": 0.8},
-        **{
-            "ambient_color": (0.4, 0.4, 0.4),
-            "diffuse_color": (0.5, 0.5, 0.4),
-            "location": (0, 1, 2),
-        },
-        **{"specular_color": (0.1, 0.1, 0.1), "direction": (0, 0.6, -1), "intensity": 0.5},
-        **{"color": (1, 1, 1), "dist_coeffs": (0.01, 0, 0, 0, 0), "target_length": 0.1},
-        **{"corners": np.concatenate([rng.uniform(-1, 1, (1, 5, 3, 2)), z], axis=-1)},
-        **{"loss": ti.field(float, (), needs_grad=True), "targets": np.ones_like(image[..., 0])},
-        **{"image": image},
-    }
+    corners = rng.uniform(-1, 1, (1, 5, 3, 3)) + [0, 0, 3]
+
+    names = dict(np=np, ti=ti, tsr=tsr, mesh=mesh, other=other, camera=camera, renderer=renderer)
+    names |= dict(loss=ti.field(float, (), needs_grad=True), targets=np.ones_like(image[..., 0]))
+    names |= dict(image=image, path="mesh.obj", paths=["mesh.obj", "mesh.obj"])
+    # meshes and textures
+    names |= dict(vertices=vertices, faces=faces, v1=vertices, f1=faces)
+    names |= dict(v2=vertices[:12], f2=np.array([[0, 1, 2]]), corners=corners)
+    names |= dict(colors=rng.random(vertices.shape), atlas=rng.random((len(faces), 4, 4, 3)))
+    names |= dict(picture=rng.random((6, 8, 3)), verts_uvs=verts_uvs, faces_uvs=faces_uvs)
+    # cameras
+    names |= dict(dist=3.0, elev=20.0, azim=30.0, distance=3.0, elevation=20.0, azimuth=30.0)
+    names |= dict(eye=(0, 1, 3), eyes=tsr.orbit(3, 20, [0, 120, 240]), at=(0, 0, 0), up=(0, 1, 0))
+    names |= dict(viewing_angle=30.0, viewing_scale=0.8, direction=(0, 0.6, -1), top=1.4)
+    names |= dict(R=ROTATION, T=SHIFT, fov=50.0, R_opencv=ROTATION.T, tvec=SHIFT, t=SHIFT)
+    names |= dict(f=20.0, p=(11.0, 9.0), f_ndc=2.5, p_ndc=(0.125, -0.125), H=H, W=W, S=16)
+    names |= dict(orig_size=20, dist_coeffs=(0.01, 0, 0, 0, 0))
+    # numbers of edges, lights, losses
+    names |= dict(sigma=1e-4, c=1e-4, sigma_val=1e-4, dist_eps=1e-4, target_length=0.1)
+    names |= dict(ambient_color=(0.4, 0.4, 0.4), diffuse_color=(0.5, 0.5, 0.4), location=(0, 1, 2))
+    names |= dict(specular_color=(0.1, 0.1, 0.1), color=(1, 1, 1), intensity=0.5)
+    return names
 
 
 def run_row(page, start, names):
@@ -184,10 +184,9 @@ def test_numbers_of_sigma():
 @pytest.mark.cpu
 def test_cameras_of_pytorch3d(names):
     """By their formulas: x_view = x_world R + T, x to the left; pixels from the image's corner."""
-    x, y, z = POINT @ RIGHT.T + POSE
-    K = np.array([[20.0, 0, 11], [0, 20, 9], [0, 0, 1]])
+    x, y, z = POINT @ ROTATION + SHIFT
     u, v = 11 - 20 * x / z, 9 - 20 * y / z
-    u_opencv, v_opencv, depth = K @ (np.diag([1.0, -1, -1]) @ POINT + POSE)
+    u_opencv, v_opencv, depth = K @ (ROTATION.T @ POINT + SHIFT)
     expected = {
         "FoVPerspectiveCameras(": np.array([-x, y]) / z / np.tan(np.radians(25.0)),
         "FoVOrthographicCameras(": np.array([-x, y]) / 1.4,
@@ -200,9 +199,9 @@ def test_cameras_of_pytorch3d(names):
             names["K"] = K
         run_row("from_pytorch3d", start, names)
         np.testing.assert_allclose(ndc(names["camera"]), place, atol=1e-5, err_msg=start)
-    names["camera"] = tsr.camera_conventions.pytorch3d(RIGHT.T, POSE, 50.0)
+    names["camera"] = tsr.camera_conventions.pytorch3d(ROTATION, SHIFT, 50.0)
     run_row("from_pytorch3d", "the way back", names)
-    np.testing.assert_allclose(names["R"][0], RIGHT.T, atol=1e-5)
+    np.testing.assert_allclose(names["R"][0], ROTATION, atol=1e-5)
     np.testing.assert_allclose(names["fov"], 50.0, rtol=1e-5)
 
 
@@ -228,13 +227,10 @@ def test_the_same_picture(backend):
     """The page's scene with PyTorch3D's data: camera, UVs, texture, light, settings."""
     golden = pytorch3d_goldens.load("softphong_uv_box")
     light = {key: np.array(value[0]) for key, value in golden.parameters["light_params"].items()}
-    given = {
-        **{"maps": golden.data["texture_map"], "verts_uvs": golden.data["vertex_uvs"]},
-        **{"verts": golden.vertices, "faces": golden.faces, "faces_uvs": golden.faces},
-        **{"R": golden.data["R"], "T": golden.data["T"], "image_size": golden.image_size},
-        **{"fov": golden.parameters["fov_y_degrees"], **golden.parameters, **light},
-        **golden.parameters["material"],
-    }
+    given = {**golden.parameters, **golden.parameters["material"], **light, **golden.data}
+    given |= dict(verts=golden.vertices, faces_uvs=golden.faces, image_size=golden.image_size)
+    given |= dict(maps=given["texture_map"], verts_uvs=given["vertex_uvs"])
+    given |= dict(fov=given["fov_y_degrees"])
     (program,) = [block for block in blocks("from_pytorch3d") if "import torch" not in block]
     image = run_lines(program, {}, **given)["image"].to_numpy()
     assert np.abs(image[0] - golden.image).max() < tolerances.PYTORCH3D_IMAGE
@@ -246,8 +242,8 @@ def test_the_same_picture(backend):
 @pytest.mark.cpu
 def test_tables_of_softras(names):
     rng = np.random.default_rng(1)
-    names |= {"R": 3, "textures": rng.random((len(names["faces"]), 9, 3))}
-    names |= {"face_vertices": names["corners"], "face_textures": rng.random((1, 5, 3, 3))}
+    names |= dict(R=3, textures=rng.random((len(names["faces"]), 9, 3)))
+    names |= dict(face_vertices=names["corners"], face_textures=rng.random((1, 5, 3, 3)))
     assert run_page("from_softras", names) > 30
     assert names["sigma_val"] == pytest.approx(1e-4)
 
@@ -255,9 +251,7 @@ def test_tables_of_softras(names):
 @pytest.mark.parametrize("name", SOFTRAS_CASES)
 def test_settings_of_softras(name):
     golden = load_softras(name)
-    (path,) = [
-        path for path in (folder / f"softras_{name}.npz" for folder in FOLDERS) if path.exists()
-    ]
+    path = next(filter(Path.exists, (folder / f"softras_{name}.npz" for folder in FOLDERS)))
     with np.load(path) as archive:
         meta = json.loads(str(archive["meta"]))
     expected = tsr.SoftAggregation(**golden.parameters)
@@ -268,71 +262,63 @@ def test_settings_of_softras(name):
 @pytest.mark.parametrize("page", PAGES[1:])
 def test_mirrored_cameras(names, page):
     """By their formulas: axes of the eye with x = up x forward, half of the angle of view."""
-    azimuth, elevation = np.radians([30.0, 20.0])
-    eye = 3 * np.array([np.sin(azimuth), np.tan(elevation), -np.cos(azimuth)])
-    eye *= [np.cos(elevation)] * 3
-    direction = np.array([0.0, 0.6, -1.0])
-    flip = np.array([-1, 1])  # `image[:, :, ::-1]`
-    slope = np.tan(np.radians(30.0))
-    x, y, z = seen(eye, -eye)
-    given = (0.0, 1.0, 3.0)
+    azimuth, elevation, half_angle = np.radians([30.0, 20.0, 30.0])
+    around = np.array([np.sin(azimuth), -np.cos(azimuth)]) * np.cos(elevation)
+    by_angles = 3 * np.array([around[0], np.sin(elevation), around[1]])
+    eye, direction = (np.array(names[name], float) for name in ("eye", "direction"))
+    turned = np.array([-1, 1])  # the columns of the image
+    scale = names["viewing_scale"] if page == "from_softras" else 1.0
     expected = {
-        'look_at"`, an eye': flip * perspective(seen(given, np.negative(given)), slope),
-        'camera_mode="look"': flip * perspective(seen(given, direction), slope),
-        "azimuth)`": np.array([x, y]) / z / slope,
+        'look_at"`, an eye': turned * perspective(seen(eye, -eye), half_angle),
+        'camera_mode="look"': turned * perspective(seen(eye, direction), half_angle),
+        "perspective=False": turned * scale * seen(eye, -eye)[:2],
+        "azimuth)`": perspective(seen(by_angles, -by_angles), half_angle),
     }
-    scale = 0.8 if page == "from_softras" else 1.0
-    expected["perspective=False"] = flip * scale * seen(given, np.negative(given))[:2]
     for start, place in expected.items():
         run_row(page, start, names)
         np.testing.assert_allclose(ndc(names["camera"]), place, atol=1e-5, err_msg=start)
     if page == "from_softras":
         run_row(page, "the eye of angles", names)
-        np.testing.assert_allclose(names["eye"][0], eye)
+        np.testing.assert_allclose(names["eye"][0], by_angles)
 
 
 def seen(eye, forward):
     """`POINT` in the axes of their camera."""
-    forward = np.asarray(forward) / np.linalg.norm(forward)
+    forward = forward / np.linalg.norm(forward)
     x = np.cross([0, 1, 0], forward)
     x /= np.linalg.norm(x)
     return np.stack([x, np.cross(forward, x), forward]) @ (POINT - eye)
 
 
-def perspective(point, slope):
-    return point[:2] / point[2] / slope
+def perspective(point, half_angle):
+    return point[:2] / point[2] / np.tan(half_angle)
 
 
 @pytest.mark.cpu
 def test_tables_of_neural_renderer(names):
     rng = np.random.default_rng(1)
-    names |= {"textures": rng.random((len(names["faces"]), 2, 2, 2, 3)), "dist_coeffs": None}
-    names["targets"] = np.ones((1, 16, 16))
-    names |= {"face_vertices": names["corners"], "face_textures": rng.random((1, 5, 2, 2, 2, 3))}
-    names |= {"K": np.array([[60.0, 0, 30], [0, 50, 34], [0, 0, 1]]), "R": np.diag([1.0, -1, -1])}
+    names |= dict(textures=rng.random((len(names["faces"]), 2, 2, 2, 3)), K=K, R=ROTATION.T)
+    names |= dict(face_vertices=names["corners"], face_textures=rng.random((1, 5, 2, 2, 2, 3)))
+    names |= dict(dist_coeffs=None, targets=np.ones((1, 16, 16)))  # no kernels for lenses
     assert run_page("from_neural_renderer", names) > 25
 
 
 @pytest.mark.cpu
 def test_the_projection_of_neural_renderer(names):
     """K counts pixels from the corner of the image, in x, y and depth of OpenCV."""
-    start = 'camera_mode="projection"'
-    K = np.array([[60.0, 0, 30], [0, 50, 34], [0, 0, 1]])
-    names |= {"K": K, "R": np.diag([1.0, -1, -1])}
-    run_row("from_neural_renderer", start, names)
-    u, v, depth = K @ (names["R"] @ POINT + POSE)
-    expected = np.array([2 * u / depth - 64, 64 - 2 * v / depth]) / 64
+    names |= dict(K=K, R=ROTATION.T)
+    run_row("from_neural_renderer", 'camera_mode="projection"', names)
+    u, v, depth = K @ (ROTATION.T @ POINT + SHIFT)
+    expected = np.array([2 * u / depth - 20, 20 - 2 * v / depth]) / 20
     np.testing.assert_allclose(ndc(names["camera"]), expected, atol=1e-5)
     np.testing.assert_allclose(names["camera"].distortion.to_numpy()[0], names["dist_coeffs"])
 
 
 @pytest.mark.cpu
 def test_losses_of_neural_renderer(names):
-    loss = names["loss"]
-    loss.fill(0.0)
     run_row("from_neural_renderer", "sum of squares", names)
-    alpha = names["image"][..., -1]
-    assert loss[None] == pytest.approx(((alpha - names["targets"]) ** 2).sum(), rel=1e-4)
+    expected = ((names["image"][..., -1] - names["targets"]) ** 2).sum()
+    assert names["loss"][None] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.cpu
@@ -378,7 +364,6 @@ def test_programs_in_pytorch(page, names):
     assert 0 < float(gradient.abs().max()) < np.inf
     if page == "from_pytorch3d":
         assert found["images"].shape == (2, 64, 64, 1)
-        names["loss"].fill(0.0)
         names["target_length"] = 0.0
         run_row(page, "mesh_edge_loss", names)
         assert float(found["edge_loss"].detach()) == pytest.approx(names["loss"][None], rel=1e-5)
