@@ -267,9 +267,11 @@ def test_mirrored_cameras(names, page):
     by_angles = 3 * np.array([around[0], np.sin(elevation), around[1]])
     eye, direction = (np.array(names[name], float) for name in ("eye", "direction"))
     turned = np.array([-1, 1])  # the columns of the image
-    scale = names["viewing_scale"] if page == "from_softras" else 1.0
+    scale, of_eye = 1.0, "an eye"
+    if page == "from_softras":
+        scale, of_eye = names["viewing_scale"], "set_eyes("
     expected = {
-        'look_at"`, an eye': turned * perspective(seen(eye, -eye), half_angle),
+        of_eye: turned * perspective(seen(eye, -eye), half_angle),
         'camera_mode="look"': turned * perspective(seen(eye, direction), half_angle),
         "perspective=False": turned * scale * seen(eye, -eye)[:2],
         "azimuth)`": perspective(seen(by_angles, -by_angles), half_angle),
