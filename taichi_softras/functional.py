@@ -503,6 +503,7 @@ def check_background(
         kind: of arrays, see `Drawing`.
     """
     array = kind.checked("background", background)
+    given = tuple(array.shape)
     if getattr(drawn, "background", None) is not None or channels < 1:
         what = "the silhouette" if drawn is None else type(drawn).__name__
         raise ValueError(
@@ -513,7 +514,7 @@ def check_background(
     if tuple(array.shape) not in ((1, height, width, channels), (*image_shape, channels)):
         raise ValueError(
             f"background must have shape ({height}, {width}, {channels}) or ({views} or 1, "
-            f"{height}, {width}, {channels}), got {tuple(array.shape)}; one colour is the "
+            f"{height}, {width}, {channels}), got {given}; one colour is the "
             "rasterizer's background"
         )
     return array

@@ -20,6 +20,7 @@ from tests import measured
 # What says which runtime it is; the package itself is imported by tests, when that is settled
 VARIABLE = "TAICHI_SOFTRAS_RUNTIME"
 MOST_PROCESSES = 4
+MOST_TREES = 250  # of fields, at the beginning of a file of tests
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,18 +108,37 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.line(line)
 
 
-@pytest.fixture(scope="session")
-def backend(request):
-    """Starts the runtime on the backend that the test was parametrised with."""
+def begin(wanted: Backend) -> None:
+    """Starts the runtime."""
     from taichi_softras.runtime import ti
 
-    wanted = request.param
     ti.init(
         arch=getattr(ti, wanted.arch),
         default_fp=getattr(ti, wanted.precision),
         log_level=ti.ERROR,
         random_seed=0,
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room_for_fields(request):
+    """A runtime that many tests have placed fields in begins anew: it holds 512 trees of them."""
+    if "backend" not in request.fixturenames:
+        return
+    from taichi_softras.runtime import num_trees
+
+    wanted = request.getfixturevalue("backend")
+    if num_trees() > MOST_TREES:
+        begin(wanted)
+
+
+@pytest.fixture(scope="session")
+def backend(request):
+    """Starts the runtime on the backend that the test was parametrised with."""
+    from taichi_softras.runtime import ti
+
+    wanted = request.param
+    begin(wanted)
     running = ti.lang.impl.current_cfg().arch
     if running != getattr(ti, wanted.arch) and wanted.arch != "cpu":
         pytest.skip(f"{wanted.arch} is not available here (started: {running})")

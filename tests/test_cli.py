@@ -16,6 +16,8 @@ from taichi_softras.io.contents import MaterialArrays, MeshArrays, TextureArrays
 from taichi_softras.io.describe import is_watertight
 from taichi_softras.io.meshes import join_meshes, save_mesh
 
+pytestmark = pytest.mark.cpu  # what it calls is tested on every backend
+
 RED, BLUE = (0.8, 0.1, 0.1), (0.1, 0.1, 0.8)
 
 

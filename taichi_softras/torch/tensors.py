@@ -55,11 +55,11 @@ class Tensors:
                 f"{name} has the dtype {values.dtype}, and Taichi was initialised for {wanted}: "
                 f"write {name}.to({wanted}), or ti.init(default_fp=...) before"
             )
-        if values.is_cuda == is_cpu() or values.device.type not in ("cpu", "cuda"):
-            running = "the CPU" if is_cpu() else "a GPU"
+        device = "cuda" if shares_memory() and not is_cpu() else "cpu"
+        if values.device.type != device:
             raise ValueError(
-                f"{name} is on {values.device}, and Taichi runs on {running}: move the tensor, or "
-                "call ti.init(arch=...) for its device before"
+                f"{name} is on {values.device}, and Taichi, as it was initialised, takes tensors "
+                f"of {device!r}: move it, or call ti.init(arch=...) for its device before"
             )
         values = values.detach().contiguous()
         if values.numel() and not float(values.abs().max()) <= LARGEST:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.hostile.processes import check_scenes, seeds_from
 
-SCENES, STRUCTURES = 240, 8
+SCENES, STRUCTURES = 160, 4
 
 
 def test_hostile_scenes(pytestconfig):
