@@ -362,7 +362,7 @@ def test_images_of_every_shape(backend, image_size):
 # --- a renderer and its fields ---
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def only_renderer(backend):
     """One for all tests here: compiling is what takes time."""
     mesh = tsr.Mesh(*bumpy_torus(np.random.default_rng(8)))
@@ -380,7 +380,7 @@ def renderer(only_renderer):
         field.from_numpy(value)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def loss(backend):
     return ti.field(float, shape=(), needs_grad=True)
 

@@ -89,7 +89,7 @@ def test_what_is_given_goes_first(given, expected):
     assert (rasterizer.near, rasterizer.far) == expected
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def torus(backend):
     """Its mesh; every test moves it as it likes."""
     vertices, faces = bumpy_torus(np.random.default_rng(8))

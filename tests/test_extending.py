@@ -21,7 +21,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
 SIZE = (10, 14)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def added(tmp_path_factory):
     """A module of the code blocks under "How to add": Taichi reads sources from files."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.split("## How to add")[1], re.DOTALL)

@@ -12,7 +12,7 @@ from tests import tolerances
 pytestmark = pytest.mark.f64
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fields(backend):
     """A 0-D and a vector field, 5 numbers."""
     tree = FieldTree()

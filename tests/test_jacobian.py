@@ -51,7 +51,7 @@ class Pose:
         rotate(self.rest, self.rotation, self.offset, self.matrix, self.mesh.vertices)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scene(backend, make_scene):  # noqa: F811
     """A renderer and its pose; two views, Gouraud shading."""
     renderer = make_scene(lit_scene)

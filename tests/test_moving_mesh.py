@@ -42,18 +42,18 @@ def make_renderer(shading, rasterizer=SOFT, needs_grad=True, vertices=None, **ar
     return tsr.Renderer(mesh, cameras, IMAGE_SIZE, rasterizer, shading, **arguments)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def loss(backend):
     return ti.field(float, shape=(), needs_grad=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scene(backend):
     """A renderer for each shading, made once: compiling is what takes time here."""
     return functools.lru_cache(None)(make_renderer)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def still(backend):
     """The renderer of a frame alone."""
     return make_renderer(tsr.Flat(), vertices=positions()[0][0])

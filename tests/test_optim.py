@@ -38,7 +38,7 @@ def sgd_twin(value, grads, momentum):
     return value
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fields(backend):
     """A 0-D, a scalar, a vector and a matrix field with gradient."""
     tree = FieldTree()

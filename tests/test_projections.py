@@ -30,7 +30,7 @@ def draw(mesh, cameras, rasterizer, shading):
     return tsr.Renderer(mesh, cameras, (SIZE, SIZE), rasterizer, shading).render().to_numpy()[0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def orthographic(backend):
     return tsr.Camera.look_at((0, 0, 5), projection=tsr.Orthographic(2.0))
 

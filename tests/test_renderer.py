@@ -77,7 +77,7 @@ def depth_scene():
 SCENES = [lit_scene, textured_scene, unlit_scene, silhouette_scene, depth_scene]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def make_scene(backend):
     """Makes each scene once: compiling is what takes time here."""
     return functools.lru_cache(None)(lambda make: make())
@@ -175,7 +175,7 @@ def sum_squares(image: ti.template(), loss: ti.template()):
         loss[None] += image[pixel].norm_sqr()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def loss(backend):
     return ti.field(float, shape=(), needs_grad=True)
 
@@ -225,7 +225,7 @@ def test_fronts_are_counter_clockwise(backend):
     np.testing.assert_allclose(image[6, [2, 9]], expected, atol=tolerances.SAME_IMAGE_SINGLE)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cube_renderers(backend):
     """Texture cubes under each shading, drawn by a z-buffer that reads them."""
     mesh = make_mesh(texture_cubes=(2, 2, 2))

@@ -36,7 +36,7 @@ def twin(points, rotations):
 ANGLES = [0.0, 1e-20, 1e-8, 1e-4, 1e-2, 0.4999, 0.5, 1.0, 3.0, 6.0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fields(backend):
     tree = FieldTree()
     fields = [tree.add((5,), (3,)) for _ in range(3)]

@@ -175,7 +175,7 @@ def stack(vectors: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return np.concatenate([vectors.transpose(0, 2, 1).reshape(9, POINTS), numbers])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def formulas(backend):
     return Formulas()
 

@@ -39,7 +39,7 @@ CASES = {  # loss, its twin, and the shape of the target
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def make_image(backend):
     """Makes (image, loss) with random pixels; the fields of a shape are made once."""
 

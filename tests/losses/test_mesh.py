@@ -92,12 +92,12 @@ def bumpy_sphere(level=1, seed=0):
     return vertices + 0.1 * np.random.default_rng(seed).standard_normal(vertices.shape), faces
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def loss(backend):
     return ti.field(float, shape=(), needs_grad=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def make_mesh(backend):
     """Makes a mesh of (vertices, faces); the fields of a topology are made once."""
     meshes = {}

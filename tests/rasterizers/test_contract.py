@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scenes(backend):
     return make_scenes(IMAGE_SIZE)
 

@@ -94,7 +94,7 @@ def scene_of(meshes):
     return tsr.Scene(meshes, ROTATION, TRANSLATION, SCALE)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def renderer(backend):
     """Of what `textured` makes."""
     return draw_by(scene_of(textured()), outputs=["mesh_id", "face_id", "depth"])

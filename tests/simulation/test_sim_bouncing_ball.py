@@ -27,7 +27,7 @@ def flight(speed, gravity, seconds, restitution):
         start, up, height = start + duration, restitution * impact, 0.0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def image_loss(backend):
     example = load_example("sim_bouncing_ball")
     ball = example.BouncingBall(frames=46)

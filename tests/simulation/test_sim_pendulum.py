@@ -12,7 +12,7 @@ POINT = (1.2, 8.5, 0.4)  # length, gravity, damping
 GRADIENT = (0.14325295648320857, -0.008197677505566991, -0.002002635550446552)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def image_loss(backend):
     example = load_example("sim_pendulum")
     pendulum = example.Pendulum(frames=16)
