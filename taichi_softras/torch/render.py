@@ -2,7 +2,7 @@
 
 import collections
 from collections.abc import Sequence
-from typing import Any, Optional, Union
+from typing import Any, Optional, Union, cast
 
 import numpy as np
 
@@ -61,21 +61,17 @@ def render(  # all that a picture is made of
         TypeError, ValueError: as `Renderer`.
     """
     is_batch = isinstance(vertices, (list, tuple))
-    begin(vertices[0] if is_batch else vertices)
-    of_meshes = [vertices] if not is_batch else list(vertices)
-    faces = [faces] if not is_batch else list(faces)
-    colors = None
-    if vertex_colors is not None:
-        colors = [vertex_colors] if not is_batch else list(vertex_colors)
+    of_meshes, of_faces = _listed(vertices), _listed(faces)
+    colors = None if vertex_colors is None else _listed(vertex_colors)
+    begin(of_meshes[0])
     packed = torch.cat(of_meshes)
-    eye, target = _rows(eye, packed, 3), _rows(target, packed, 3)
+    eye, target = _rows(eye, packed), _rows(target, packed)
     angles = torch.as_tensor(fov_y_degrees).to(packed).reshape(-1)
-    num_channels = 3 if colors is None else colors[0].shape[-1]
     key = (
         current_runtime(),
         tuple(map(len, of_meshes)),
-        tuple(_Same(one) for one in faces),
-        num_channels,
+        tuple(map(_Same, of_faces)),
+        3 if colors is None else colors[0].shape[-1],
         max(len(eye), len(target), len(angles)),
         tuple(image_size),
         shading,
@@ -84,7 +80,7 @@ def render(  # all that a picture is made of
     )
 
     def make() -> Renderer:
-        arrays = [(_array(v), _array(f)) for v, f in zip(of_meshes, faces)]
+        arrays = list(zip(map(_array, of_meshes), map(_array, of_faces)))
         given = None if colors is None else list(map(_array, colors))
         mesh = Mesh.batch(arrays, given) if is_batch else Mesh(*arrays[0], given and given[0])
         camera = Camera.look_at(_array(eye), _array(target), fov_y_degrees=_array(angles))
@@ -99,11 +95,17 @@ def render(  # all that a picture is made of
         _kept.popitem(last=False)
     inner = module.renderer
     inner.rasterizer = SoftAggregation() if rasterizer is None else rasterizer
-    given = {inner.mesh.vertices: packed, inner.cameras.eye: eye, inner.cameras.target: target}
-    given[inner.cameras.fov_y_degrees] = angles
+    mesh, camera = cast(Mesh, inner.mesh), inner.cameras
+    given = {mesh.vertices: packed, camera.eye: eye, camera.target: target}
+    given[camera.fov_y_degrees] = angles
     if colors is not None:
-        given[inner.mesh.vertex_colors] = torch.cat(colors)
+        given[mesh.vertex_colors] = torch.cat(colors)
     return module(given)
+
+
+def _listed(tensors: Union[torch.Tensor, Sequence[torch.Tensor]]) -> list:
+    """Of a mesh alone, or of each of a batch."""
+    return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
 
 
 class _Same:
@@ -120,9 +122,9 @@ class _Same:
         return isinstance(other, _Same) and np.array_equal(self._numbers, other._numbers)
 
 
-def _rows(values: Any, like: torch.Tensor, size: int) -> torch.Tensor:
-    """(B, size) of the precision and device of a tensor."""
-    return torch.as_tensor(values).to(like).reshape(-1, size)
+def _rows(values: Any, like: torch.Tensor) -> torch.Tensor:
+    """(B, 3) of the precision and device of a tensor."""
+    return torch.as_tensor(values).to(like).reshape(-1, 3)
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

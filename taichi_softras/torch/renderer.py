@@ -1,12 +1,13 @@
 """A renderer for PyTorch: tensors take the place of fields, and gradients come back to them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from taichi_softras.fields import body
 from taichi_softras.renderer import Renderer as FieldRenderer
 from taichi_softras.runtime import has_gradient
 from taichi_softras.torch.packing import Packing, shape_of
-from taichi_softras.torch.tensors import Tensors, torch
+from taichi_softras.torch.tensors import Tensors, begin, torch
 
 IMAGE = "image"
 
@@ -56,6 +57,8 @@ class Renderer(torch.nn.Module):
             ValueError: for a field that the image does not depend on, or that has no gradient; for
                 tensors of another shape or device; as `taichi_softras.Renderer.render`.
         """
+        for tensor in tensors.values():
+            begin(tensor)
         fields = tuple(body(field) for field in tensors)
         self._check(fields, tuple(tensors.values()))
         images = _Draw.apply(self, fields, *tensors.values())
@@ -76,7 +79,7 @@ class Renderer(torch.nn.Module):
                 shape = tuple(tensor.shape)
                 raise ValueError(f"{name} must have shape {shape_of(field)}, got {shape}")
 
-    def draw(self, fields: tuple, tensors: tuple) -> int:
+    def draw(self, fields: tuple, tensors: Sequence) -> int:
         """Writes tensors to fields and draws; returns a ticket of what then stands there."""
         if fields:
             values, _ = self._packing(fields)
@@ -90,7 +93,9 @@ class Renderer(torch.nn.Module):
         indices = [self.renderer.outputs[name].to_torch() for name in self._indices]
         return (*self._images.read(), *indices)
 
-    def pull_back(self, ticket: int, fields: tuple, tensors: tuple, grad_images: tuple) -> list:
+    def pull_back(
+        self, ticket: int, fields: tuple, tensors: Sequence, grad_images: Sequence
+    ) -> list:
         """The gradients at tensors, of what was drawn by a ticket."""
         if ticket != self._ticket:
             self.draw(fields, tensors)

@@ -30,6 +30,9 @@ except ImportError as error:
 
 def begin(tensor: Any) -> None:
     """Calls `ti.init`, if nobody has, for the device and the precision of a tensor."""
+    if isinstance(tensor, torch.Tensor) and tensor.is_cuda:
+        # Taichi compiles in the thread of `ti.init` alone; PyTorch would go back in one of its own
+        torch.autograd.set_multithreading_enabled(False)
     if has_begun() or not isinstance(tensor, torch.Tensor):
         return
     arch = ti.cuda if tensor.is_cuda else ti.cpu
