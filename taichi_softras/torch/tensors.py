@@ -4,7 +4,7 @@ On a CPU and on CUDA an array is looked at as a tensor, and PyTorch copies; else
 through the host.
 """
 
-import ctypes
+import math
 from typing import Any
 
 import numpy as np
@@ -55,8 +55,9 @@ class Tensors:
                 f"{name} has the dtype {values.dtype}, and Taichi was initialised for {wanted}: "
                 f"write {name}.to({wanted}), or ti.init(default_fp=...) before"
             )
-        if values.is_cuda == is_cpu() or values.device.type not in ("cpu", "cuda"):
-            running = "the CPU" if is_cpu() else "a GPU"
+        is_on_cuda = shares_memory() and not is_cpu()
+        if values.device.type != ("cuda" if is_on_cuda else "cpu"):
+            running = "CUDA" if is_on_cuda else "the CPU or through the host"
             raise ValueError(
                 f"{name} is on {values.device}, and Taichi runs on {running}: move the tensor, or "
                 "call ti.init(arch=...) for its device before"
@@ -113,19 +114,23 @@ class _OnDevice:
         self.array = array
         self.__cuda_array_interface__ = {
             "shape": tuple(array.shape),
-            "typestr": np.dtype(default_numpy_float()).str,
+            "typestr": np.dtype(_numpy_type(array)).str,
             "data": (address_of(array), False),
             "version": 3,
         }
 
 
 def view_of(array: ti.Ndarray) -> torch.Tensor:
-    """The memory of an array of floats; it must not outlive the array."""
+    """The memory of an array of floats or 32-bit integers; it must not outlive the array."""
     if not is_cpu():
         return torch.as_tensor(_OnDevice(array), device="cuda")
-    number = ctypes.c_double if is_double() else ctypes.c_float
-    memory = (number * int(np.prod(array.shape))).from_address(address_of(array))
+    number = np.ctypeslib.as_ctypes_type(_numpy_type(array))
+    memory = (number * math.prod(array.shape)).from_address(address_of(array))
     return torch.from_numpy(np.ctypeslib.as_array(memory).reshape(tuple(array.shape)))
+
+
+def _numpy_type(array: ti.Ndarray) -> type:
+    return np.int32 if array.dtype == ti.i32 else default_numpy_float()
 
 
 def _wait_for_torch(tensor: torch.Tensor) -> None:
