@@ -32,7 +32,7 @@ class _Rasterize(Operation):
     """Of triangles and ranges of them.
 
     Attributes:
-        layers: what was found; of another operation on the same `pos` where they are given.
+        layers: what was found, or what another operation found of the same inputs.
     """
 
     num_without_gradient = 1
@@ -43,7 +43,6 @@ class _Rasterize(Operation):
         tri: torch.Tensor,
         ranges: torch.Tensor,
         size: tuple,
-        layers: Optional[Layers] = None,
     ):
         views, most = len(ranges), max(int(ranges[:, 1].max()), 1)
         scene = describe_scene(size, views, most)
@@ -53,7 +52,7 @@ class _Rasterize(Operation):
         self._triangles = self.upload("triangles", tri)
         self._ranges = self.upload("ranges", ranges)
         self._size, self._views, self._most = size, views, most
-        self.layers = layers
+        self.layers: Optional[Layers] = None
 
     def forward(self, pos: torch.Tensor) -> tuple:
         get = self.workspace.get
@@ -146,7 +145,8 @@ class DepthPeeler:
         self._glctx, self._grad_db, self._is_of_arrays = glctx, grad_db, of_arrays([pos, tri])
         given = map(as_tensor, (pos, tri, resolution, ranges))
         self._inputs = _checked(glctx, *given)
-        self._first, self._is_open = None, False
+        self._first: Optional[_Rasterize] = None
+        self._is_open = False
 
     def __enter__(self) -> "DepthPeeler":
         self._is_open = True
@@ -166,7 +166,8 @@ class DepthPeeler:
         layers = None if self._first is None else self._first.layers
         if layers is not None:
             layers.peel()
-        operation = _Rasterize(*self._inputs, layers)
+        operation = _Rasterize(*self._inputs)
+        operation.layers = layers
         self._first = self._first or operation  # in whose working memory the layers are
         results = _results(self._glctx, operation(self._inputs[0]), self._grad_db)
         return as_arrays(results) if self._is_of_arrays else results
