@@ -7,6 +7,7 @@ w), and n_k = q_(k + 1) x q_(k + 2), the weight k is n_k.z / s.z, where s is the
 (n_k.x, n_k.y) are the derivatives of n_k.z by X and Y.
 """
 
+from taichi_softras.funcs.images import within
 from taichi_softras.funcs.interpolation import CLIP_SPACE
 from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.clipping import draw_clipped
@@ -18,6 +19,7 @@ from taichi_softras.workspace import Workspace, array
 
 SLACK = 2e-6  # of w: what lies on the near or the far plane is drawn
 FARTHEST = 2.0 + 2.0 * SLACK  # depth / w of the core on the far plane: see `place_clip_corners`
+LARGEST_SLOPE = 1e9  # of a weight by pixels: no face is as narrow, but by rounding
 
 
 class Layers:
@@ -177,14 +179,16 @@ def measure_fragments(
             u = ti.min(ti.max(seen.weights[0, 0], 0.0), 1.0)
             v = ti.min(ti.max(seen.weights[1, 0], 0.0), 1.0 - u)
             for k in ti.static(range(2)):
-                by_pixel[k, 0] = seen.weights[k, 1] * 2.0 / ti.cast(width, float)
-                by_pixel[k, 1] = seen.weights[k, 2] * 2.0 / ti.cast(height, float)
+                by_column = seen.weights[k, 1] * 2.0 / ti.cast(width, float)
+                by_row = seen.weights[k, 2] * 2.0 / ti.cast(height, float)
+                by_pixel[k, 0] = within(by_column, LARGEST_SLOPE)
+                by_pixel[k, 1] = within(by_row, LARGEST_SLOPE)
             w = 0.0
             shares = vec3(u, v, 1.0 - u - v)
             for k in ti.static(range(3)):
                 z += shares[k] * vertices[plane, triangles[triangle, k], 2]
                 w += shares[k] * vertices[plane, triangles[triangle, k], 3]
-            z /= w
+            z = within(z / w, 1.0)
         fragments[view, row, column, 0] = u
         fragments[view, row, column, 1] = v
         fragments[view, row, column, 2] = z

@@ -218,6 +218,22 @@ def test_several_images_before_a_gradient(backend):
     torch.testing.assert_close(both, sum(parts), rtol=1e-4, atol=1e-5)
 
 
+def test_slivers_give_numbers(backend):
+    """Triangles whose corners are on a line, but for rounding."""
+    rng = np.random.default_rng(7)
+    ends = rng.uniform(-1.0, 1.0, (200, 2, 4))
+    ends[..., 3] = rng.uniform(0.5, 2.0, (200, 2))
+    ends[..., 2] = 0.0
+    between = ends[:, :1] + rng.random((200, 1, 1)) * (ends[:, 1:] - ends[:, :1])
+    points = np.concatenate([ends, between], axis=1) + rng.choice([0.0, 1e-7, 1e-3], (200, 1, 1))
+    points = torch.tensor(points.reshape(1, -1, 4).astype(backend.numpy_float), requires_grad=True)
+    triangles = torch.arange(600).reshape(200, 3)
+    rast, slopes = dr.rasterize(CONTEXT, points, triangles, (64, 64))
+    out, changes = dr.interpolate(torch.rand(1, 600, 2), rast, triangles, slopes, "all")
+    (out.sum() + changes.sum()).backward()
+    assert all(one.isfinite().all() for one in (rast, slopes, out, changes, points.grad))
+
+
 def test_no_triangles(backend):
     points = clip_points(backend)
     rast, slopes = dr.rasterize(CONTEXT, points, TRIANGLES[:0], SIZE)
