@@ -105,10 +105,10 @@ class AntialiasedRasterization(ZBufferRasterization):
         """Draws; see `Rasterizer.forward`."""
         super().__init__(method, workspace, corners, shader, surface, image_size)
         self.paint()
-        self.crossings = Crossings.allocate(workspace, corners.shape[0], image_size)
-        seen = self.z_buffer.seen
+        of_faces, seen = self.z_buffer.bins.of_faces, self.z_buffer.seen
+        self.crossings = Crossings.allocate(workspace, of_faces.records.shape[0], seen.faces)
         find_crossings(
-            *self.z_buffer.bins.of_faces,
+            *of_faces,
             connect_faces(workspace, corners),
             seen.faces,
             seen.depths,
@@ -123,7 +123,8 @@ class AntialiasedRasterization(ZBufferRasterization):
         grad_drawn = self.workspace.get("grad_drawn", tuple(self.drawn.shape))
         grad_shares = self.workspace.get("grad_shares", tuple(self.crossings.shares.shape))
         blend_backward(
-            *self.crossings,
+            self.crossings.edges,
+            self.crossings.shares,
             self.drawn,
             MOST_SHARE,
             self.image,
@@ -137,6 +138,7 @@ class AntialiasedRasterization(ZBufferRasterization):
             *self.surface,
             grad_drawn,
             self.crossings.edges,
+            self.crossings.is_met,
             grad_shares,
             self.grad_corners,
             self.shader,
@@ -188,6 +190,7 @@ def gather_corners(  # groups of arrays make more than 12 parameters: faces, wha
     images: array(int, 1),  # see `Surface`
     grad_drawn: array(float, 4),  # (B, C + 1, H, W)
     edges: array(int, 4),  # see `Crossings`
+    is_met: array(int, 1),
     grad_shares: array(float, 4),  # (B, 2, H, W)
     grad_corners: array(float, 4),  # (B, F, 3, 3 or 4), written
     shader: ti.template(),
@@ -198,23 +201,23 @@ def gather_corners(  # groups of arrays make more than 12 parameters: faces, wha
         view = i // num_faces
         of_faces = ti.static(FaceArrays(records, boxes))
         shorter = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float)
-        grads = ti.Struct(position=ti.Matrix.zero(float, 3, 2), inverse_w=vec3(0.0))
-        if ti.static(shader.num_channels > 0):
-            grads = pull_within(
-                shader,
-                of_faces,
-                ti.static(Seen(faces, weights, depths)),
-                ti.static(Surface(varyings, textures, uniforms, images)),
-                grad_drawn,
-                view,
-                i - view * num_faces,
-            )
-        by_edges = pull_crossings(of_faces, edges, grad_shares, view, i)
+        position, by_inverse_w = ti.Matrix.zero(float, 3, 2), vec3(0.0)
+        if is_met[i] != 0:
+            position = pull_crossings(of_faces, edges, grad_shares, view, i)
+            if ti.static(shader.num_channels > 0):
+                within = pull_within(
+                    shader,
+                    of_faces,
+                    ti.static(Seen(faces, weights, depths)),
+                    ti.static(Surface(varyings, textures, uniforms, images)),
+                    grad_drawn,
+                    view,
+                    i - view * num_faces,
+                )
+                position += within.position
+                by_inverse_w = within.inverse_w
         for corner in ti.static(range(3)):
-            position = vec2(
-                grads.position[corner, 0] + by_edges[corner, 0],
-                grads.position[corner, 1] + by_edges[corner, 1],
-            )
+            by_position = vec2(position[corner, 0], position[corner, 1])
             write_corner_grad(
-                records, shorter, i, corner, position, grads.inverse_w[corner], grad_corners
+                records, shorter, i, corner, by_position, by_inverse_w[corner], grad_corners
             )

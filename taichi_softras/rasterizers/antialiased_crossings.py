@@ -6,6 +6,7 @@ one is followed towards the other pixel, to the edge that ends it on the image.
 
 from typing import NamedTuple
 
+from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.binning import FaceArrays
 from taichi_softras.rasterizers.edge_pieces import load_edge
 from taichi_softras.rasterizers.edge_tangents import edge_tangent
@@ -22,12 +23,18 @@ class Crossings(NamedTuple):
     # (B, 2, H, W) 1/2 less the place of the crossing, from 0 at the pixel to 1 at the neighbour:
     # how much of the neighbour the pixel shows; below 0, of the pixel the neighbour; 0 without
     shares: ti.Ndarray
+    is_met: ti.Ndarray  # (B * F,) int: 1 of a face that a pixel shows, or whose edge is crossed
 
     @classmethod
-    def allocate(cls, workspace: Workspace, views: int, image_size: tuple) -> "Crossings":
-        """Arrays for images of this size."""
+    def allocate(cls, workspace: Workspace, num_faces: int, seen: ti.Ndarray) -> "Crossings":
+        """Arrays for the faces of all views, and for what pixels see, (B, H, W)."""
+        views, *image_size = seen.shape
         shape = (views, 2, *image_size)
-        return cls(workspace.get("crossing_edges", shape, int), workspace.get("shares", shape))
+        return cls(
+            workspace.get("crossing_edges", shape, int),
+            workspace.get("shares", shape),
+            workspace.get("is_met", (num_faces,), int),
+        )
 
 
 @kernel
@@ -40,10 +47,15 @@ def find_crossings(
     most_faces: int,  # that are followed; 1: an outline is that of a face which a pixel shows
     edges: array(int, 4),  # see `Crossings`, written
     shares: array(float, 4),
+    is_met: array(int, 1),
 ):
     """A thread owns a pixel, and its pairs with those to the right and below."""
+    for i in range(is_met.shape[0]):
+        is_met[i] = 0
     for view, row, column in ti.ndrange(faces.shape[0], faces.shape[1], faces.shape[2]):
-        num_faces = records.shape[0] // faces.shape[0]
+        first_face = view * (records.shape[0] // faces.shape[0])
+        if faces[view, row, column] != NO_FACE:
+            is_met[first_face + faces[view, row, column]] = 1  # threads write the same
         for axis in ti.static(range(2)):
             edge, share = NO_EDGE, 0.0
             other_row, other_column = row + ti.static(axis), column + ti.static(1 - axis)
@@ -55,7 +67,7 @@ def find_crossings(
                     found = follow_surface(
                         ti.static(FaceArrays(records, boxes)),
                         neighbours,
-                        view * num_faces + ti.select(is_here, here, there),
+                        first_face + ti.select(is_here, here, there),
                         centre,
                         axis,
                         is_here,
@@ -64,6 +76,7 @@ def find_crossings(
                     edge = found.edge
                     if edge != NO_EDGE:
                         share = 0.5 - ti.min(ti.max(found.place, 0.0), 1.0)
+                        is_met[edge // 3] = 1
             edges[view, axis, row, column] = edge
             shares[view, axis, row, column] = share
 
