@@ -1,7 +1,7 @@
 """Antialiased: a z-buffer image whose pixels are blended where outlines pass between them.
 
 S. Laine, J. Hellsten, T. Karras, Y. Seol, J. Lehtinen, T. Aila, "Modular Primitives for
-High-Performance Differentiable Rendering", ACM Transactions on Graphics 39 (6), 2020: its antialiasing.
+High-Performance Differentiable Rendering", ACM Transactions on Graphics 39 (6), 2020.
 """
 
 import dataclasses

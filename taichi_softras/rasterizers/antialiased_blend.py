@@ -163,9 +163,12 @@ def push_blend(
             for side in ti.static(range(NUM_SIDES)):
                 other = look_at_side(shares, view, row, column, side)
                 if other.sign != 0.0:
-                    of_share = other.sign * tangent_shares[
-                        parameter, view, ti.static(side % 2), other.pair[0], other.pair[1]
-                    ]
+                    of_share = (
+                        other.sign
+                        * tangent_shares[
+                            parameter, view, ti.static(side % 2), other.pair[0], other.pair[1]
+                        ]
+                    )
                     jump = plain[view, channel, other.row, other.column] - own
                     of_jump = tangent_plain[parameter, view, channel, other.row, other.column]
                     change += scale * (of_share * jump + other.share * (of_jump - of_own))
