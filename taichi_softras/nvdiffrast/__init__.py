@@ -6,6 +6,10 @@ Written from the paper (Laine et al., "Modular Primitives for High-Performance D
 Rendering", 2020) and from what the interface is documented to do.
 """
 
+from taichi_softras.nvdiffrast.antialias import antialias as antialias
+from taichi_softras.nvdiffrast.antialias import (
+    antialias_construct_topology_hash as antialias_construct_topology_hash,
+)
 from taichi_softras.nvdiffrast.contexts import RasterizeCudaContext as RasterizeCudaContext
 from taichi_softras.nvdiffrast.contexts import RasterizeGLContext as RasterizeGLContext
 from taichi_softras.nvdiffrast.interpolate import interpolate as interpolate
@@ -18,6 +22,8 @@ __all__ = [
     "DepthPeeler",
     "RasterizeCudaContext",
     "RasterizeGLContext",
+    "antialias",
+    "antialias_construct_topology_hash",
     "interpolate",
     "rasterize",
     "texture",

@@ -23,7 +23,13 @@ LARGEST_SLOPE = 1e9  # of a weight by pixels: no face is as narrow, but by round
 
 
 class Layers:
-    """The nearest triangles, then those behind them, and so on."""
+    """The nearest triangles, then those behind them, and so on.
+
+    Attributes:
+        z_buffer: what is seen.
+        corners: what is drawn, see `clipping.draw_clipped`.
+        clipping: of triangles that are cut, or None.
+    """
 
     def __init__(self, workspace: Workspace, corners: ti.Ndarray, image_size: tuple):
         """Finds the first layer.
@@ -39,15 +45,16 @@ class Layers:
             return ZBuffer(workspace, corners, image_size, *limits, interpolation=CLIP_SPACE)
 
         inputs = (workspace, corners, SILHOUETTE, no_surface(workspace), image_size)
-        self._z_buffer, _ = draw_clipped(*inputs, draw)
+        self.z_buffer, self.clipping = draw_clipped(*inputs, draw)
+        self.corners = corners if self.clipping is None else self.clipping.corners
 
     def peel(self) -> None:
         """Finds the next layer."""
-        self._z_buffer.peel()
+        self.z_buffer.peel()
 
     def name(self, places: ti.Ndarray) -> None:
         """Fills (B, H, W) with places among the triangles of a view, or NO_FACE."""
-        name_faces(self._z_buffer.bins.of_faces.boxes, self._z_buffer.seen.faces, places)
+        name_faces(self.z_buffer.bins.of_faces.boxes, self.z_buffer.seen.faces, places)
 
 
 @kernel
@@ -77,6 +84,33 @@ def place_clip_corners(
         corners[view, place, corner, 1] = y
         corners[view, place, corner, 2] = depth
         corners[view, place, corner, 3] = w
+
+
+@kernel
+def place_clip_corners_backward(
+    vertices: array(float, 3),
+    triangles: array(int, 2),
+    ranges: array(int, 2),
+    height: int,
+    width: int,
+    grad_corners: array(float, 4),  # (B, F, 3, 4)
+    grad_vertices: array(float, 3),  # (B or 1, V, 4)
+):
+    """The adjoint of `place_clip_corners`."""
+    for plane, vertex, k in ti.ndrange(vertices.shape[0], vertices.shape[1], 4):
+        grad_vertices[plane, vertex, k] = 0.0
+    shorter = ti.cast(ti.min(height, width), float)
+    for view, place, corner in ti.ndrange(grad_corners.shape[0], grad_corners.shape[1], 3):
+        if place < ranges[view, 1]:
+            plane = ti.min(view, vertices.shape[0] - 1)
+            vertex = triangles[ranges[view, 0] + place, corner]
+            by_x, by_y = grad_corners[view, place, corner, 0], grad_corners[view, place, corner, 1]
+            by_depth = grad_corners[view, place, corner, 2]
+            by_w = grad_corners[view, place, corner, 3] + (1.0 + SLACK) * by_depth
+            grad_vertices[plane, vertex, 0] += by_x * ti.cast(width, float) / shorter
+            grad_vertices[plane, vertex, 1] -= by_y * ti.cast(height, float) / shorter
+            grad_vertices[plane, vertex, 2] += by_depth
+            grad_vertices[plane, vertex, 3] += by_w
 
 
 @ti.func

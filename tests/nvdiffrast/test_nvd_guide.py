@@ -19,7 +19,7 @@ def test_the_page_runs(backend):
     names |= {"bias": torch.rand(1, 48, 64), "cube": torch.rand(1, 6, 4, 4, 3)}
     names |= {"direction": torch.rand(1, 48, 64, 3)}
     rows = re.findall(r"(?m)^\|[^|]*\|([^|]*\bdr\.[^|]*)\|", PAGE)
-    assert len(rows) == 15
+    assert len(rows) == 17
     for row in rows:
         exec(re.findall(r"`([^`]+)`", row)[0], names)
-    assert names["color"].shape == (1, 48, 64, 3)
+    assert names["smooth"].shape == (1, 48, 64, 3)
