@@ -29,8 +29,8 @@ class Operation:
             key: what it has the shape of.
         """
         self.names = names
-        of_kind = (type(self).__name__, *key)
-        self.workspace = _workspaces.lend(self, of_kind, lambda: Workspace(of_kind[0]))
+        of_kind, scene = (type(self), *key), f"{type(self).__name__.strip('_')} of these shapes"
+        self.workspace = _workspaces.lend(self, of_kind, lambda: Workspace(scene))
 
     def upload(self, name: str, values: torch.Tensor, shape: Optional[tuple] = None) -> ti.Ndarray:
         """The array `name` with these numbers, whole ones in 32 bits."""
@@ -141,15 +141,24 @@ def checked_indices(name: str, values: torch.Tensor, end: int, of: str) -> torch
         end: how many there are to count.
         of: what they count, for errors.
     """
-    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
-        raise TypeError(f"{name} must be of int32, got {values.dtype}: {name}.int()")
-    values = values.detach().contiguous()
-    if values.numel():
-        least, most = int(values.min()), int(values.max())
-        if least < 0 or most >= end:
-            wrong = least if least < 0 else most
-            raise ValueError(f"{name} has {wrong}, and there are {end} {of}, from 0 on")
+    values = whole_numbers(name, values)
+    least, most = range_of(values)
+    if least < 0 or most >= end:
+        wrong = least if least < 0 else most
+        raise ValueError(f"{name} has {wrong}, and there are {end} {of}, counted from 0")
     return values
+
+
+def whole_numbers(name: str, values: torch.Tensor) -> torch.Tensor:
+    """A contiguous tensor of integers, or a TypeError."""
+    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise TypeError(f"{name} must be of int32, got {values.dtype}: write {name}.int()")
+    return values.detach().contiguous()
+
+
+def range_of(values: torch.Tensor) -> tuple:
+    """The least and the largest number; 0 and -1 if there are none."""
+    return (int(values.min()), int(values.max())) if values.numel() else (0, -1)
 
 
 def check_device(name: str, tensor: torch.Tensor, other_name: str, other: torch.Tensor) -> None:

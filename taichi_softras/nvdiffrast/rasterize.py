@@ -12,7 +12,9 @@ from taichi_softras.nvdiffrast.operation import (
     check_shape,
     checked_indices,
     of_arrays,
+    range_of,
     takes_arrays,
+    whole_numbers,
 )
 from taichi_softras.rasterizers.binning import check_size
 from taichi_softras.rasterizers.clip_space import (
@@ -206,13 +208,13 @@ def _results(glctx: RasterizeCudaContext, drawn: tuple, grad_db: bool) -> tuple:
 def _checked_ranges(ranges: Any, num_triangles: int) -> torch.Tensor:
     """(B, 2) on the host, within the triangles."""
     check_shape("ranges", ranges, ("B", 2))
-    ranges = checked_indices("ranges", ranges.cpu(), num_triangles + 1, "triangles")
+    ranges = whole_numbers("ranges", ranges).cpu()
     if not len(ranges):
         raise ValueError("ranges must have at least one row, got none")
     for view, (first, count) in enumerate(ranges.tolist()):
-        if first + count > num_triangles:
+        if min(first, count) < 0 or first + count > num_triangles:
             raise ValueError(
-                f"ranges[{view}] ends at {first} + {count}, beyond the {num_triangles} triangles"
+                f"ranges[{view}] has {count} triangles from {first} on, and tri has {num_triangles}"
             )
     return ranges
 
@@ -233,4 +235,11 @@ def ids_of(rast: torch.Tensor, num_triangles: int) -> torch.Tensor:
                 f"rast counts triangles to {EXACT_IDS:,} and tri has {num_triangles:,}: give rast "
                 "as rasterize returned it, with rast.triangle_ids"
             )
-    return checked_indices("rast", ids, num_triangles + 1, "triangles and 0 for none")
+    least, most = range_of(ids)
+    if least < 0 or most > num_triangles:
+        wrong = least if least < 0 else most
+        raise ValueError(
+            f"rast has triangle {wrong}, and tri has {num_triangles}, counted from 1: give the tri "
+            "that was rasterized"
+        )
+    return ids

@@ -110,7 +110,7 @@ def test_bad_input_is_one_sentence(backend):
     raises(ValueError, "rast must have shape", color, rast[:, 1:], points, tri)
     raises(ValueError, "pos must have shape", color, rast, points[..., :3], tri)
     raises(ValueError, "tri has 3", color, rast, points, tri + 1)
-    raises(ValueError, "rast has 2", color, rast * 2, points, tri)
+    raises(ValueError, "rast has triangle 2", color, rast * 2, points, tri)
     raises(ValueError, "NaN", color * np.nan, rast, points, tri)
     raises(TypeError, "dtype", color.to(torch.float16), rast, points, tri)
     raises(ValueError, "pos_gradient_boost", color, rast, points, tri, pos_gradient_boost="more")

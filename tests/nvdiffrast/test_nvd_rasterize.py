@@ -1,6 +1,8 @@
 """Clip space to pixels, and attributes there: against a NumPy twin, and in double precision against
 differences."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -218,6 +220,20 @@ def test_several_images_before_a_gradient(backend):
     torch.testing.assert_close(both, sum(parts), rtol=1e-4, atol=1e-5)
 
 
+def test_numbers_beyond_single_precision_are_beside_the_image(backend, monkeypatch):
+    """As if it counted to 2."""
+    points = clip_points(backend)
+    rast, _ = dr.rasterize(CONTEXT, points, TRIANGLES, SIZE)
+    attributes = torch.rand(1, 9, 2)
+    wanted, _ = dr.interpolate(attributes, rast, TRIANGLES)
+    module = importlib.import_module("taichi_softras.nvdiffrast.rasterize")
+    monkeypatch.setattr(module, "EXACT_IDS", 2)
+    rast[..., 3].clamp_(max=2.0)
+    assert torch.equal(dr.interpolate(attributes, rast, TRIANGLES)[0], wanted)
+    with pytest.raises(ValueError, match="rast.triangle_ids"):
+        dr.interpolate(attributes, rast.clone(), TRIANGLES)
+
+
 def test_slivers_give_numbers(backend):
     """Triangles whose corners are on a line, but for rounding."""
     rng = np.random.default_rng(7)
@@ -265,12 +281,26 @@ def test_bad_input_is_one_sentence(backend):
     raises(ValueError, "meta", dr.rasterize, CONTEXT, points.to("meta"), *good[2:])
     elsewhere = dr.RasterizeCudaContext("cuda:0")
     raises(ValueError, "the context is for cuda:0", dr.rasterize, elsewhere, *good[1:])
-    for ranges, words in (([[1, 3]], "ranges.0. ends at"), ([[4, 0]], "has 4"), ([1, 2], "B, 2")):
+    beyond = (([[0, 1], [1, 3]], "1. has 3 triangles from 1"), ([[4, 0]], "from 4"))
+    for ranges, words in (
+        *beyond,
+        ([[0, -1]], "has -1"),
+        ([1, 2], "B, 2"),
+        ([[0.0, 1.0]], "int32"),
+    ):
         ranges = torch.tensor(ranges)
-        raises(ValueError, words, dr.rasterize, CONTEXT, points[0], *good[2:], ranges)
+        error = TypeError if ranges.is_floating_point() else ValueError
+        raises(error, words, dr.rasterize, CONTEXT, points[0], *good[2:], ranges)
     rast, slopes = dr.rasterize(*good)
     attr = torch.rand(1, 9, 3, dtype=points.dtype)
-    raises(ValueError, "rast has 7", dr.interpolate, attr, rast * 0 + 7, TRIANGLES)
+    raises(
+        ValueError,
+        "rast has triangle 7, and tri has 3",
+        dr.interpolate,
+        attr,
+        rast * 0 + 7,
+        TRIANGLES,
+    )
     raises(ValueError, "for 2 images", dr.interpolate, attr.expand(3, 9, 3), rast, TRIANGLES)
     raises(ValueError, "tri has 8", dr.interpolate, attr[:, :8], rast, TRIANGLES)
     raises(ValueError, "rast_db=", dr.interpolate, attr, rast, TRIANGLES, None, "all")
