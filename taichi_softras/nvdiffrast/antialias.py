@@ -6,6 +6,7 @@ from typing import Any, Optional
 from taichi_softras.nvdiffrast.operation import (
     Operation,
     check_device,
+    check_not_empty,
     check_shape,
     checked_indices,
     takes_arrays,
@@ -88,8 +89,7 @@ def antialias(
     check_shape("rast", rast, (*color.shape[:3], 4))
     check_shape("pos", pos, (color.shape[0], "V", 4), ("V", 4))
     check_shape("tri", tri, ("T", 3))
-    if not color.numel():
-        raise ValueError(f"color must have pixels and channels, got shape {tuple(color.shape)}")
+    check_not_empty("color", color)
     if not isinstance(pos_gradient_boost, (int, float)) or not math.isfinite(pos_gradient_boost):
         raise ValueError(f"pos_gradient_boost must be a number, got {pos_gradient_boost!r}")
     for name, one in (("rast", rast), ("pos", pos), ("tri", tri)):

@@ -6,6 +6,7 @@ from taichi_softras.nvdiffrast.operation import (
     Operation,
     check_batch,
     check_device,
+    check_not_empty,
     check_shape,
     checked_indices,
     takes_arrays,
@@ -99,6 +100,8 @@ def interpolate(
     check_shape("attr", attr, ("B", "V", "C"), ("V", "C"))
     check_shape("rast", rast, ("B", "H", "W", 4))
     check_shape("tri", tri, ("T", 3))
+    check_not_empty("attr", attr)
+    check_not_empty("rast", rast)
     attr = attr[None] if attr.ndim == 2 else attr
     check_batch("attr", attr, len(rast))
     for name, one in (("rast", rast), ("tri", tri)):

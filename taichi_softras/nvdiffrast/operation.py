@@ -123,6 +123,12 @@ def check_shape(name: str, tensor: Any, *wanted: tuple) -> None:
     raise ValueError(f"{name} must have shape {shapes}, got {shape}")
 
 
+def check_not_empty(name: str, tensor: torch.Tensor) -> None:
+    """Raises for a tensor without entries."""
+    if not tensor.numel():
+        raise ValueError(f"{name} must have entries, got shape {tuple(tensor.shape)}")
+
+
 def check_batch(name: str, tensor: torch.Tensor, views: int) -> None:
     """Raises unless the first axis is that of the views, or 1."""
     if tensor.shape[0] not in (1, views):

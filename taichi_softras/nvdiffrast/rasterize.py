@@ -9,6 +9,7 @@ from taichi_softras.nvdiffrast.operation import (
     as_arrays,
     as_tensor,
     check_device,
+    check_not_empty,
     check_shape,
     checked_indices,
     of_arrays,
@@ -39,13 +40,7 @@ class _Rasterize(Operation):
 
     num_without_gradient = 1
 
-    def __init__(
-        self,
-        pos: torch.Tensor,
-        tri: torch.Tensor,
-        ranges: torch.Tensor,
-        size: tuple,
-    ):
+    def __init__(self, pos: torch.Tensor, tri: torch.Tensor, ranges: torch.Tensor, size: tuple):
         views, most = len(ranges), max(int(ranges[:, 1].max()), 1)
         scene = describe_scene(size, views, most)
         check_size(scene, views, most, size)  # before anything is allocated
@@ -185,14 +180,13 @@ def _checked(
     size = check_image_size(resolution)
     check_shape("pos", pos, ("B", "V", 4) if ranges is None else ("V", 4))
     check_shape("tri", tri, ("T", 3))
+    check_not_empty("pos", pos)
     glctx.check(pos)
     check_device("tri", tri, "pos", pos)
     begin(pos)
     tri = checked_indices("tri", tri, pos.shape[-2], "vertices")
     if ranges is not None:
         return pos[None], tri, _checked_ranges(ranges, len(tri)), size
-    if not len(pos):
-        raise ValueError(f"pos must have at least one image, got shape {tuple(pos.shape)}")
     return pos, tri, torch.tensor([[0, len(tri)]] * len(pos), dtype=torch.int32), size
 
 
@@ -209,8 +203,7 @@ def _checked_ranges(ranges: Any, num_triangles: int) -> torch.Tensor:
     """(B, 2) on the host, within the triangles."""
     check_shape("ranges", ranges, ("B", 2))
     ranges = whole_numbers("ranges", ranges).cpu()
-    if not len(ranges):
-        raise ValueError("ranges must have at least one row, got none")
+    check_not_empty("ranges", ranges)
     for view, (first, count) in enumerate(ranges.tolist()):
         if min(first, count) < 0 or first + count > num_triangles:
             raise ValueError(

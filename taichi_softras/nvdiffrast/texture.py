@@ -17,6 +17,7 @@ from taichi_softras.nvdiffrast.operation import (
     Operation,
     check_batch,
     check_device,
+    check_not_empty,
     check_shape,
     takes_arrays,
 )
@@ -158,6 +159,7 @@ def texture(  # the interface of another package
     filter, mipmaps = FILTERS[filter_mode]
     sides = _check_texture(tex, boundary_mode)
     check_shape("uv", uv, ("B", "H", "W", 3 if boundary_mode == "cube" else 2))
+    check_not_empty("uv", uv)
     check_device("uv", uv, "tex", tex)
     check_batch("tex", tex, len(uv))
     named, made, levels = {"tex": tex, "uv": uv}, (), 1
@@ -256,8 +258,7 @@ def _check_texture(tex: torch.Tensor, boundary_mode: str) -> tuple:
     height, width = tex.shape[-3:-1]
     if is_cube and height != width:
         raise ValueError(f"tex must have square sides for a cube map, got shape {tuple(tex.shape)}")
-    if not tex.numel():
-        raise ValueError(f"tex must have texels and channels, got shape {tuple(tex.shape)}")
+    check_not_empty("tex", tex)
     return height, width
 
 

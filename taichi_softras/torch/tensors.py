@@ -55,12 +55,11 @@ class Tensors:
                 f"{name} has the dtype {values.dtype}, and Taichi was initialised for {wanted}: "
                 f"write {name}.to({wanted}), or ti.init(default_fp=...) before"
             )
-        is_on_cuda = shares_memory() and not is_cpu()
-        if values.device.type != ("cuda" if is_on_cuda else "cpu"):
-            running = "CUDA" if is_on_cuda else "the CPU or through the host"
+        device = "cuda" if shares_memory() and not is_cpu() else "cpu"
+        if values.device.type != device:
             raise ValueError(
-                f"{name} is on {values.device}, and Taichi runs on {running}: move the tensor, or "
-                "call ti.init(arch=...) for its device before"
+                f"{name} is on {values.device}, and Taichi, as it was initialised, takes tensors "
+                f"of {device!r}: move it, or call ti.init(arch=...) for its device before"
             )
         values = values.detach().contiguous()
         if values.numel() and not float(values.abs().max()) <= LARGEST:

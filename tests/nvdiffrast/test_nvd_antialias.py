@@ -106,7 +106,7 @@ def test_bad_input_is_one_sentence(backend):
         assert "\n" not in str(raised.value)
 
     raises(ValueError, "color must have shape", color[0], rast, points, tri)
-    raises(ValueError, "color must have pixels", color[..., :0], rast, points, tri)
+    raises(ValueError, "color must have entries", color[..., :0], rast, points, tri)
     raises(ValueError, "rast must have shape", color, rast[:, 1:], points, tri)
     raises(ValueError, "pos must have shape", color, rast, points[..., :3], tri)
     raises(ValueError, "tri has 3", color, rast, points, tri + 1)

@@ -272,6 +272,7 @@ def test_bad_input_is_one_sentence(backend):
     raises(
         ValueError, r"pos must have shape \(B, V, 4\)", dr.rasterize, CONTEXT, points[0], *good[2:]
     )
+    raises(ValueError, "pos must have entries", dr.rasterize, CONTEXT, points[:0], *good[2:])
     raises(ValueError, "NaN", dr.rasterize, CONTEXT, points * np.nan, *good[2:])
     raises(ValueError, "tri has 9", dr.rasterize, CONTEXT, points, TRIANGLES + 1, SIZE)
     raises(ValueError, "tri has -1", dr.rasterize, CONTEXT, points, TRIANGLES - 1, SIZE)
@@ -303,6 +304,7 @@ def test_bad_input_is_one_sentence(backend):
     )
     raises(ValueError, "for 2 images", dr.interpolate, attr.expand(3, 9, 3), rast, TRIANGLES)
     raises(ValueError, "tri has 8", dr.interpolate, attr[:, :8], rast, TRIANGLES)
+    raises(ValueError, "rast must have entries", dr.interpolate, attr, rast[:0], TRIANGLES)
     raises(ValueError, "rast_db=", dr.interpolate, attr, rast, TRIANGLES, None, "all")
     for wrong in ([3], "some", [0.5]):
         raises(ValueError, "diff_attrs", dr.interpolate, attr, rast, TRIANGLES, slopes, wrong)

@@ -158,7 +158,8 @@ def test_bad_input_is_one_sentence(looks):
         assert "\n" not in str(raised.value)
 
     raises("tex must have shape", tex[0], uv)
-    raises("tex must have texels", tex[:, :0], uv)
+    raises("tex must have entries", tex[:, :0], uv)
+    raises("uv must have entries", tex, uv[:0])
     raises("for 2 images", tex.expand(3, -1, -1, -1), uv)
     raises("uv must have shape", tex, uv[..., :1])
     raises("NaN", tex, uv * np.nan)
