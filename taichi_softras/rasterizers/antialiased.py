@@ -44,7 +44,7 @@ class Antialiased(Rasterizer):
     counts for pairs in a row if it is nearer to vertical, else for those in a column. So the image
     is continuous as an edge moves, one pixel wide, and as fast as a z-buffer.
 
-    Two things are ours. The surface is followed over faces that no pixel shows, eight at most, as
+    Two things are ours. The surface is followed over faces that no pixel shows, 64 at most, as
     at a round outline they are narrower than a pixel; the paper looks at the visible face alone.
     And a pixel's four shares, if they add up to more than 1, are divided by their sum, so that
     alpha stays within 0 and 1.

@@ -25,7 +25,7 @@ CASES = [
     (nearest("softmax"), tsr.PhysicallyBased()),
     (SHARP, tsr.Phong(blinn=True)),
     (tsr.FilteredDerivative(**DEPTHS), tsr.Phong()),
-    (tsr.Antialiased(**DEPTHS), tsr.Phong()),
+    (tsr.Antialiased(**DEPTHS), tsr.PhysicallyBased()),
     pytest.param(  # minutes to compile
         tsr.Prefiltered(**DEPTHS, background=(-1.0, -2.0, -3.0)),
         tsr.Phong(),
