@@ -1,4 +1,4 @@
-"""One edge, five gradients: what each method answers when a triangle should move."""
+"""One edge, six gradients: what each method answers when a triangle should move."""
 
 import warnings
 
@@ -22,6 +22,7 @@ METHODS = (
     ("NMR", tsr.ApproximateGradient(background=1.0), "1 / distance,\nalong the whole row"),
     ("Soft Rasterizer", tsr.SoftAggregation(**SOFT), "exact, of a blurred\nimage: a wide band"),
     ("PyTorch3D", CUT, "the same, cut at\nblur radius and K = 1"),
+    ("Antialiased", tsr.Antialiased(background=1.0), "exact, of an image\nblended at edges"),
     ("Prefiltered", tsr.Prefiltered(1.0, background=1.0), "exact, of an image\naveraged at edges"),
 )
 ROWS = "image", "moving right:\nred brighter, blue darker", "downhill to grey\n(black: true)"
@@ -50,7 +51,7 @@ def main(steps=10, output="out/compare_gradients"):
     turns = np.linspace(0, 2 * np.pi, steps + 1)[:-1] + 0.57  # moves all around; drawn: the first
     moves = 0.26 * np.stack([np.cos(turns), np.sin(turns), 0 * turns], axis=-1)
     truths = np.array([corner_direction(SHARP, move, (32 * SIZE,) * 2) for move in moves])
-    figure, axes = plt.subplots(3, 6, figsize=(12, 6.8), layout="constrained")
+    figure, axes = plt.subplots(3, len(METHODS), figsize=(14, 6.8), layout="constrained")
     for column, (name, method, answer) in zip(axes.T, METHODS):
         image, derivatives = pixel_derivatives(method)
         directions = np.array([corner_direction(method, move) for move in moves])

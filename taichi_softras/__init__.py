@@ -12,6 +12,7 @@ from taichi_softras.geometry.rotation import rotate as rotate
 from taichi_softras.io import images as images
 from taichi_softras.optim import SGD as SGD
 from taichi_softras.optim import Adam as Adam
+from taichi_softras.rasterizers.antialiased import Antialiased as Antialiased
 from taichi_softras.rasterizers.approximate_gradient import (
     ApproximateGradient as ApproximateGradient,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AmbientLight",
+    "Antialiased",
     "ApproximateGradient",
     "Camera",
     "Depth",

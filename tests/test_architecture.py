@@ -17,7 +17,7 @@ FLOORS = [
     {"environments"},
     {"renderer"},
     {"preview", "smoke", "torch"},
-    {"cli"},
+    {"cli", "nvdiffrast"},
     {"__init__", "__main__"},
 ]
 FLOOR_OF_ROOM = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -17,6 +17,7 @@ METHODS = [
     tsr.ApproximateGradient(**DEPTHS, anti_aliasing=True),
     tsr.FilteredDerivative(**DEPTHS),
     tsr.Prefiltered(**DEPTHS),
+    tsr.Antialiased(**DEPTHS),
 ]
 
 

@@ -16,6 +16,7 @@ RASTERIZERS = [
     SOFT,
     tsr.KNearest(50, sigma=1e-3, gamma=1e-2, **DEPTHS),
     tsr.Prefiltered(**DEPTHS),
+    tsr.Antialiased(**DEPTHS),
     tsr.ApproximateGradient(**DEPTHS),
     tsr.FilteredDerivative(**DEPTHS),
 ]

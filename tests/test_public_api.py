@@ -7,6 +7,7 @@ def test_names():
     assert sorted(tsr.__all__) == [
         "Adam",
         "AmbientLight",
+        "Antialiased",
         "ApproximateGradient",
         "Camera",
         "Depth",

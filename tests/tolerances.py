@@ -229,3 +229,7 @@ DEPTH_OF_RAYS = 1e-5
 PLANE_OF_RAYS = 2e-6
 COLOR_OF_RAYS = 0.02
 ON_AN_EDGE = 1e-4
+
+# The mean error of antialiased outlines against 16 x 16 samples a pixel, of the z-buffer's: asked
+# for is a third; seen are 0.08 to 0.11, more where outlines turn within a pixel.
+ANTIALIASED_OF_PLAIN = 0.15

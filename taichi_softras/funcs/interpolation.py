@@ -169,6 +169,12 @@ def place_affinely_vjp(
     return grad_weights, -grad_over * depths, grad_over
 
 
+@ti.func
+def divided_depth(weights: vec3, planes: ti.template()) -> float:
+    """The depth / w, linear on the screen; of the same corners in any order the same number."""
+    return sum_of_three(weights * planes.depth_over_w) / ti.max(sum_of_three(weights), LEAST_SUM)
+
+
 @value
 class Interpolation:
     """The depth of a point of the face, and how corner attributes are weighted there.
@@ -188,3 +194,5 @@ class Interpolation:
 PERSPECTIVE = Interpolation(place_in_perspective, place_in_perspective_vjp, depth_in_perspective)
 SCREEN = Interpolation(place_on_screen, place_on_screen_vjp, depth_in_perspective)
 AFFINE = Interpolation(place_affinely, place_affinely_vjp, affine_depth)
+# for a z-buffer alone: points are where they are, and ordered as by OpenGL
+CLIP_SPACE = Interpolation(place_in_perspective, place_in_perspective_vjp, divided_depth)

@@ -134,9 +134,11 @@ def find_neighbours(
         if ranks[edge] != NO_EDGE:
             slot = edge_code(codes, edge) & (num_slots - 1)
             edges[starts[slot] + ranks[edge]] = edge
-    for edge in range(ranks.shape[0]):
-        following, last = ranks.shape[0], -1  # by index, whatever the order of the sorted
-        if ranks[edge] != NO_EDGE:
+    for place in range(edges.shape[0]):  # in their order: what is compared is in the cache
+        edge = -1
+        following, last = edges.shape[0], -1  # by index, whatever the order of the sorted
+        if place < starts[num_slots]:
+            edge = edges[place]
             code = edge_code(codes, edge)
             slot = code & (num_slots - 1)
             for k in range(starts[slot], starts[slot + 1]):
@@ -202,8 +204,9 @@ def point_code(view: int, position: ti.template()) -> int:
     """Of a corner in the first view that has it: its bits, well mixed."""
     code = view
     for k in ti.static(range(4)):
-        bits = ti.bit_cast(ti.cast(position[k], ti.f32), ti.i32)
-        code ^= bits & 0x7FFFFFFF  # 0 and -0 are one place
+        single = ti.cast(position[k], ti.f32)
+        # 0 and -0 are one place; other signs tell mirrored corners apart
+        code ^= ti.select(single == 0.0, 0, ti.bit_cast(single, ti.i32))
         code = (code ^ (code >> 16)) * 0x45D9F3B
         code ^= code >> 16
     return code

@@ -4,7 +4,7 @@ On a CPU and on CUDA an array is looked at as a tensor, and PyTorch copies; else
 through the host.
 """
 
-import ctypes
+import math
 from typing import Any
 
 import numpy as np
@@ -116,19 +116,23 @@ class _OnDevice:
         self.array = array
         self.__cuda_array_interface__ = {
             "shape": tuple(array.shape),
-            "typestr": np.dtype(default_numpy_float()).str,
+            "typestr": np.dtype(_numpy_type(array)).str,
             "data": (address_of(array), False),
             "version": 3,
         }
 
 
 def view_of(array: ti.Ndarray) -> torch.Tensor:
-    """The memory of an array of floats; it must not outlive the array."""
+    """The memory of an array of floats or 32-bit integers; it must not outlive the array."""
     if not is_cpu():
         return torch.as_tensor(_OnDevice(array), device="cuda")
-    number = ctypes.c_double if is_double() else ctypes.c_float
-    memory = (number * int(np.prod(array.shape))).from_address(address_of(array))
+    number = np.ctypeslib.as_ctypes_type(_numpy_type(array))
+    memory = (number * math.prod(array.shape)).from_address(address_of(array))
     return torch.from_numpy(np.ctypeslib.as_array(memory).reshape(tuple(array.shape)))
+
+
+def _numpy_type(array: ti.Ndarray) -> type:
+    return np.int32 if array.dtype == ti.i32 else default_numpy_float()
 
 
 def _wait_for_torch(tensor: torch.Tensor) -> None:

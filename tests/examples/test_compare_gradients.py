@@ -19,6 +19,8 @@ def test_gradients_point_where_they_should(backend, tmp_path):
     assert result["NMR: cosine"] > 0.85
     for name in ("Soft Rasterizer", "PyTorch3D"):
         assert result[f"{name}: cosine"] > 0.9
+    assert result["Antialiased: pixels a row"] < result["PyTorch3D: pixels a row"]
+    assert result["Antialiased: cosine"] > 0.95
 
 
 @pytest.mark.f64

@@ -14,6 +14,7 @@ from taichi_softras.runtime import ti
 from taichi_softras.scene import primitives
 from tests import tolerances
 from tests.gradcheck import relative_error
+from tests.reference.antialiased import antialiased
 from tests.reference.approximate_gradient import approximate_gradient
 from tests.reference.filtered_derivative import filtered_derivative
 from tests.reference.k_nearest import k_nearest
@@ -67,6 +68,8 @@ ALL_RASTERIZERS = [
     tsr.Prefiltered(
         1.0, **DEPTHS, background=(-1.0, -2.0, -3.0), double_sided=False, inner_edges=True
     ),
+    tsr.Antialiased(**DEPTHS, background=(0.1, 0.2, 0.3)),
+    tsr.Antialiased(**DEPTHS, background=(0.1, 0.2, 0.3), double_sided=False),
     nearest("softmax"),
     nearest("softmax", clip_barycentric_coords=False, perspective_correct=False),
     # The one nearest face gives the colour: without a blur radius, as where a pixel looks at a
@@ -81,7 +84,7 @@ ALL_SHADINGS = [tsr.Unlit(), tsr.Flat(), tsr.Gouraud(), tsr.Silhouette(), tsr.De
 APPROXIMATE_IN_VERTICES = (tsr.ApproximateGradient, tsr.FilteredDerivative)
 
 # types that ask which edges faces share
-SHARE_EDGES = (tsr.Prefiltered,)
+SHARE_EDGES = (tsr.Prefiltered, tsr.Antialiased)
 
 TWINS = {
     tsr.SoftAggregation: soft_aggregation,
@@ -89,6 +92,7 @@ TWINS = {
     tsr.ApproximateGradient: approximate_gradient,
     tsr.FilteredDerivative: filtered_derivative,
     tsr.Prefiltered: prefiltered,
+    tsr.Antialiased: antialiased,
 }
 
 

@@ -30,7 +30,8 @@ NEAR = 1.0
 Z_BUFFER = tsr.FilteredDerivative(**DEPTHS, overdraw=False)
 SOFT = soft("euclidean", "softmax", "product", True, True)
 PREFILTERED = tsr.Prefiltered(**DEPTHS, background=(-1.0, -2.0, -3.0))
-EXACT = [SOFT, nearest("softmax"), PREFILTERED]
+ANTIALIASED = tsr.Antialiased(**DEPTHS, background=(0.1, 0.2, 0.3))
+EXACT = [SOFT, nearest("softmax"), PREFILTERED, ANTIALIASED]
 near_clips = pytest.mark.parametrize("near_clip", [NEAR, None])
 
 
@@ -108,7 +109,14 @@ def differences(inputs, by, rasterizer, near_clip, cotangent, moves, step):
 @pytest.mark.parametrize(
     "rasterizer, near_clip",
     # where the cut is in the image `Prefiltered` clamps pixels beside it, which have no gradient
-    [(SOFT, NEAR), (SOFT, None), (EXACT[1], NEAR), (PREFILTERED, None)],
+    [
+        (SOFT, NEAR),
+        (SOFT, None),
+        (EXACT[1], NEAR),
+        (PREFILTERED, None),
+        (ANTIALIASED, NEAR),
+        (ANTIALIASED, None),
+    ],
 )
 def test_gradients_are_central_differences(backend, rasterizer, near_clip):
     corners, colors = crossing_scene()

@@ -25,6 +25,7 @@ CASES = [
     (nearest("softmax"), tsr.PhysicallyBased()),
     (SHARP, tsr.Phong(blinn=True)),
     (tsr.FilteredDerivative(**DEPTHS), tsr.Phong()),
+    (tsr.Antialiased(**DEPTHS), tsr.PhysicallyBased()),
     pytest.param(  # minutes to compile
         tsr.Prefiltered(**DEPTHS, background=(-1.0, -2.0, -3.0)),
         tsr.Phong(),
@@ -32,7 +33,7 @@ CASES = [
     ),
 ]
 SMOOTH_STEP = 1e-5  # of colours and lights: no pixel near an edge makes a kink
-EXACT = (tsr.SoftAggregation, tsr.KNearest)
+EXACT = (tsr.SoftAggregation, tsr.KNearest, tsr.Antialiased)
 PHONG_CASES = ["hardphong_ico2_cull", "softphong_uv_box"]
 MATERIAL = {
     "specular": (0.3, 0.2, 0.4),

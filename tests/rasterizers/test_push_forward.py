@@ -19,8 +19,15 @@ FEW = [
     nearest("softmax"),
     tsr.FilteredDerivative(**DEPTHS, overdraw=False),
     tsr.FilteredDerivative(**DEPTHS),
+    tsr.Antialiased(**DEPTHS),
 ]
-CASES = [("corners", FEW[0]), ("texels", FEW[1]), ("none", FEW[2]), ("corners", FEW[3])]
+CASES = [
+    ("corners", FEW[0]),
+    ("texels", FEW[1]),
+    ("none", FEW[2]),
+    ("corners", FEW[3]),
+    ("texels", FEW[4]),
+]
 IMAGE_SIZE = (15, 26)
 
 

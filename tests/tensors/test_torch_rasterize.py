@@ -21,6 +21,7 @@ RASTERIZERS = [
     tsr.ApproximateGradient(near=1.0, far=10.0),
     tsr.FilteredDerivative(near=1.0, far=10.0),
     tsr.Prefiltered(near=1.0, far=10.0),
+    tsr.Antialiased(near=1.0, far=10.0),
 ]
 
 
