@@ -64,14 +64,17 @@ def blend(
     for view, row, column in ti.ndrange(shares.shape[0], shares.shape[2], shares.shape[3]):
         scale = most / ti.max(total_share(shares, view, row, column), most)
         for channel in range(plain.shape[1]):
-            image[view, channel, row, column] = plain[view, channel, row, column]
-        for side in ti.static(range(NUM_SIDES)):
-            other = look_at_side(shares, view, row, column, side)
-            if other.share > 0.0:
-                for channel in range(plain.shape[1]):
-                    jump = plain[view, channel, other.row, other.column]
-                    jump -= plain[view, channel, row, column]
-                    image[view, channel, row, column] += scale * other.share * jump
+            own = plain[view, channel, row, column]
+            result, low, high = own, own, own
+            for side in ti.static(range(NUM_SIDES)):
+                other = look_at_side(shares, view, row, column, side)
+                if other.share > 0.0:
+                    shown = plain[view, channel, other.row, other.column]
+                    result += scale * other.share * (shown - own)
+                    low, high = ti.min(low, shown), ti.max(high, shown)
+            if most <= 1.0:  # it is a mean; rounding must not make it leave what is shown
+                result = ti.min(ti.max(result, low), high)
+            image[view, channel, row, column] = result
 
 
 @kernel

@@ -44,6 +44,7 @@ def choices_of(looks: int) -> list:
             result.append((look, Choices(tsr.ApproximateGradient, {})))
         elif k == 1:
             result.append((look, Choices(tsr.FilteredDerivative, {"overdraw": look % 2 == 0})))
+            result.append((look, Choices(tsr.Antialiased, {})))
         else:
             result.append((look, Choices(tsr.Prefiltered, {})))
     return result

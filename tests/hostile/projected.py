@@ -200,8 +200,9 @@ def find_ties(scene: Scene) -> Optional[np.ndarray]:
         )
         depths = np.where(found.pix_to_face < 0, np.inf, found.zbuf)
         return have_ties(depths)
-    of_pixel = not (getattr(method, "overdraw", False) or isinstance(method, tsr.Prefiltered))
-    if isinstance(method, tsr.Prefiltered):
+    is_blended = isinstance(method, (tsr.Prefiltered, tsr.Antialiased))
+    of_pixel = not (getattr(method, "overdraw", False) or is_blended)
+    if is_blended:
         numbers = {name: getattr(method, name) for name in ("near", "far", "double_sided")}
         method = tsr.FilteredDerivative(**numbers, background=method.background, overdraw=False)
     factor = 2 if getattr(method, "anti_aliasing", False) else 1

@@ -76,6 +76,7 @@ def make_structures() -> list:
                 tsr.ApproximateGradient,
                 tsr.FilteredDerivative,
                 tsr.Prefiltered,
+                tsr.Antialiased,
             )
         ):
             of_method = [choices for _, choices in methods if choices.method is method]
