@@ -42,7 +42,7 @@ class Antialiased(Rasterizer):
 
     An edge ends a surface if one face has it, or two that face opposite ways on the image. It
     counts for pairs in a row if it is nearer to vertical, else for those in a column. So the image
-    is continuous as an edge moves, one pixel wide, and as fast as a z-buffer.
+    is continuous as an edge moves, and outlines are one pixel wide.
 
     Two things are ours. The surface is followed over faces that no pixel shows, 64 at most, as
     at a round outline they are narrower than a pixel; the paper looks at the visible face alone.
