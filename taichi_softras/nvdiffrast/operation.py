@@ -16,10 +16,15 @@ _workspaces = Pool()
 class Operation:
     """Some kernels, and the arrays that they and their adjoints need.
 
-    An operation says `forward` and `backward`.
+    Attributes:
+        forward: what it makes of tensors, a tuple, without gradients; each operation has its own.
+        backward: the gradient of each tensor, from those of what `forward` gave last.
+        num_without_gradient: of what `forward` gives, the last ones.
     """
 
-    num_without_gradient = 0  # of what `forward` gives, the last ones
+    forward: Callable[..., tuple]
+    backward: Callable[..., tuple]
+    num_without_gradient = 0
 
     def __init__(self, names: Sequence, key: tuple):
         """Borrows working memory.
@@ -40,14 +45,6 @@ class Operation:
         if values.numel():
             Tensors.load(values, array)
         return array
-
-    def forward(self, *tensors: torch.Tensor) -> tuple:
-        """What it makes of tensors, without gradients."""
-        raise NotImplementedError
-
-    def backward(self, *grads: torch.Tensor) -> tuple:
-        """The gradient of each tensor, from those of what `forward` gave last."""
-        raise NotImplementedError
 
     def __call__(self, *tensors: torch.Tensor) -> tuple:
         """What it makes of tensors, with gradients."""
