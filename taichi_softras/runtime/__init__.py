@@ -347,7 +347,9 @@ def kernel(function: Callable) -> Callable:
     At each call Taichi looks for the variant and checks each argument: 30 microseconds and 7 for
     each argument. Here variants differ in template arguments, and in arrays whose type or number
     of axes the signature leaves open; these may be of NumPy, contiguous. So the first call of a
-    variant goes through Taichi, and later ones set the arguments and launch.
+    variant goes through Taichi, and later ones set the arguments and launch. They compile without
+    Taichi's search for equal expressions, which takes up to half of the time: LLVM and the drivers
+    of GPUs look for them again.
 
     Nothing is recorded on a tape: adjoints of these kernels are kernels like them.
     """
@@ -371,9 +373,9 @@ def launched_directly(slow: Any) -> Callable:
         chosen = tuple(of(one) for of, one in zip(features, arguments) if of is not None)
         found = variants.get((primal, chosen))
         if found is None:
-            with _unrecorded(), _unrolled():
+            with _unrecorded(), _unrolled(), _plain_compilation():
                 slow(*arguments)
-            variants[primal, chosen] = _code(primal, arguments)
+                variants[primal, chosen] = _code(primal, arguments)
             return
         compiled, code = found
         context = compiled.make_launch_context()
@@ -552,15 +554,21 @@ class quick_compilation(_without):  # noqa: N801, a context manager
 
 
 class lean_compilation(_without):  # noqa: N801, a context manager
-    """Within it kernels compile without Taichi's own searches for what is computed twice.
+    """Within it kernels compile without Taichi's own search for stores that loads read.
 
-    For stores that loads read, and for equal expressions: they take three quarters of the time that
-    long kernels compile, and LLVM and the drivers of GPUs do the same again: what is compiled runs
-    as fast, but for small loops, a twentieth slower. Never for kernels that Taichi differentiates:
-    some gradients are wrong without it. What is compiled already stays as it is.
+    It takes more than half of the time that long kernels compile, and LLVM and the drivers of GPUs
+    do the same again: what is compiled runs as fast, but for small loops, a twentieth slower.
+    Never for kernels that Taichi differentiates: some gradients are wrong without it. What is
+    compiled already stays as it is.
     """
 
-    settings = ("cfg_optimization", "opt_level")
+    settings = ("cfg_optimization",)
+
+
+class _plain_compilation(_without):  # noqa: N801, a context manager
+    """Within it kernels compile without Taichi's search for equal expressions, see `kernel`."""
+
+    settings = ("opt_level",)
 
 
 # Forward mode, for kernels of users ---------------------------------------------------------------
