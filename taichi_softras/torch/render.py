@@ -72,7 +72,7 @@ def render(  # all that a picture is made of
         tuple(map(len, of_meshes)),
         tuple(map(_Same, of_faces)),
         3 if colors is None else colors[0].shape[-1],
-        max(len(eye), len(target), len(angles)),
+        (len(eye), len(target), len(angles)),
         tuple(image_size),
         shading,
         tuple(outputs),
@@ -96,8 +96,9 @@ def render(  # all that a picture is made of
     inner = module.renderer
     inner.rasterizer = SoftAggregation() if rasterizer is None else rasterizer
     mesh, camera = cast(Mesh, inner.mesh), inner.cameras
-    given = {mesh.vertices: packed, camera.eye: eye, camera.target: target}
-    given[camera.fov_y_degrees] = angles
+    given = {mesh.vertices: packed}
+    for field, rows in ((camera.eye, eye), (camera.target, target), (camera.fov_y_degrees, angles)):
+        given[field] = rows.expand(camera.num_views, *rows.shape[1:])
     if colors is not None:
         given[mesh.vertex_colors] = torch.cat(colors)
     return module(given)

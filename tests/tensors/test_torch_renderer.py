@@ -115,6 +115,23 @@ def test_several_meshes_in_views_of_their_own(backend, shape):
     torch.testing.assert_close(again["image"], image)
 
 
+def test_cameras_share_what_is_given_once(backend, shape):
+    """Eyes of two views, one target, one angle: gradients to it are the sum over the views."""
+    vertices, faces, _ = shape
+    vertices = torch.tensor(np.asarray(vertices, backend.numpy_float))
+    eyes, faces = vertices.new_tensor([(0.5, 1.0, 4.0), (-2.0, 1.0, 3.0)]), torch.tensor(faces)
+    target = vertices.new_tensor([0.1, 0.2, 0.0]).requires_grad_()
+    settings = {"image_size": SIZE, "rasterizer": SOFT}
+    both = render(vertices, faces, eye=eyes, target=target, **settings)["image"]
+    (grad,) = torch.autograd.grad(both[..., 3].square().sum(), target)
+    sum_of_grads = torch.zeros_like(grad)
+    for eye, image in zip(eyes, both):
+        alone = render(vertices, faces, eye=eye, target=target, **settings)["image"]
+        torch.testing.assert_close(image, alone[0])
+        sum_of_grads += torch.autograd.grad(alone[..., 3].square().sum(), target)[0]
+    torch.testing.assert_close(grad, sum_of_grads, rtol=1e-4, atol=1e-4)
+
+
 def test_what_cannot_be_given(scene):
     mesh, camera, given = scene
     renderer = Renderer(mesh, camera, SIZE, SOFT)
