@@ -39,8 +39,7 @@ def pixel_derivatives(method):  # image, and d brightness / d x of the blue tria
 
 def corner_direction(method, move, size=(SIZE, SIZE)):
     """(3, 2) gradient of the squared error against the moved triangle, its length made 1."""
-    views = np.array([[BLUE + move], [BLUE]])
-    alpha, vjp = tsr.rasterize(views, image_size=size, rasterizer=method)
+    alpha, vjp = tsr.rasterize([[BLUE + move], [BLUE]], image_size=size, rasterizer=method)
     gradient = vjp(alpha - alpha[0])[0][1, 0, :, :2]
     return gradient / max(np.linalg.norm(gradient), 1e-12)
 
