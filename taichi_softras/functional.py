@@ -37,7 +37,7 @@ from taichi_softras.shading.base import Shading
 from taichi_softras.shading.composition import Looks, compose
 from taichi_softras.shading.outputs import Barycentric
 from taichi_softras.shading.unlit import Unlit
-from taichi_softras.workspace import MAX_PAIRS, Pool, Workspace, array, describe_scene
+from taichi_softras.workspace import MAX_PAIRS, Pool, Workspace, array, describe_scene, is_due
 
 
 def rasterize(  # the image and its adjoint, which know the same
@@ -86,11 +86,9 @@ def rasterize(  # the image and its adjoint, which know the same
     """
     is_over_image = background is not None
     drawing = Drawing(
-        HOST, corners, colors, image_size, rasterizer, max_pairs, is_over_image, near_clip
+        HOST, corners, colors, image_size, rasterizer, max_pairs, background, near_clip
     )
-    drawn = drawing.read_image()
-    if is_over_image:
-        background = check_background(background, drawn.shape[:3], drawing.num_colors, colors)
+    drawn, background = drawing.read_image(), drawing.background
     image = _lay_behind(drawn, background) if is_over_image else drawn
 
     def vjp(grad_image: np.ndarray) -> tuple:
@@ -109,7 +107,7 @@ class Drawing:
     """Triangles that were drawn for a door; what comes in and goes out are arrays of its kind.
 
     Attributes:
-        num_colors: C, 0 for a silhouette or a depth.
+        background: (1 or B, H, W, C) as it was given, checked; or None.
     """
 
     def __init__(  # what `rasterize` takes
@@ -120,7 +118,7 @@ class Drawing:
         image_size: tuple,
         rasterizer: Optional[Rasterizer],
         max_pairs: int = MAX_PAIRS,
-        is_over_image: bool = False,
+        background: Any = None,
         near_clip: Optional[float] = None,
     ):
         """Draws; see `rasterize`.
@@ -132,7 +130,7 @@ class Drawing:
             image_size: (H, W) in pixels.
             rasterizer: None for `SoftAggregation()`.
             max_pairs: see `Renderer`.
-            is_over_image: whether the share of what is behind all faces is drawn, too.
+            background: an image behind all faces, whose share is then drawn, too; or None.
             near_clip: see `rasterize`.
         """
         rasterizer = SoftAggregation() if rasterizer is None else rasterizer
@@ -146,18 +144,21 @@ class Drawing:
         workspace, corners, corners_array = _lay_corners(
             kind, corners, image_size, max_pairs, near_clip, lend
         )
-        self._kind, self.num_colors, self._colors_shape = kind, 0, None
+        self._kind, self._colors_shape, self.background = kind, None, background
         self._num_faces = corners.shape[1]
         self._is_depth = isinstance(colors, Shading)
+        if colors is not None and not self._is_depth:
+            colors = kind.checked("colors", colors)
+            self._colors_shape = tuple(colors.shape)
+            _check_colors(self._colors_shape, *corners.shape[:2])
+        if background is not None:
+            channels = self._colors_shape[-1] if self._colors_shape else 0
+            image_shape = (corners.shape[0], *image_size)
+            self.background = check_background(background, image_shape, channels, colors, kind)
         if self._is_depth:
             shader, surface = _lay_depths(workspace, colors, corners_array)
         else:
-            if colors is not None:
-                colors = kind.checked("colors", colors)
-                self._colors_shape = tuple(colors.shape)
-                _check_colors(self._colors_shape, *corners.shape[:2])
-                self.num_colors = colors.shape[-1]
-            shader, surface = lay_colors(workspace, colors, is_over_image, kind)
+            shader, surface = lay_colors(workspace, colors, background is not None, kind)
         on_host = functools.cache(lambda: kind.on_host(corners))
         rasterizer = _fitted(rasterizer, on_host, image_size)
 
@@ -403,7 +404,7 @@ def _warn_once_of_cut(
         return
     case = type(rasterizer), drawn, shape
     _calls[case] += 1
-    if case not in _warned and _calls[case] & (_calls[case] - 1) == 0:
+    if case not in _warned and is_due(_calls[case]):
         depths = measure(corners(), image_size, drawn)
         if depths.share_cut > 0:
             _warned.add(case)

@@ -9,7 +9,7 @@ import warnings
 
 from taichi_softras.fields import FieldTree, body, num_renewals
 from taichi_softras.runtime import has_gradient, kernel, refuse_other, ti
-from taichi_softras.workspace import array
+from taichi_softras.workspace import array, is_due
 
 
 class Optimizer:
@@ -46,7 +46,7 @@ class Optimizer:
     def _end_step(self) -> None:
         """Counts, and looks after 1, 2, 4, 8, ... steps: a look waits for the device."""
         self.num_steps += 1
-        if self._has_warned or self.num_steps & (self.num_steps - 1):
+        if self._has_warned or not is_due(self.num_steps):
             return
         if not self._has_moved[0]:
             self._has_warned = True

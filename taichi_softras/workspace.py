@@ -58,6 +58,11 @@ def check_entries(scene: str, name: str, shape: tuple) -> None:
         )
 
 
+def is_due(count: int) -> bool:
+    """Whether to look again at call `count`: at 1, 2, 4, 8... as reading waits for the device."""
+    return count & (count - 1) == 0
+
+
 def check_max_pairs(max_pairs: int) -> int:
     """A whole number that is at least 1 and below MOST_ENTRIES, or a ValueError."""
     is_whole = isinstance(max_pairs, (int, np.integer)) and not isinstance(max_pairs, bool)

@@ -9,6 +9,8 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 
+from taichi_softras.workspace import is_due
+
 UNSEEN = 0.5  # pixels that an edge may lie beside its curve
 
 
@@ -27,8 +29,7 @@ class LensWatch:
             look: returns the `views` of `measure`.
         """
         self._num_draws += 1
-        is_due = self._num_draws & (self._num_draws - 1) == 0
-        if self._has_warned or not is_due:
+        if self._has_warned or not is_due(self._num_draws):
             return
         found = measure(look(), image_size)
         self._has_warned = found.num_bent + found.num_beyond > 0

@@ -12,6 +12,7 @@ from typing import Any, Callable, NamedTuple, Optional
 import numpy as np
 
 from taichi_softras.rasterizers.base import check_depth_range
+from taichi_softras.workspace import is_due
 
 # Sizes of the scene by which a fitted range is longer at both ends. A camera that moves may begin
 # at several times its distance; a scene takes a twentieth of the range, or more
@@ -63,8 +64,7 @@ class KeptRange:
         if drawn != self._watched:
             self._watched, self._num_draws, self._has_warned = drawn, 0, False
         self._num_draws += 1
-        is_due = self._num_draws & (self._num_draws - 1) == 0  # 1, 2, 4, 8...
-        if self._has_warned or not is_due or drawn == ALL_DEPTHS:
+        if self._has_warned or not is_due(self._num_draws) or drawn == ALL_DEPTHS:
             return
         depths = measure(look()[0], image_size, drawn)
         if depths.share_cut > 0:

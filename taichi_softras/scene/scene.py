@@ -22,6 +22,7 @@ from taichi_softras.io.meshes import save_mesh
 from taichi_softras.runtime import ti
 from taichi_softras.scene.attributes import FieldAttribute
 from taichi_softras.scene.checks import check_field, check_kind, finite_array
+from taichi_softras.scene.corner_lists import CornerLists
 from taichi_softras.scene.material import Material, materials_to_arrays
 from taichi_softras.scene.mesh import Mesh
 
@@ -98,9 +99,8 @@ class Scene:
         self.faces_array = np.concatenate(
             [one.faces_array + first for one, first in zip(self.meshes, self.first_vertices)]
         ).astype(np.int32)
-        self.faces, self.corner_starts, self.corners_of_vertex = _join(
-            [(one.faces, one.corner_starts, one.corners_of_vertex) for one in self.meshes]
-        )
+        corners = CornerLists(self.faces_array, self.num_vertices, self.num_faces)
+        self.faces, self.corner_starts, self.corners_of_vertex = corners.arrays
         self.lookup = self.meshes[0].lookup
         self.texel_resolution = self.meshes[0].texel_resolution
         self._join_materials()
@@ -122,7 +122,10 @@ class Scene:
     @functools.cached_property
     def uv_topology(self) -> tuple:
         """As that of a `Mesh`; one without UVs has a single one."""
-        return _join([one.uv_topology for one in self.meshes])
+        topologies = [one.uv_topology for one in self.meshes]
+        firsts = starts_of([starts.shape[0] - 1 for _, starts, _ in topologies])
+        faces = [own.to_numpy() + first for (own, *_), first in zip(topologies, firsts)]
+        return CornerLists(np.concatenate(faces), firsts[-1], self.num_faces).arrays
 
     def world_vertices(self) -> np.ndarray:
         """(V, 3), or (T, V, 3) if a mesh moves: where all vertices are now."""
@@ -238,28 +241,3 @@ def _kind_of_colors(mesh: Mesh) -> str:
         return f"vertex_colors of {mesh.vertex_colors.n} channels"
     name = "texels" if mesh.texels is not None else "texture_cubes"
     return f"{name} of resolution {mesh.texel_resolution}"
-
-
-def _join(topologies: Sequence) -> tuple:
-    """Faces, and which of their corners are of each vertex, of meshes one behind another.
-
-    Args:
-        topologies: of each the arrays (F, 3), (V + 1,) and (3 F,), see `Mesh`.
-    """
-    faces, starts, corners = [], [], []
-    first_vertex, first_corner = 0, 0
-    for of_mesh in topologies:
-        own_faces, own_starts, own_corners = (array.to_numpy() for array in of_mesh)
-        faces.append(own_faces + first_vertex)
-        starts.append(own_starts[:-1] + first_corner)
-        corners.append(own_corners + first_corner)
-        first_vertex += len(own_starts) - 1
-        first_corner += len(own_corners)
-    starts.append(np.array([first_corner]))
-    return tuple(_int_array(np.concatenate(one)) for one in (faces, starts, corners))
-
-
-def _int_array(values: np.ndarray) -> ti.Ndarray:
-    array = ti.ndarray(int, values.shape)
-    array.from_numpy(np.ascontiguousarray(values, np.int32))
-    return array

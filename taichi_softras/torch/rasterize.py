@@ -2,7 +2,7 @@
 
 from typing import Any, Optional, Union
 
-from taichi_softras.functional import Drawing, check_background
+from taichi_softras.functional import Drawing
 from taichi_softras.rasterizers.base import Rasterizer
 from taichi_softras.shading.base import Shading
 from taichi_softras.torch.tensors import Tensors, begin, torch
@@ -60,11 +60,8 @@ def rasterize(  # as `taichi_softras.rasterize`
         ValueError: for wrong shapes, sizes, devices or values that are not finite.
     """
     begin(corners)
-    is_over_image = background is not None
-    settings = (image_size, rasterizer, max_pairs, is_over_image, near_clip)
-    drawn = _Draw.apply(corners, colors, *settings)
-    if not is_over_image:
+    behind = background.detach() if isinstance(background, torch.Tensor) else background
+    drawn = _Draw.apply(corners, colors, image_size, rasterizer, max_pairs, behind, near_clip)
+    if background is None:
         return drawn
-    channels = drawn.shape[-1] - 2 if isinstance(colors, torch.Tensor) else 0
-    check_background(background, drawn.shape[:3], channels, colors, Tensors)
     return torch.cat([drawn[..., :-2] + drawn[..., -2:-1] * background, drawn[..., -1:]], dim=-1)

@@ -9,13 +9,12 @@ import numpy as np
 from taichi_softras.rasterizers.base import Rasterizer
 from taichi_softras.rasterizers.soft_aggregation import SoftAggregation
 from taichi_softras.runtime import current_runtime
-from taichi_softras.scene.camera import Camera
+from taichi_softras.scene.camera import Camera, Perspective
 from taichi_softras.scene.mesh import Mesh
 from taichi_softras.shading.base import Shading
 from taichi_softras.torch.renderer import Renderer
-from taichi_softras.torch.tensors import begin, torch
+from taichi_softras.torch.tensors import Tensors, begin, torch
 
-FOV_Y = 60.0
 MOST_KEPT = 8  # renderers, each of one list of faces, one size and one kind of image
 
 _kept: collections.OrderedDict = collections.OrderedDict()
@@ -27,7 +26,7 @@ def render(  # all that a picture is made of
     *,
     eye: torch.Tensor,
     target: Any = (0.0, 0.0, 0.0),
-    fov_y_degrees: Any = FOV_Y,
+    fov_y_degrees: Any = Perspective.fov_y_degrees,
     image_size: tuple,
     vertex_colors: Union[torch.Tensor, Sequence[torch.Tensor], None] = None,
     rasterizer: Optional[Rasterizer] = None,
@@ -80,12 +79,12 @@ def render(  # all that a picture is made of
     )
 
     def make() -> Renderer:
-        arrays = list(zip(map(_array, of_meshes), map(_array, of_faces)))
-        given = None if colors is None else list(map(_array, colors))
+        arrays = list(zip(map(Tensors.on_host, of_meshes), map(Tensors.on_host, of_faces)))
+        given = None if colors is None else list(map(Tensors.on_host, colors))
         mesh = Mesh.batch(arrays, given) if is_batch else Mesh(*arrays[0], given and given[0])
-        camera = Camera.look_at(_array(eye), _array(target), fov_y_degrees=_array(angles))
-        settings = (SoftAggregation(), shading, lights)
-        return Renderer(mesh, camera, image_size, *settings, outputs=outputs)
+        position, looked_at, angle = map(Tensors.on_host, (eye, target, angles))
+        camera = Camera.look_at(position, looked_at, fov_y_degrees=angle)
+        return Renderer(mesh, camera, image_size, None, shading, lights, outputs=outputs)
 
     module = _kept.get(key)
     if module is None:
@@ -113,7 +112,7 @@ class _Same:
     """A tensor of indices, equal to another of the same numbers."""
 
     def __init__(self, indices: torch.Tensor):
-        self._numbers = indices.detach().cpu().numpy()
+        self._numbers = Tensors.on_host(indices)
         self._hash = hash((self._numbers.shape, self._numbers.tobytes()))
 
     def __hash__(self) -> int:
@@ -126,7 +125,3 @@ class _Same:
 def _rows(values: Any, like: torch.Tensor) -> torch.Tensor:
     """(B, 3) of the precision and device of a tensor."""
     return torch.as_tensor(values).to(like).reshape(-1, 3)
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy()

@@ -38,6 +38,7 @@ class Renderer(torch.nn.Module):
         fields = [self.renderer.image, *(outputs[name] for name in self._names[1:])]
         self._images = Packing(fields)
         self._grad_images = Packing([body(field).grad for field in fields])
+        self._known = {id(body(field)) for field in self.renderer.fields}
         self._packings: dict = {}  # by the fields that tensors were given for
         self._ticket = 0  # of what stands in the fields
 
@@ -60,24 +61,22 @@ class Renderer(torch.nn.Module):
         for tensor in tensors.values():
             begin(tensor)
         fields = tuple(body(field) for field in tensors)
-        self._check(fields, tuple(tensors.values()))
+        for k, (field, tensor) in enumerate(zip(fields, tensors.values())):
+            self._check(f"tensor {k}", field, tensor)
         images = _Draw.apply(self, fields, *tensors.values())
         return dict(zip((*self._names, *self._indices), images))
 
-    def _check(self, fields: tuple, tensors: tuple) -> None:
-        known = {id(body(field)) for field in self.renderer.fields}
-        for k, (field, tensor) in enumerate(zip(fields, tensors)):
-            name = f"tensor {k}"
-            if id(field) not in known:
-                raise ValueError(
-                    f"{name} is for a field that the image does not depend on: give fields of the "
-                    "renderer's mesh, cameras, lights, such as {mesh.vertices: vertices}"
-                )
-            if not has_gradient(field):
-                raise ValueError(f"{name} is for a field without gradient: needs_grad=True")
-            if isinstance(tensor, torch.Tensor) and tuple(tensor.shape) != shape_of(field):
-                shape = tuple(tensor.shape)
-                raise ValueError(f"{name} must have shape {shape_of(field)}, got {shape}")
+    def _check(self, name: str, field: Any, tensor: Any) -> None:
+        if id(field) not in self._known:
+            raise ValueError(
+                f"{name} is for a field that the image does not depend on: give fields of the "
+                "renderer's mesh, cameras, lights, such as {mesh.vertices: vertices}"
+            )
+        if not has_gradient(field):
+            raise ValueError(f"{name} is for a field without gradient: needs_grad=True")
+        if isinstance(tensor, torch.Tensor) and tuple(tensor.shape) != shape_of(field):
+            shape = tuple(tensor.shape)
+            raise ValueError(f"{name} must have shape {shape_of(field)}, got {shape}")
 
     def draw(self, fields: tuple, tensors: Sequence) -> int:
         """Writes tensors to fields and draws; returns a ticket of what then stands there."""
