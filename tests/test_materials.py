@@ -11,6 +11,7 @@ from taichi_softras.runtime import ti
 from taichi_softras.scene import primitives
 from tests import tolerances
 from tests.gradcheck import check_gradient
+from tests.rarely import rarely
 
 README = Path(__file__).parents[1] / "README.md"
 SIZE = (20, 24)
@@ -100,7 +101,7 @@ def camera():
     [
         ("soft", "trilinear"),
         ("nearest", None),
-        pytest.param("prefiltered", "bilinear", marks=pytest.mark.slow),
+        rarely("prefiltered", "bilinear"),
     ],
 )
 def test_gradients_are_central_differences(backend, name, filter):
@@ -258,6 +259,7 @@ def test_materials_of_faces_tint(backend):
 
 
 @pytest.mark.slow
+@pytest.mark.cpu
 def test_the_program_of_the_readme(backend):
     """It runs, and all that it prints has a gradient."""
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
@@ -286,6 +288,7 @@ def test_backs_are_lit_where_the_material_says_so(backend):
     np.testing.assert_array_equal(image[1, 1, :3], 0.0)
 
 
+@pytest.mark.cpu
 def test_passes_add_up(backend):
     """Views that are drawn one by one give the same gradients as all together."""
     gradients = []
@@ -385,6 +388,7 @@ def test_fields_are_read_at_each_draw(backend):
     np.testing.assert_array_equal(renderer.render().to_numpy()[..., :3], 0.0)
 
 
+@pytest.mark.cpu
 def test_a_texture_without_gradient_changes_no_other(backend):
     """The same image, and the same gradients of all else; the picture is written as ever."""
     found = []

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from tests.examples.loading import ROOT
+from tests.rarely import mostly
 
 IN_EVERY_RUN = {"nmr_silhouette": signal.SIGINT, "fit_silhouettes": signal.SIGTERM}
 FITS = sorted(
@@ -24,10 +25,7 @@ ONE_LINE = (
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-@pytest.mark.parametrize(
-    "name",
-    [n if n in IN_EVERY_RUN else pytest.param(n, marks=pytest.mark.exhaustive) for n in FITS],
-)
+@pytest.mark.parametrize("name", mostly(FITS, IN_EVERY_RUN))
 def test_results_so_far(tmp_path, name):
     """The signal comes soon after the folder is made: one step is done, or a few."""
     script, out = ROOT / "examples" / f"{name}.py", tmp_path / "out" / name

@@ -14,6 +14,7 @@ from taichi_softras.runtime import ti
 from taichi_softras.scene import primitives
 from tests import tolerances
 from tests.gradcheck import relative_error
+from tests.rarely import mostly, rarely
 from tests.reference.antialiased import antialiased
 from tests.reference.approximate_gradient import approximate_gradient
 from tests.reference.filtered_derivative import filtered_derivative
@@ -79,6 +80,19 @@ ALL_RASTERIZERS = [
 ]
 
 ALL_SHADINGS = [tsr.Unlit(), tsr.Flat(), tsr.Gouraud(), tsr.Silhouette(), tsr.Depth()]
+
+
+_FIRSTS = {type(one): one for one in reversed(ALL_RASTERIZERS)}.values()
+
+# one rasterizer of each type in every run, the others in an exhaustive one
+EACH_RASTERIZER = mostly(ALL_RASTERIZERS, _FIRSTS)
+
+# those with all shadings; of the others each with one in every run
+EACH_PAIR = [
+    (one, shading) if one in _FIRSTS or (k + s) % len(ALL_SHADINGS) == 0 else rarely(one, shading)
+    for k, one in enumerate(ALL_RASTERIZERS)
+    for s, shading in enumerate(ALL_SHADINGS)
+]
 
 # types of rasterizers whose gradient is no derivative of the image
 APPROXIMATE_IN_VERTICES = (tsr.ApproximateGradient, tsr.FilteredDerivative)

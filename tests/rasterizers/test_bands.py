@@ -11,7 +11,7 @@ from taichi_softras.rasterizers.fragments import SurfaceNumbers
 from taichi_softras.workspace import Workspace
 from tests import tolerances
 from tests.gradcheck import relative_error
-from tests.rasterizers.scenes import ALL_RASTERIZERS, describe, nearest, upload
+from tests.rasterizers.scenes import EACH_RASTERIZER, describe, nearest, upload
 from tests.rasterizers.test_approximate_gradient import random_scene
 from tests.rasterizers.test_push_forward import FEW, IMAGE_SIZE
 
@@ -26,7 +26,7 @@ def assert_same_bits(backend, actual, expected):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("rasterizer", ALL_RASTERIZERS, ids=describe)
+@pytest.mark.parametrize("rasterizer", EACH_RASTERIZER, ids=describe)
 def test_bands_draw_the_same_image_and_gradient(backend, rasterizer):
     corners, colors = random_scene("corners")
     images, gradients = [], []

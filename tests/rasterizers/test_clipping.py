@@ -13,8 +13,8 @@ from taichi_softras.workspace import MAX_PAIRS, Workspace
 from tests import measured, tolerances
 from tests.gradcheck import relative_error
 from tests.rasterizers.scenes import (
-    ALL_RASTERIZERS,
     DEPTHS,
+    EACH_RASTERIZER,
     crossing_scene,
     describe,
     nearest,
@@ -75,7 +75,7 @@ def test_pieces_are_one_face(backend):
         assert error < tolerances.SINGLE_PRECISION_RELATIVE
 
 
-@pytest.mark.parametrize("rasterizer", ALL_RASTERIZERS, ids=describe)
+@pytest.mark.parametrize("rasterizer", EACH_RASTERIZER, ids=describe)
 def test_every_rasterizer_cuts(backend, rasterizer):
     """Two views in one call are the views one by one, and so are their gradients."""
     corners, colors = crossing_scene()

@@ -5,9 +5,8 @@ import pytest
 
 from tests import tolerances
 from tests.rasterizers.scenes import (
-    ALL_RASTERIZERS,
-    ALL_SHADINGS,
     APPROXIMATE_IN_VERTICES,
+    EACH_PAIR,
     describe,
     draw_twin,
     gradient_error,
@@ -16,10 +15,7 @@ from tests.rasterizers.scenes import (
 
 IMAGE_SIZE = (12, 20)  # not square, two by three tiles
 
-pytestmark = [
-    pytest.mark.parametrize("rasterizer", ALL_RASTERIZERS, ids=describe),
-    pytest.mark.parametrize("shading", ALL_SHADINGS, ids=describe),
-]
+pytestmark = pytest.mark.parametrize("rasterizer, shading", EACH_PAIR, ids=describe)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from taichi_softras.shading import materials
 from taichi_softras.shading.outputs import OUTPUTS
 from tests import tolerances
 from tests.gradcheck import relative_error
+from tests.rarely import rarely
 from tests.rasterizers.scenes import DEPTHS, bumpy_torus, fields_of, nearest, soft
 from tests.reference import lights as twin
 from tests.reference.pytorch3d_goldens import load
@@ -24,13 +25,9 @@ CASES = [
     (SOFT, tsr.Phong()),
     (nearest("softmax"), tsr.PhysicallyBased()),
     (SHARP, tsr.Phong(blinn=True)),
-    (tsr.FilteredDerivative(**DEPTHS), tsr.Phong()),
+    rarely(tsr.FilteredDerivative(**DEPTHS), tsr.Phong()),
     (tsr.Antialiased(**DEPTHS), tsr.PhysicallyBased()),
-    pytest.param(  # minutes to compile
-        tsr.Prefiltered(**DEPTHS, background=(-1.0, -2.0, -3.0)),
-        tsr.Phong(),
-        marks=pytest.mark.slow,
-    ),
+    rarely(tsr.Prefiltered(**DEPTHS, background=(-1.0, -2.0, -3.0)), tsr.Phong()),
 ]
 SMOOTH_STEP = 1e-5  # of colours and lights: no pixel near an edge makes a kink
 EXACT = (tsr.SoftAggregation, tsr.KNearest, tsr.Antialiased)
@@ -207,7 +204,9 @@ def test_phong_of_pytorch3d(backend, name):
     assert max(of_paint, of_vertices) < tolerances.PYTORCH3D_GRADIENT
 
 
-@pytest.mark.parametrize("shading", [tsr.Phong(), tsr.PhysicallyBased(), tsr.Gouraud(), tsr.Flat()])
+@pytest.mark.parametrize(
+    "shading", [rarely(tsr.Phong()), tsr.PhysicallyBased(), rarely(tsr.Gouraud()), tsr.Flat()]
+)
 def test_the_worst_of_lights_and_normals_is_finite(backend, shading):
     """A light at a vertex and at the eye, two faces whose normals cancel, no light at all."""
     vertices = [(0, 0, 0), (1, 0, 0), (0, 1, 0)]
@@ -274,6 +273,7 @@ def test_cameras_of_matrices_have_eyes(backend):
     np.testing.assert_allclose(products, gradient.ravel(), atol=atol)
 
 
+@pytest.mark.cpu
 def test_frames_of_a_moving_mesh_are_lit_as_still_ones(backend):
     """Pass by pass, each with normals and sides of its own."""
     lights = make_lights()

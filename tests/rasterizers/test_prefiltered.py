@@ -13,6 +13,7 @@ from taichi_softras.runtime import ti
 from taichi_softras.shading.composition import Looks, compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
+from tests.rarely import mostly
 from tests.rasterizers.scenes import ALL_SHADINGS, bumpy_torus, describe
 from tests.rasterizers.test_approximate_gradient import upload
 
@@ -234,7 +235,9 @@ def test_a_blur_that_is_too_small_says_why():
 
 
 @pytest.mark.f64
-@pytest.mark.parametrize("shading", ALL_SHADINGS, ids=describe)
+@pytest.mark.parametrize(
+    "shading", mostly(ALL_SHADINGS, [tsr.Gouraud(), tsr.Depth()]), ids=describe
+)
 def test_the_whole_chain_is_the_central_difference(backend, shading):
     """From vertices, colours and the eye, through light, to the image; and its Jacobian."""
     generator = np.random.default_rng(5)
