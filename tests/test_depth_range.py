@@ -12,6 +12,8 @@ from taichi_softras.runtime import ti
 from tests import tolerances
 from tests.rasterizers.scenes import bumpy_torus
 
+pytestmark = pytest.mark.cpu  # what the host does
+
 SIZE = (24, 32)
 PERSPECTIVE, UNLIT = tsr.Perspective(50.0), tsr.Unlit()
 METHODS = [

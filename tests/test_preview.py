@@ -12,7 +12,7 @@ import taichi_softras as tsr
 from taichi_softras.io import notebook, viewing
 from taichi_softras.preview import Preview, cameras_around, shading_of
 
-pytestmark = pytest.mark.usefixtures("backend")
+pytestmark = [pytest.mark.usefixtures("backend"), pytest.mark.cpu]  # what the host does
 
 
 def decoded(png: bytes) -> np.ndarray:

@@ -3,11 +3,12 @@
 import pytest
 
 from tests.examples.loading import load_example
+from tests.rarely import rarely
 
 
 @pytest.mark.slow
 @pytest.mark.cpu
-@pytest.mark.parametrize("rasterizer", ["filtered", "soft"])
+@pytest.mark.parametrize("rasterizer", ["filtered", rarely("soft")])
 def test_pose_and_light_are_recovered(backend, tmp_path, rasterizer):
     main = load_example("opendr_pose_and_light").main
     result = main(output=tmp_path, rasterizer=rasterizer)

@@ -142,11 +142,11 @@ def worst_directions():
     return [np.float64([some[k] for k in ks]) for ks in np.indices((7, 7, 7)).reshape(3, -1)]
 
 
-@pytest.mark.parametrize("roughness", [0.0, 1.0])
-def test_of_the_worst_directions_all_is_finite(backend, roughness):
-    vectors = worst_directions()
+def test_of_the_worst_directions_all_is_finite(backend):
+    """Of the least roughness and exponent, and of large ones."""
+    vectors = [np.tile(directions, (2, 1)) for directions in worst_directions()]
     count = len(vectors[0])
-    ones, numbers = np.ones((count, 3)), np.full((count, 1), roughness)
+    ones, numbers = np.ones((count, 3)), np.repeat([0.0, 1.0], count // 2)[:, None]
     kernels = (
         (reflect_gltf, reflect_gltf_vjp, (ones, numbers, numbers)),
         (reflect_by_phong, reflect_by_phong_vjp, (ones, ones, 100 * numbers)),

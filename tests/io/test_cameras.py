@@ -17,6 +17,8 @@ from taichi_softras.io.colmap import MODELS, quaternion_of, rotation_of
 from taichi_softras.io.images import save_image
 from tests.tolerances import DOUBLE_ROUNDING, EIGHT_BITS, PIXEL, SINGLE_PRECISION_RELATIVE
 
+pytestmark = pytest.mark.cpu  # what the host does
+
 HEIGHT, WIDTH = 48, 64
 FX, FY, CX, CY = 60.0, 55.0, 30.0, 25.5
 DISTORTION = {"k1": -0.2, "k2": 0.08, "p1": 0.01, "p2": -0.015, "k3": 0.02}

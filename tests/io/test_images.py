@@ -18,6 +18,8 @@ from taichi_softras.io.images import (
 from taichi_softras.runtime import ti
 from tests.tolerances import EIGHT_BITS, GIF_STEPS
 
+pytestmark = pytest.mark.cpu  # what the host does
+
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3), (4, 6, 4)])
 def test_round_trip_in_8_bits(tmp_path, shape):

@@ -20,6 +20,8 @@ from tests.tolerances import (
     TWIN_DOUBLE,
 )
 
+pytestmark = pytest.mark.cpu  # what the host does
+
 
 def unit(vectors):
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)

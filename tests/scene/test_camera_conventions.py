@@ -14,6 +14,8 @@ from taichi_softras.scene import camera_conventions as conventions
 from taichi_softras.scene.camera import Camera, orbit
 from tests.tolerances import SINGLE_PRECISION_RELATIVE
 
+pytestmark = pytest.mark.cpu  # what the host does
+
 
 def project(camera, points, image_size=(1, 1)):
     """NDC x, y and depth of world points (V, 3) in every view (B, V, 3), in NumPy."""

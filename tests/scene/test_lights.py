@@ -7,6 +7,8 @@ import taichi_softras as tsr
 from taichi_softras.funcs.lights import LightStructure
 from taichi_softras.scene.lights import Lights, group_lights
 
+pytestmark = pytest.mark.cpu  # what the host does
+
 
 def test_lights_hold_what_was_given(backend):
     lights = Lights((0.1, 0.2, 0.3), [(0, 2, 0), (1, 0, 0)], np.full((2, 3), 0.25))

@@ -7,6 +7,8 @@ from taichi_softras.runtime import ti
 from taichi_softras.scene import primitives
 from taichi_softras.scene.mesh import Mesh
 
+pytestmark = pytest.mark.cpu  # what the host does
+
 
 def test_fields_hold_what_was_given(backend):
     vertices, faces = primitives.icosphere(0)

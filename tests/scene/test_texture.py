@@ -9,6 +9,8 @@ from taichi_softras.funcs.images import MIRROR, TRILINEAR
 from taichi_softras.runtime import ti
 from tests.tolerances import EIGHT_BITS
 
+pytestmark = pytest.mark.cpu  # what the host does
+
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (5, 3, 1), (2, 4, 7), (4, 6)])
 def test_a_texture_holds_what_was_given(backend, shape):
