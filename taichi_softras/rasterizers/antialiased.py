@@ -9,6 +9,7 @@ from typing import ClassVar, Optional, Union
 
 from taichi_softras.rasterizers.antialiased_blend import blend, blend_backward, push_blend
 from taichi_softras.rasterizers.antialiased_crossings import (
+    IS_CROSSED,
     Crossings,
     find_crossings,
     pull_crossings,
@@ -19,7 +20,7 @@ from taichi_softras.rasterizers.binning import Bins, FaceArrays
 from taichi_softras.rasterizers.edge_tangents import push_faces
 from taichi_softras.rasterizers.faces import write_corner_grad
 from taichi_softras.rasterizers.fragments import Shader, Surface, SurfaceNumbers, compilation_of
-from taichi_softras.rasterizers.outlines import connect_faces
+from taichi_softras.rasterizers.neighbours import connect_faces
 from taichi_softras.rasterizers.visible_colors import ZBufferRasterization, pull_within
 from taichi_softras.rasterizers.z_buffer import Seen, bin_visible_faces
 from taichi_softras.runtime import kernel, ti, vec2, vec3
@@ -138,7 +139,7 @@ class AntialiasedRasterization(ZBufferRasterization):
             *self.surface,
             grad_drawn,
             self.crossings.edges,
-            self.crossings.is_met,
+            self.crossings.marks,
             grad_shares,
             self.grad_corners,
             self.shader,
@@ -190,7 +191,7 @@ def gather_corners(  # groups of arrays make more than 12 parameters: faces, wha
     images: array(int, 1),  # see `Surface`
     grad_drawn: array(float, 4),  # (B, C + 1, H, W)
     edges: array(int, 4),  # see `Crossings`
-    is_met: array(int, 1),
+    marks: array(int, 1),
     grad_shares: array(float, 4),  # (B, 2, H, W)
     grad_corners: array(float, 4),  # (B, F, 3, 3 or 4), written
     shader: ti.template(),
@@ -202,8 +203,9 @@ def gather_corners(  # groups of arrays make more than 12 parameters: faces, wha
         of_faces = ti.static(FaceArrays(records, boxes))
         shorter = ti.cast(ti.min(faces.shape[1], faces.shape[2]), float)
         position, by_inverse_w = ti.Matrix.zero(float, 3, 2), vec3(0.0)
-        if is_met[i] != 0:
+        if marks[i] == IS_CROSSED:
             position = pull_crossings(of_faces, edges, grad_shares, view, i)
+        if marks[i] != 0:
             if ti.static(shader.num_channels > 0):
                 within = pull_within(
                     shader,

@@ -4,7 +4,7 @@ Of any planes: colours, alpha, or what else is drawn. A pixel shows a share of e
 surface, or whose background, reaches into it. Shares of all four add up to `most` at most.
 """
 
-from taichi_softras.rasterizers.outlines import NO_EDGE
+from taichi_softras.rasterizers.neighbours import NO_EDGE
 from taichi_softras.runtime import kernel, ti
 from taichi_softras.workspace import array
 

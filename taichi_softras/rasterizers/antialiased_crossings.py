@@ -11,9 +11,12 @@ from taichi_softras.rasterizers.binning import FaceArrays
 from taichi_softras.rasterizers.edge_pieces import load_edge
 from taichi_softras.rasterizers.edge_tangents import edge_tangent
 from taichi_softras.rasterizers.faces import ROW, pixel_centre
-from taichi_softras.rasterizers.outlines import NO_EDGE, is_silhouette
+from taichi_softras.rasterizers.neighbours import NO_EDGE
+from taichi_softras.rasterizers.outlines import is_silhouette
 from taichi_softras.runtime import kernel, ti, vec2
 from taichi_softras.workspace import Workspace, array
+
+IS_SEEN, IS_CROSSED = 1, 2  # marks of faces: a pixel shows it; an edge is crossed, maybe seen, too
 
 
 class Crossings(NamedTuple):
@@ -23,7 +26,7 @@ class Crossings(NamedTuple):
     # (B, 2, H, W) 1/2 less the place of the crossing, from 0 at the pixel to 1 at the neighbour:
     # how much of the neighbour the pixel shows; below 0, of the pixel the neighbour; 0 without
     shares: ti.Ndarray
-    is_met: ti.Ndarray  # (B * F,) int: 1 of a face that a pixel shows, or whose edge is crossed
+    marks: ti.Ndarray  # (B * F,) int: IS_CROSSED of a face with such an edge; else IS_SEEN, or 0
 
     @classmethod
     def allocate(cls, workspace: Workspace, num_faces: int, seen: ti.Ndarray) -> "Crossings":
@@ -33,7 +36,7 @@ class Crossings(NamedTuple):
         return cls(
             workspace.get("crossing_edges", shape, int),
             workspace.get("shares", shape),
-            workspace.get("is_met", (num_faces,), int),
+            workspace.get("face_marks", (num_faces,), int),
         )
 
 
@@ -47,15 +50,17 @@ def find_crossings(
     most_faces: int,  # that are followed; 1: an outline is that of a face which a pixel shows
     edges: array(int, 4),  # see `Crossings`, written
     shares: array(float, 4),
-    is_met: array(int, 1),
+    marks: array(int, 1),
 ):
     """A thread owns a pixel, and its pairs with those to the right and below."""
-    for i in range(is_met.shape[0]):
-        is_met[i] = 0
+    for i in range(marks.shape[0]):
+        marks[i] = 0
+    for view, row, column in ti.ndrange(faces.shape[0], faces.shape[1], faces.shape[2]):
+        face = faces[view, row, column]
+        if face != NO_FACE:  # threads write the same, here and below
+            marks[view * (records.shape[0] // faces.shape[0]) + face] = IS_SEEN
     for view, row, column in ti.ndrange(faces.shape[0], faces.shape[1], faces.shape[2]):
         first_face = view * (records.shape[0] // faces.shape[0])
-        if faces[view, row, column] != NO_FACE:
-            is_met[first_face + faces[view, row, column]] = 1  # threads write the same
         for axis in ti.static(range(2)):
             edge, share = NO_EDGE, 0.0
             other_row, other_column = row + ti.static(axis), column + ti.static(1 - axis)
@@ -76,7 +81,7 @@ def find_crossings(
                     edge = found.edge
                     if edge != NO_EDGE:
                         share = 0.5 - ti.min(ti.max(found.place, 0.0), 1.0)
-                        is_met[edge // 3] = 1
+                        marks[edge // 3] = IS_CROSSED
             edges[view, axis, row, column] = edge
             shares[view, axis, row, column] = share
 

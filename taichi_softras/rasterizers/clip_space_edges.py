@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from taichi_softras.rasterizers.antialiased import MOST_FACES, MOST_SHARE
 from taichi_softras.rasterizers.antialiased_blend import blend, blend_backward
 from taichi_softras.rasterizers.antialiased_crossings import (
+    IS_CROSSED,
     Crossings,
     find_crossings,
     pull_crossings,
@@ -17,7 +18,7 @@ from taichi_softras.rasterizers.binning import FaceArrays
 from taichi_softras.rasterizers.clip_space import FARTHEST, Layers
 from taichi_softras.rasterizers.faces import ORIGIN, SOURCE_FACE, write_corner_grad
 from taichi_softras.rasterizers.fragments import SurfaceNumbers, no_surface
-from taichi_softras.rasterizers.outlines import connect_faces
+from taichi_softras.rasterizers.neighbours import connect_faces
 from taichi_softras.runtime import kernel, ti, vec2
 from taichi_softras.workspace import Workspace, array
 
@@ -70,7 +71,7 @@ class OutlinedImage:
         views, rows = layers.corners.shape[:2]
         grad_corners = get("grad_drawn_corners", (views, rows, 3, 4))
         of_faces = layers.z_buffer.bins.of_faces
-        gather_crossings(*of_faces, crossings.edges, crossings.is_met, grad_shares, grad_corners)
+        gather_crossings(*of_faces, crossings.edges, crossings.marks, grad_shares, grad_corners)
         if layers.clipping is not None:
             nothing = SurfaceNumbers(*no_surface(self._workspace)[:3])
             drawn = SimpleNamespace(
@@ -113,7 +114,7 @@ def gather_crossings(
     records: array(float, 2),  # (B * F, RECORD_SIZE)
     boxes: array(int, 2),  # (B * F, BOX_SIZE)
     edges: array(int, 4),  # see `Crossings`
-    is_met: array(int, 1),
+    marks: array(int, 1),
     grad_shares: array(float, 4),  # (B, 2, H, W)
     grad_corners: array(float, 4),  # (B, F, 3, 4), written
 ):
@@ -121,7 +122,7 @@ def gather_crossings(
     for i in range(records.shape[0]):
         shorter = ti.cast(ti.min(edges.shape[2], edges.shape[3]), float)
         position = ti.Matrix.zero(float, 3, 2)
-        if is_met[i] != 0:
+        if marks[i] == IS_CROSSED:
             of_faces = ti.static(FaceArrays(records, boxes))
             view = i // grad_corners.shape[1]
             position = pull_crossings(of_faces, edges, grad_shares, view, i)

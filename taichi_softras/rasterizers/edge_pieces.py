@@ -28,7 +28,7 @@ from taichi_softras.rasterizers.faces import (
     load_triangle,
 )
 from taichi_softras.rasterizers.fragments import Shader, Surface, compilation_of
-from taichi_softras.rasterizers.outlines import NO_EDGE, connect_faces
+from taichi_softras.rasterizers.neighbours import NO_EDGE, connect_faces
 from taichi_softras.rasterizers.visible_colors import color_at
 from taichi_softras.rasterizers.z_buffer import ZBuffer, contains
 from taichi_softras.runtime import is_double, kernel, ti, vec2, vec3

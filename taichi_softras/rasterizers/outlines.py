@@ -8,19 +8,16 @@ from taichi_softras.funcs.interpolation import PERSPECTIVE
 from taichi_softras.funcs.numeric import EPSILONS
 from taichi_softras.funcs.triangle import barycentric_vjp
 from taichi_softras.rasterizers.base import NO_FACE
-from taichi_softras.rasterizers.binning import ATOMIC_BLOCK_DIM, SCAN_CHUNK, TILE, FaceArrays, scan
+from taichi_softras.rasterizers.binning import TILE, FaceArrays
 from taichi_softras.rasterizers.faces import (
     DEPTH_OVER_W,
     INVERSE_AREA,
     INVERSE_W,
-    NEAR_CUT,
-    ORIGIN,
-    PIECES,
     ROW,
     load_corner,
     load_triangle,
-    load_whole,
 )
+from taichi_softras.rasterizers.neighbours import NO_EDGE, connect_faces
 from taichi_softras.rasterizers.z_buffer import (
     Seen,
     ZBuffer,
@@ -34,7 +31,6 @@ from taichi_softras.workspace import Workspace, array
 # a line is hidden if a face is nearer by its slope over so many pixels, and by more than rounding
 SLACK_PIXELS = 10.0
 SLACK_ROUNDINGS = 16.0
-NO_EDGE = -2  # where a face has a cut, or touches another piece of the same face
 
 
 def draw_outlines(workspace: Workspace, corners: ti.Ndarray, z_buffer: ZBuffer) -> ti.Ndarray:
@@ -63,175 +59,6 @@ def draw_outlines(workspace: Workspace, corners: ti.Ndarray, z_buffer: ZBuffer) 
             TILE if is_cpu() else 1,
         )
     return boundary
-
-
-def connect_faces(workspace: Workspace, corners: ti.Ndarray) -> ti.Ndarray:
-    """(F, 3) for edge k, from corner k to k + 1, that of the face across: 3 * face + its k.
-
-    NO_FACE without such a face, NO_EDGE of what is no edge of the mesh. Two faces share an edge if
-    its ends have the same positions in the first view. Of several that do, an edge has the next;
-    the last has the one before. An edge whose ends are in one place is none: its face is not drawn.
-    Of views with faces of their own, and of faces in pieces, it is (B * F, 3).
-    """
-    num_faces = corners.shape[1] - workspace.num_cut_rows
-    num_meshes = corners.shape[0] if workspace.has_own_faces else 1
-    num_edges = 3 * num_faces * num_meshes
-    num_slots = 1 << (num_edges - 1).bit_length()
-    neighbours = workspace.get("face_neighbours", (num_meshes * num_faces, 3), int)
-    find_neighbours(
-        corners,
-        num_faces,
-        num_slots,
-        workspace.get("corner_codes", (num_edges,), int),
-        workspace.get("edge_ranks", (num_edges,), int),
-        workspace.get("edge_starts", (num_slots + 1,), int),
-        workspace.get("edge_chunks", (-(-num_slots // SCAN_CHUNK) + 1,), int),
-        workspace.get("edge_status", (2,), int),
-        workspace.get("sorted_edges", (num_edges,), int),
-        neighbours,
-    )
-    if not workspace.num_cut_rows:
-        return neighbours
-    of_pieces = workspace.get("piece_neighbours", (corners.shape[0] * corners.shape[1], 3), int)
-    connect_pieces(corners, neighbours, num_faces, of_pieces)
-    return of_pieces
-
-
-@kernel
-def find_neighbours(
-    corners: array(float, 4),  # (B, F, 3, 3 or 4)
-    num_faces: int,  # of a mesh
-    num_slots: int,  # a power of 2, an argument: see `scan`
-    codes: array(int, 1),  # (3 M F,) of corners, M 1 or B; scratch, and the next five
-    ranks: array(int, 1),  # (3 M F,) of an edge among those of its slot; NO_EDGE of a point
-    starts: array(int, 1),  # (slots + 1,)
-    chunks: array(int, 1),  # (chunks + 1,)
-    status: array(int, 1),  # (2,)
-    edges: array(int, 1),  # (3 M F,) sorted by their slot
-    neighbours: array(int, 2),  # see `connect_faces`
-):
-    """Edges are counted, scanned and sorted by a code of their ends; those of one code compared."""
-    for slot in range(num_slots + 1):
-        starts[slot] = 0
-    ti.loop_config(block_dim=ATOMIC_BLOCK_DIM)
-    for i in range(neighbours.shape[0]):
-        view = i // num_faces
-        places = [
-            first_position(corners, view, i - view * num_faces, corner)
-            for corner in ti.static(range(3))
-        ]
-        of_corners = [point_code(view, places[corner]) for corner in ti.static(range(3))]
-        for k, after in ti.static(((0, 1), (1, 2), (2, 0))):
-            codes[3 * i + k] = of_corners[k]
-            neighbours[i, k] = NO_FACE
-            rank = NO_EDGE
-            if not (places[k] == places[after]).all():
-                slot = (of_corners[k] + of_corners[after]) & (num_slots - 1)
-                rank = ti.atomic_add(starts[slot + 1], 1)
-            ranks[3 * i + k] = rank
-    scan(num_slots, starts, chunks, status)
-    for edge in range(ranks.shape[0]):
-        if ranks[edge] != NO_EDGE:
-            slot = edge_code(codes, edge) & (num_slots - 1)
-            edges[starts[slot] + ranks[edge]] = edge
-    for place in range(edges.shape[0]):  # in their order: what is compared is in the cache
-        edge = -1
-        following, last = edges.shape[0], -1  # by index, whatever the order of the sorted
-        if place < starts[num_slots]:
-            edge = edges[place]
-            code = edge_code(codes, edge)
-            slot = code & (num_slots - 1)
-            for k in range(starts[slot], starts[slot + 1]):
-                other = edges[k]
-                if (other > edge) & (edge_code(codes, other) == code):
-                    if have_same_ends(corners, num_faces, edge, other):
-                        following = ti.min(following, other)
-                        last = ti.max(last, other)
-        if last >= 0:
-            first = edge - edge % (3 * num_faces)  # of the mesh
-            neighbours[edge // 3, edge % 3] = following - first
-            if following == last:
-                neighbours[last // 3, last % 3] = edge - first
-
-
-@kernel
-def connect_pieces(
-    corners: array(float, 4),  # (B, F, CUT_ROWS, 4), see `faces`
-    of_mesh: array(int, 2),  # (faces of the mesh or of all views, 3)
-    num_faces: int,  # of the mesh
-    neighbours: array(int, 2),  # (B * F, 3), written
-):
-    """Edges of the mesh that pieces have are those of the pieces across."""
-    for view, row in ti.ndrange(corners.shape[0], corners.shape[1]):
-        face = load_whole(corners, view, row, ORIGIN)
-        kinds = ti.cast(corners[view, row, ORIGIN, 2], ti.i32)
-        for k in range(3):
-            kind = (kinds >> (3 * k)) & 7
-            result = NO_EDGE
-            if kind < NEAR_CUT:
-                of_view = (view * num_faces + face) % of_mesh.shape[0]
-                result = find_piece(corners, view, of_mesh[of_view, kind])
-            neighbours[view * corners.shape[1] + row, k] = result
-
-
-@ti.func
-def find_piece(corners: ti.template(), view: int, edge: int) -> int:
-    """The edge of a piece that shows an edge of the mesh in a view; NO_FACE if no piece does."""
-    result = edge
-    if edge >= 0:
-        face = edge // 3
-        if corners[view, face, ORIGIN, 3] != 0.0:
-            result = NO_FACE
-            first = load_whole(corners, view, face, PIECES)
-            count = ti.cast(corners[view, face, PIECES, 2], ti.i32)
-            rows = corners.shape[1]
-            for row in range(ti.min(first, rows), ti.min(first + count, rows)):
-                kinds = ti.cast(corners[view, row, ORIGIN, 2], ti.i32)
-                for k in range(3):
-                    if (kinds >> (3 * k)) & 7 == edge - 3 * face:
-                        result = 3 * row + k
-    return result
-
-
-@ti.func
-def edge_code(codes: ti.template(), edge: int) -> int:
-    """The same for edges with the same ends, in either order."""
-    return codes[edge] + codes[edge + ti.select(edge % 3 == 2, -2, 1)]
-
-
-@ti.func
-def point_code(view: int, position: ti.template()) -> int:
-    """Of a corner in the first view that has it: its bits, well mixed."""
-    code = view
-    for k in ti.static(range(4)):
-        single = ti.cast(position[k], ti.f32)
-        # 0 and -0 are one place; other signs tell mirrored corners apart
-        code ^= ti.select(single == 0.0, 0, ti.bit_cast(single, ti.i32))
-        code = (code ^ (code >> 16)) * 0x45D9F3B
-        code ^= code >> 16
-    return code
-
-
-@ti.func
-def have_same_ends(corners: ti.template(), num_faces: int, edge: int, other: int) -> int:
-    """Whether two edges of a view join the same places, in either direction."""
-    view, other_view = edge // (3 * num_faces), other // (3 * num_faces)
-    face, other_face = edge // 3 - view * num_faces, other // 3 - other_view * num_faces
-    a = first_position(corners, view, face, edge % 3)
-    b = first_position(corners, view, face, (edge % 3 + 1) % 3)
-    c = first_position(corners, other_view, other_face, other % 3)
-    d = first_position(corners, other_view, other_face, (other % 3 + 1) % 3)
-    result = (a == d).all() & (b == c).all()
-    if not result:
-        result = (a == c).all() & (b == d).all()
-    return result & (view == other_view)
-
-
-@ti.func
-def first_position(corners: ti.template(), view: int, face: int, corner: int):
-    """(4,) of a corner in the first view that has it; of three components the last one twice."""
-    last = corners.shape[3] - 1
-    return ti.Vector([corners[view, face, corner, ti.min(k, last)] for k in ti.static(range(4))])
 
 
 @kernel

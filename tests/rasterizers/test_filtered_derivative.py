@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 import taichi_softras as tsr
-from taichi_softras.rasterizers.base import NO_FACE
 from taichi_softras.rasterizers.fragments import SILHOUETTE, SurfaceNumbers
-from taichi_softras.rasterizers.outlines import connect_faces
 from taichi_softras.shading.composition import Looks, compose
 from taichi_softras.workspace import Workspace
 from tests import tolerances
@@ -175,27 +173,6 @@ def test_an_outline_is_one_pixel_wide(backend):
     np.testing.assert_array_equal(drawn.image.to_numpy()[0, 0], expected)
     expected[5:12, 5:12] = 0
     np.testing.assert_array_equal(drawn.boundary.to_numpy()[0], expected)
-
-
-@pytest.mark.parametrize("components", [3, 4])
-def test_neighbours_are_the_next_edges_with_the_same_ends(backend, components):
-    """Of a sphere, its first faces once more, and faces of which some coordinates are 0 or -0."""
-    vertices, faces = tsr.primitives.icosphere(2)
-    faces = np.concatenate([faces, faces[:100], faces[50:70, ::-1]])
-    corners = np.dstack([vertices[faces], np.ones_like(vertices[faces])])[None, ..., :components]
-    corners[corners == 0] *= np.random.default_rng(0).choice([-1, 1], (corners == 0).sum())
-    corners = np.ascontiguousarray(corners, backend.numpy_float)
-    edges = {}  # the two ends: places of edges
-    for place in np.ndindex(len(faces), 3):
-        ends = frozenset(map(tuple, corners[0, place[0], [place[1], (place[1] + 1) % 3]]))
-        edges.setdefault(ends, []).append(place)
-    expected = np.full((len(faces), 3), NO_FACE)
-    for places in edges.values():
-        for place, following in zip(places, [*places[1:], *places[-2:-1]]):
-            expected[place] = 3 * following[0] + following[1]
-    workspace, corners = Workspace(), upload(corners, backend.numpy_float)
-    actual = connect_faces(workspace, corners).to_numpy()
-    np.testing.assert_array_equal(actual, expected)
 
 
 def test_faces_that_part_get_outlines(backend):
