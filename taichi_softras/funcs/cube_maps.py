@@ -9,20 +9,20 @@ of the cube, where three texels meet and a fourth is missing, that is the mean o
 from taichi_softras.funcs.images import (
     LARGEST_UV,
     NEAREST,
-    add_shares,
-    level_image,
+    NUM_TAPS,
+    across,
+    add_to_levels,
+    down,
+    grid_shares,
     level_of,
     level_slopes,
-    levels_around,
-    mix_levels,
-    moved_shares,
-    moved_shares_vjp,
-    only_level,
     texels_around,
-    weigh_texels,
-    weigh_texels_vjp,
+    weigh_levels,
+    weigh_levels_tangent,
+    weigh_levels_vjp,
     within,
 )
+from taichi_softras.funcs.vectors import dot
 from taichi_softras.runtime import ti, vec2, vec3
 
 SMALLEST_DIRECTION = 1e-12  # shorter ones point to the middle of +x, and do not turn
@@ -72,10 +72,10 @@ def edge_of(outward: vec3, towards: vec3, along: vec3):
     axes = axes_of(side)
     return ti.Struct(
         side=side,
-        column_across=ti.cast(axes.rightward.dot(outward), ti.i32),
-        column_along=ti.cast(axes.rightward.dot(along), ti.i32),
-        row_across=ti.cast(axes.downward.dot(outward), ti.i32),
-        row_along=ti.cast(axes.downward.dot(along), ti.i32),
+        column_across=ti.cast(dot(axes.rightward, outward), ti.i32),
+        column_along=ti.cast(dot(axes.rightward, along), ti.i32),
+        row_across=ti.cast(dot(axes.downward, outward), ti.i32),
+        row_along=ti.cast(dot(axes.downward, along), ti.i32),
     )
 
 
@@ -89,10 +89,10 @@ def place_on_cube(direction: vec3):
     safe = numbers_of(direction)
     side = side_of(safe)
     axes = axes_of(side)
-    depth = axes.outward.dot(safe)
+    depth = dot(axes.outward, safe)
     scale = ti.select(depth > SMALLEST_DIRECTION, 1.0 / ti.max(depth, SMALLEST_DIRECTION), 0.0)
-    x = within(axes.rightward.dot(safe) * scale, 1.0)
-    y = within(axes.downward.dot(safe) * scale, 1.0)
+    x = within(dot(axes.rightward, safe) * scale, 1.0)
+    y = within(dot(axes.downward, safe) * scale, 1.0)
     beside = ti.select(x < 0.0, -axes.rightward, axes.rightward)
     above = ti.select(y < 0.0, -axes.downward, axes.downward)
     return ti.Struct(
@@ -111,74 +111,72 @@ def place_on_cube(direction: vec3):
 def moved_on_cube(place: ti.template(), moved: vec3) -> vec2:
     """How far a place moves on its side, of length 1, when the direction does."""
     safe = numbers_of(moved)
-    return 0.5 * vec2(place.x_slope.dot(safe), place.y_slope.dot(safe))
+    return 0.5 * vec2(dot(place.x_slope, safe), dot(place.y_slope, safe))
 
 
 @ti.func
 def moved_on_cube_vjp(place: ti.template(), moved: vec3, grad: vec2):
     """The gradients with respect to the direction and to `moved`."""
     of_moved = 0.5 * (grad.x * place.x_slope + grad.y * place.y_slope)
-    of_outward = -grad.dot(moved_on_cube(place, moved)) * place.outward
-    return of_outward - place.outward.dot(numbers_of(moved)) * of_moved, of_moved
+    of_outward = -dot(grad, moved_on_cube(place, moved)) * place.outward
+    return of_outward - dot(place.outward, numbers_of(moved)) * of_moved, of_moved
 
 
 @ti.func
-def entry_of(part: ti.template(), side: int, row: int, column: int) -> int:
+def entry_of(first: int, width: int, side: int, row: int, column: int) -> int:
     """Of a texel of a side."""
-    return part.first + (side * part.width + row) * part.width + column
+    return first + (side * width + row) * width + column
 
 
 @ti.func
-def entry_beyond(part: ti.template(), edge: ti.template(), index: int) -> int:
+def entry_beyond(first: int, width: int, edge: ti.template(), index: int) -> int:
     """Of the texel beyond an edge that is next to texel `index` of it."""
-    last = part.width - 1
+    last = width - 1
     along = 2 * ti.min(ti.max(index, 0), last) - last
     column = (edge.column_across * last + edge.column_along * along + last) // 2
     row = (edge.row_across * last + edge.row_along * along + last) // 2
-    return entry_of(part, edge.side, row, column)
+    return entry_of(first, width, edge.side, row, column)
 
 
 @ti.func
-def cube_level_taps(image: ti.template(), part: ti.template(), place: ti.template()):
-    """The four texels around a point of one level, their shares, and slopes on its side.
+def cube_taps(image: ti.template(), first: int, size: ti.template(), place: ti.template()):
+    """The taps of a level, see `images`, with slopes on the side of the `place`.
 
     The share of a texel beyond a corner of the cube goes to the other three.
     """
-    size = ti.cast(part.width, float)
+    width, extent = size.x, ti.cast(size.x, float)
     # where a side ends; the nearest texel is always within it
-    largest = size - ti.select(image.filter == NEAREST, 1.0, 0.5)
-    columns = texels_around(ti.min(0.5 * (place.x + 1.0) * size - 0.5, largest), size, image.filter)
-    rows = texels_around(ti.min(0.5 * (place.y + 1.0) * size - 0.5, largest), size, image.filter)
-    entries = ti.Vector([0 for _ in ti.static(range(4))])
-    is_missing = ti.Vector([0 for _ in ti.static(range(4))])
-    products = ti.Matrix.zero(float, 4, 3)  # the shares, and their slopes
-    lost = vec3(0.0)
-    for k in ti.static(range(4)):
-        i, j = ti.static(k // 2, k % 2)
-        row, column = rows.indices[i], columns.indices[j]
-        is_beside, is_above = is_outside(column, part.width), is_outside(row, part.width)
+    largest = extent - ti.select(image.filter == NEAREST, 1.0, 0.5)
+    at = ti.min(0.5 * (vec2(place.x, place.y) + 1.0) * extent - 0.5, largest)
+    low, upper, rise = texels_around(at, vec2(extent), image.filter)
+    columns, rows = across(low, low + 1), down(low, low + 1)
+    shares, by_x, by_y = grid_shares(1.0 - upper, upper, -rise, rise)
+    entries = ti.Vector([0 for _ in ti.static(range(NUM_TAPS))])
+    is_missing = ti.Vector([0 for _ in ti.static(range(NUM_TAPS))])
+    for k in ti.static(range(NUM_TAPS)):
+        row, column = rows[k], columns[k]
+        is_beside, is_above = is_outside(column, width), is_outside(row, width)
         beyond = ti.select(
             is_beside,
-            entry_beyond(part, place.beside, row),
-            entry_beyond(part, place.above, column),
+            entry_beyond(first, width, place.beside, row),
+            entry_beyond(first, width, place.above, column),
         )
-        inside = entry_of(part, place.side, row, column)
+        inside = entry_of(first, width, place.side, row, column)
         entries[k] = ti.select(is_beside | is_above, beyond, inside)
         is_missing[k] = is_beside & is_above
-        three = vec3(
-            rows.shares[i] * columns.shares[j],
-            rows.shares[i] * columns.slopes[j],
-            rows.slopes[i] * columns.shares[j],
-        )
-        lost += ti.select(is_missing[k], three, vec3(0.0)) / 3.0
-        for n in ti.static(range(3)):
-            products[k, n] = three[n]
-    for k in ti.static(range(4)):
-        for n in ti.static(range(3)):
-            products[k, n] = ti.select(is_missing[k], 0.0, products[k, n] + lost[n])
-    shares = ti.Vector([products[k, 0] for k in ti.static(range(4))])
-    slopes = ti.Matrix([[products[k, 1], products[k, 2]] for k in ti.static(range(4))])
-    return ti.Struct(entries=entries, shares=shares, slopes=slopes)
+    return (
+        entries,
+        shared_out(shares, is_missing),
+        shared_out(by_x, is_missing),
+        shared_out(by_y, is_missing),
+    )
+
+
+@ti.func
+def shared_out(shares: ti.template(), is_missing: ti.template()):
+    """What the missing one of four has goes to the other three."""
+    lost = ti.select(is_missing, shares, 0.0)
+    return ti.select(is_missing, 0.0, shares + lost.sum() / 3.0)
 
 
 @ti.func
@@ -188,23 +186,17 @@ def is_outside(index: int, size: int) -> int:
 
 
 @ti.func
-def cube_taps(
+def cube_level(
     image: ti.template(),
     place: ti.template(),
     direction_dx: vec3,
     direction_dy: vec3,
     level_bias: float,
     has_levels: ti.template(),
-):
-    """`images.image_taps` of a cube map."""
-    if ti.static(has_levels):
-        along_x, along_y = moved_on_cube(place, direction_dx), moved_on_cube(place, direction_dy)
-        levels = levels_around(image, level_of(image, along_x, along_y, level_bias))
-        fine = cube_level_taps(image, levels.fine, place)
-        coarse = cube_level_taps(image, levels.coarse, place)
-        return mix_levels(fine, coarse, levels.fade)
-    else:
-        return only_level(cube_level_taps(image, level_image(image, 0, False), place))
+) -> float:
+    """`images.level_of` of a cube map."""
+    along_x, along_y = moved_on_cube(place, direction_dx), moved_on_cube(place, direction_dy)
+    return level_of(image, along_x, along_y, level_bias, has_levels)
 
 
 @ti.func
@@ -221,8 +213,8 @@ def sample_cube(
 ):
     """A cube map in a direction, of any length; the rest as `images.sample_image`."""
     place = place_on_cube(direction)
-    taps = cube_taps(image, place, direction_dx, direction_dy, level_bias, has_levels)
-    return weigh_texels(texels, 0, plane, taps.entries, taps.shares, num_channels)
+    level = cube_level(image, place, direction_dx, direction_dy, level_bias, has_levels)
+    return weigh_levels(cube_taps, texels, 0, plane, image, place, level, num_channels, has_levels)
 
 
 @ti.func
@@ -240,15 +232,15 @@ def sample_cube_vjp(
 ):
     """The gradients with respect to direction, direction_dx, direction_dy and level_bias."""
     place = place_on_cube(direction)
-    taps = cube_taps(image, place, direction_dx, direction_dy, level_bias, has_levels)
-    grad_shares = weigh_texels_vjp(texels, plane, taps.entries, grad_sample, num_channels)
-    grad_place = moved_shares_vjp(taps, grad_shares)
+    level = cube_level(image, place, direction_dx, direction_dy, level_bias, has_levels)
+    grad_place, grad_level = weigh_levels_vjp(
+        cube_taps, texels, plane, image, place, level, grad_sample, num_channels, has_levels
+    )
     _, grad = moved_on_cube_vjp(place, vec3(0.0), grad_place)
-    grad_level, grad_dx, grad_dy = 0.0, vec3(0.0), vec3(0.0)
+    grad_dx, grad_dy = vec3(0.0), vec3(0.0)
     if ti.static(has_levels):
         along_x, along_y = moved_on_cube(place, direction_dx), moved_on_cube(place, direction_dy)
         slopes = level_slopes(image, along_x, along_y, level_bias)
-        grad_level = taps.by_level.dot(grad_shares)
         by_x, grad_dx = moved_on_cube_vjp(place, direction_dx, grad_level * slopes.uv_dx)
         by_y, grad_dy = moved_on_cube_vjp(place, direction_dy, grad_level * slopes.uv_dy)
         grad += by_x + by_y
@@ -277,20 +269,30 @@ def sample_cube_tangent(  # as `images.sample_image_tangent`
 ):
     """How `sample_cube` moves with the texels, direction, direction_dx and direction_dy."""
     place = place_on_cube(direction)
-    taps = cube_taps(image, place, direction_dx, direction_dy, level_bias, has_levels)
+    level = cube_level(image, place, direction_dx, direction_dy, level_bias, has_levels)
     tangent_level = 0.0
     if ti.static(has_levels):
         along_x, along_y = moved_on_cube(place, direction_dx), moved_on_cube(place, direction_dy)
         slopes = level_slopes(image, along_x, along_y, level_bias)
         by_x, by_dx = moved_on_cube_vjp(place, direction_dx, slopes.uv_dx)
         by_y, by_dy = moved_on_cube_vjp(place, direction_dy, slopes.uv_dy)
-        tangent_level = (by_x + by_y).dot(tangent_direction)
-        tangent_level += by_dx.dot(tangent_dx) + by_dy.dot(tangent_dy)
-    moved = moved_shares(taps, moved_on_cube(place, tangent_direction), tangent_level)
-    by_texels = weigh_texels(
-        tangent_texels, parameter, plane, taps.entries, taps.shares, num_channels
+        tangent_level = dot(by_x + by_y, tangent_direction)
+        tangent_level += dot(by_dx, tangent_dx) + dot(by_dy, tangent_dy)
+    by_texels = weigh_levels(
+        cube_taps, tangent_texels, parameter, plane, image, place, level, num_channels, has_levels
     )
-    return by_texels + weigh_texels(texels, 0, plane, taps.entries, moved, num_channels)
+    return by_texels + weigh_levels_tangent(
+        cube_taps,
+        texels,
+        plane,
+        image,
+        place,
+        level,
+        moved_on_cube(place, tangent_direction),
+        tangent_level,
+        num_channels,
+        has_levels,
+    )
 
 
 @ti.func
@@ -305,9 +307,10 @@ def add_cube_to_texels(
     grad_sample: ti.template(),
     num_channels: ti.template(),
     has_levels: ti.template(),
-    is_atomic: ti.template(),
 ):
     """`images.add_to_texels` of a cube map."""
     place = place_on_cube(direction)
-    taps = cube_taps(image, place, direction_dx, direction_dy, level_bias, has_levels)
-    add_shares(grad_texels, plane, taps, grad_sample, num_channels, is_atomic)
+    level = cube_level(image, place, direction_dx, direction_dy, level_bias, has_levels)
+    add_to_levels(
+        cube_taps, grad_texels, plane, image, place, level, grad_sample, num_channels, has_levels
+    )

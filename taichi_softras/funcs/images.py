@@ -6,12 +6,13 @@ right behind the finer one, with sides of max(1, n // 2). uv = (0, 0) is the low
 centres of texels are at half integers.
 
 What is drawn is a sum of texels times shares. Samples, adjoints and tangents are made of `taps`
-alone, so they hold for every filter, wrap and for cube maps: the `entries` that are summed, their
-`shares`, and how those change with the place (`slopes`) and with the level (`by_level`).
+alone, so they hold for every filter, wrap and for cube maps: of each level the four `entries` that
+are summed, their `shares`, and how those change with the place (`by_x`, `by_y`).
 """
 
 import math
 
+from taichi_softras.funcs.vectors import dot
 from taichi_softras.runtime import ti, vec2
 
 IMAGE_SIZE = 6  # ints of a picture: see `load_image`
@@ -22,6 +23,7 @@ FILTERS = ("nearest", "bilinear", "trilinear")
 WRAPS = ("repeat", "mirror", "clamp", "zero")
 NEAREST, BILINEAR, TRILINEAR = range(3)
 REPEAT, MIRROR, CLAMP, ZERO, CUBE = range(5)
+NUM_TAPS = 4  # of a level: two rows and two columns
 MOST_LEVELS = 16  # of a pyramid: sides up to 65,535 end in one texel
 
 LARGEST_UV = 1e9  # no fraction is left of it, in single precision, long before
@@ -55,15 +57,17 @@ def load_image(images: ti.template(), first: int, index: int):
 
 @ti.func
 def load_texel(
-    texels: ti.template(), parameter: int, plane: int, entry: int, channel: int
-) -> float:
+    texels: ti.template(),
+    parameter: ti.template(),
+    plane: ti.template(),
+    entry: ti.template(),
+    channel: ti.template(),
+):
     """A number of a texel; tangents of texels have one more axis in front, `parameter`."""
-    texel = 0.0
     if ti.static(len(texels.shape) == 5):
-        texel = texels[parameter, plane, 0, entry, channel]
+        return texels[parameter, plane, 0, entry, channel]
     else:
-        texel = texels[plane, 0, entry, channel]
-    return texel
+        return texels[plane, 0, entry, channel]
 
 
 @ti.func
@@ -78,78 +82,138 @@ def store_texel(
 
 
 @ti.func
-def weigh_texels(
+def load_channel(
     texels: ti.template(),
-    parameter: int,
-    plane: int,
+    parameter: ti.template(),
+    plane: ti.template(),
     entries: ti.template(),
-    shares: ti.template(),
+    channel: ti.template(),
+):
+    """One number of each of four texels."""
+    return ti.Vector(
+        [
+            load_texel(texels, parameter, plane, entries[k], channel)
+            for k in ti.static(range(NUM_TAPS))
+        ]
+    )
+
+
+# Of all four, `find_taps` (image, first, size, place) makes the taps of the level that begins at
+# entry `first` and has the `size` (width, height), and `level` is where between levels one looks:
+# a level that is less than one away counts.
+
+
+@ti.func
+def weigh_levels(
+    find_taps: ti.template(),
+    texels: ti.template(),
+    parameter: ti.template(),
+    plane: ti.template(),
+    image: ti.template(),
+    place: ti.template(),
+    level: float,
     num_channels: ti.template(),
+    has_levels: ti.template(),
 ):
     """The sum of texels times shares."""
     sample = ti.Vector([0.0 for _ in ti.static(range(num_channels))])
-    for k in ti.static(range(entries.n)):
-        for channel in ti.static(range(num_channels)):
-            texel = load_texel(texels, parameter, plane, entries[k], channel)
-            sample[channel] += shares[k] * texel
+    first = image.first
+    for k in range(count_levels(image, has_levels)):
+        size, share = level_size(image, k), 1.0 - ti.abs(ti.cast(k, float) - level)
+        if share > 0.0:
+            entries, shares, _, _ = find_taps(image, first, size, place)
+            shares *= share
+            for channel in ti.static(range(num_channels)):
+                numbers = load_channel(texels, parameter, plane, entries, channel)
+                sample[channel] += dot(shares, numbers)
+        first += count_texels(image, size)
     return sample
 
 
 @ti.func
-def weigh_texels_vjp(
+def weigh_levels_vjp(
+    find_taps: ti.template(),
     texels: ti.template(),
-    plane: int,
-    entries: ti.template(),
+    plane: ti.template(),
+    image: ti.template(),
+    place: ti.template(),
+    level: float,
     grad_sample: ti.template(),
     num_channels: ti.template(),
+    has_levels: ti.template(),
 ):
-    """The gradient with respect to the shares."""
-    grad_shares = ti.Vector([0.0 for _ in ti.static(range(entries.n))])
-    for k in ti.static(range(entries.n)):
-        for channel in ti.static(range(num_channels)):
-            grad_shares[k] += grad_sample[channel] * load_texel(
-                texels, 0, plane, entries[k], channel
-            )
-    return grad_shares
+    """The gradients with respect to the place, two numbers, and the level."""
+    grad_place, grad_level, first = vec2(0.0), 0.0, image.first
+    for k in range(count_levels(image, has_levels)):
+        size, behind = level_size(image, k), ti.cast(k, float) - level
+        if (behind > -1.0) & (behind <= 1.0):
+            entries, shares, by_x, by_y = find_taps(image, first, size, place)
+            grad_shares = shares * 0.0
+            for channel in ti.static(range(num_channels)):
+                numbers = load_channel(texels, 0, plane, entries, channel)
+                grad_shares += grad_sample[channel] * numbers
+            share = 1.0 - ti.abs(behind)
+            grad_place += share * vec2(dot(by_x, grad_shares), dot(by_y, grad_shares))
+            if ti.static(has_levels):
+                grad_level += ti.select(behind > 0.0, 1.0, -1.0) * dot(shares, grad_shares)
+        first += count_texels(image, size)
+    return grad_place, grad_level
 
 
 @ti.func
-def add_shares(
-    grad_texels: ti.template(),
-    plane: int,
-    taps: ti.template(),
-    grad_sample: ti.template(),
+def weigh_levels_tangent(
+    find_taps: ti.template(),
+    texels: ti.template(),
+    plane: ti.template(),
+    image: ti.template(),
+    place: ti.template(),
+    level: float,
+    tangent_place: vec2,
+    tangent_level: float,
     num_channels: ti.template(),
-    is_atomic: ti.template(),
+    has_levels: ti.template(),
 ):
-    """Adds the gradient with respect to the texels."""
-    for k in ti.static(range(taps.entries.n)):
-        for channel in ti.static(range(num_channels)):
-            share = taps.shares[k] * grad_sample[channel]
-            if ti.static(is_atomic):
-                grad_texels[plane, 0, taps.entries[k], channel] += share
-            else:
-                grad_texels[plane, 0, taps.entries[k], channel] = (
-                    grad_texels[plane, 0, taps.entries[k], channel] + share
-                )
-
-
-@ti.func
-def moved_shares(taps: ti.template(), tangent_place: vec2, tangent_level: float):
-    """The tangent of the shares."""
-    moved = taps.by_level * tangent_level
-    for k in ti.static(range(taps.entries.n)):
-        moved[k] += taps.slopes[k, 0] * tangent_place.x + taps.slopes[k, 1] * tangent_place.y
+    """How the sum moves with the place and the level."""
+    moved = ti.Vector([0.0 for _ in ti.static(range(num_channels))])
+    first = image.first
+    for k in range(count_levels(image, has_levels)):
+        size, behind = level_size(image, k), ti.cast(k, float) - level
+        if (behind > -1.0) & (behind <= 1.0):
+            entries, shares, by_x, by_y = find_taps(image, first, size, place)
+            shares *= ti.select(behind > 0.0, tangent_level, -tangent_level)
+            moved_in_level = tangent_place.x * by_x + tangent_place.y * by_y
+            shares += (1.0 - ti.abs(behind)) * moved_in_level
+            for channel in ti.static(range(num_channels)):
+                numbers = load_channel(texels, 0, plane, entries, channel)
+                moved[channel] += dot(shares, numbers)
+        first += count_texels(image, size)
     return moved
 
 
 @ti.func
-def moved_shares_vjp(taps: ti.template(), grad_shares: ti.template()) -> vec2:
-    """The gradient with respect to the place."""
-    grad_place = vec2(0.0)
-    for k in ti.static(range(taps.entries.n)):
-        grad_place += vec2(taps.slopes[k, 0], taps.slopes[k, 1]) * grad_shares[k]
-    return grad_place
+def add_to_levels(
+    find_taps: ti.template(),
+    grad_texels: ti.template(),
+    plane: ti.template(),
+    image: ti.template(),
+    place: ti.template(),
+    level: float,
+    grad_sample: ti.template(),
+    num_channels: ti.template(),
+    has_levels: ti.template(),
+):
+    """Adds the gradient with respect to the texels, which others add to at the same time."""
+    first = image.first
+    for k in range(count_levels(image, has_levels)):
+        size, share = level_size(image, k), 1.0 - ti.abs(ti.cast(k, float) - level)
+        if share > 0.0:
+            entries, shares, _, _ = find_taps(image, first, size, place)
+            shares *= share
+            for tap in ti.static(range(NUM_TAPS)):
+                for channel in ti.static(range(num_channels)):
+                    grad = shares[tap] * grad_sample[channel]
+                    grad_texels[plane, 0, entries[tap], channel] += grad
+        first += count_texels(image, size)
 
 
 # --- the level of a pyramid ---
@@ -164,10 +228,10 @@ def footprint(image: ti.template(), uv_dx: vec2, uv_dy: vec2):
     """
     size = vec2(ti.cast(image.width, float), ti.cast(image.height, float))
     along_x, along_y = bounded(uv_dx * size), bounded(uv_dy * size)
-    difference = along_x.norm_sqr() - along_y.norm_sqr()
-    product = 2.0 * along_x.dot(along_y)
+    difference = dot(along_x, along_x) - dot(along_y, along_y)
+    product = 2.0 * dot(along_x, along_y)
     spread = ti.sqrt(difference * difference + product * product)
-    squared = 0.5 * (along_x.norm_sqr() + along_y.norm_sqr() + spread)
+    squared = 0.5 * (dot(along_x, along_x) + dot(along_y, along_y) + spread)
     return ti.Struct(
         along_x=along_x,
         along_y=along_y,
@@ -201,11 +265,16 @@ def sharpness_level(covered: ti.template(), level_bias: float) -> float:
 
 
 @ti.func
-def level_of(image: ti.template(), uv_dx: vec2, uv_dy: vec2, level_bias: float) -> float:
+def level_of(
+    image: ti.template(), uv_dx: vec2, uv_dy: vec2, level_bias: float, has_levels: ti.template()
+) -> float:
     """log2 of the half major axis, in [0, levels - 1]; 0 unless the filter is trilinear."""
-    level = sharpness_level(footprint(image, uv_dx, uv_dy), level_bias)
-    last = ti.cast(image.levels - 1, float)
-    return ti.select(image.filter == TRILINEAR, ti.min(ti.max(level, 0.0), last), 0.0)
+    level = 0.0
+    if ti.static(has_levels):
+        sharpness = sharpness_level(footprint(image, uv_dx, uv_dy), level_bias)
+        within_pyramid = ti.min(ti.max(sharpness, 0.0), ti.cast(image.levels - 1, float))
+        level = ti.select(image.filter == TRILINEAR, within_pyramid, 0.0)
+    return level
 
 
 @ti.func
@@ -234,148 +303,112 @@ def level_slopes(image: ti.template(), uv_dx: vec2, uv_dy: vec2, level_bias: flo
 
 
 @ti.func
-def level_image(image: ti.template(), level: int, has_levels: ti.template()):
-    """Where a level begins, and its sides."""
-    part = ti.Struct(first=image.first, height=image.height, width=image.width)
+def count_levels(image: ti.template(), has_levels: ti.template()) -> int:
+    """Of a picture, if pictures have levels at all."""
+    count = 1
     if ti.static(has_levels):
-        for k in ti.static(range(MOST_LEVELS - 1)):
-            part = coarser_level(image, part, k < level)
-    return part
+        count = image.levels
+    return count
 
 
 @ti.func
-def coarser_level(image: ti.template(), part: ti.template(), is_there: int):
-    """The level behind one; itself where it is the last."""
-    num_texels = part.height * part.width * ti.select(image.wrap == CUBE, 6, 1)
-    return ti.Struct(
-        first=part.first + ti.select(is_there, num_texels, 0),
-        height=ti.select(is_there, ti.max(part.height // 2, 1), part.height),
-        width=ti.select(is_there, ti.max(part.width // 2, 1), part.width),
-    )
+def level_size(image: ti.template(), level: ti.template()):
+    """Width and height of a level; of a cube map those of a side."""
+    return ti.Vector([ti.max(image.width >> level, 1), ti.max(image.height >> level, 1)])
+
+
+@ti.func
+def count_texels(image: ti.template(), size: ti.template()):
+    """Of a level of this size."""
+    return size.x * size.y * ti.select(image.wrap == CUBE, 6, 1)
+
+
+@ti.func
+def level_image(image: ti.template(), level: int):
+    """Where a level begins, and its sides."""
+    first = image.first
+    for k in range(level):
+        first += count_texels(image, level_size(image, k))
+    size = level_size(image, level)
+    return ti.Struct(first=first, height=size.y, width=size.x)
 
 
 # --- the texels around a point of a picture ---
 
 
 @ti.func
-def axis_taps(coordinate: float, size: int, image: ti.template()):
-    """Along one axis: the two texels around a point, their shares, and the slopes of those.
-
-    Index 0 is at the coordinate 0. A mirrored picture is one that ends with its edge texels, looked
-    at in a folded place.
-    """
-    folded = coordinate - 2.0 * ti.floor(0.5 * coordinate)
-    is_back = (image.wrap == MIRROR) & (folded >= 1.0)
-    slope = ti.select(is_back, -1.0, 1.0) * ti.cast(size, float)
-    folded = ti.select(is_back, 2.0 - folded, folded)
-    place = ti.select(
-        image.wrap == REPEAT,
-        coordinate - ti.floor(coordinate),
-        ti.select(image.wrap == MIRROR, folded, ti.min(ti.max(coordinate, -1.0), 2.0)),
-    )
-    taps = texels_around(place * ti.cast(size, float) - 0.5, slope, image.filter)
-    for k in ti.static(range(2)):
-        index = taps.indices[k]
-        inside = ti.min(ti.max(index, 0), size - 1)
-        around = index + ti.select(index < 0, size, 0) - ti.select(index >= size, size, 0)
-        taps.indices[k] = ti.select(image.wrap == REPEAT, around, inside)
-        is_lost = (image.wrap == ZERO) & (inside != index)
-        taps.shares[k] = ti.select(is_lost, 0.0, taps.shares[k])
-        taps.slopes[k] = ti.select(is_lost, 0.0, taps.slopes[k])
-    return taps
+def picture_taps(image: ti.template(), first: int, size: ti.template(), uv: ti.template()):
+    """The taps of a level of a flat picture."""
+    safe = vec2(within(uv.x, LARGEST_UV), within(uv.y, LARGEST_UV))
+    return wrapped_taps(first, size, safe, image.filter, ti.Vector([image.wrap, image.wrap]))
 
 
 @ti.func
-def texels_around(place: float, slope: float, filter: int):
-    """The two texels around a place, the centre of texel 0 at 0: wherever they are."""
+def wrapped_taps(first: int, size: ti.template(), uv: vec2, filter: int, wraps):
+    """The taps of a level around a point: two rows and two columns.
+
+    The axes may have different `wraps`. A mirrored picture is one that ends with its edge texels,
+    looked at in a folded place.
+    """
+    point, extent = vec2(uv.x, 1.0 - uv.y), ti.cast(size, float)
+    is_mirrored = wraps == MIRROR
+    folded = point - 2.0 * ti.floor(0.5 * point)
+    is_back = is_mirrored & (folded >= 1.0)
+    folded = ti.select(is_back, 2.0 - folded, folded)
+    ended = ti.select(is_mirrored, folded, ti.min(ti.max(point, -1.0), 2.0))
+    place = ti.select(wraps == REPEAT, point - ti.floor(point), ended)
+    slope = ti.select(is_back, -extent, extent) * vec2(1.0, -1.0)
+    low, upper, rise = texels_around(place * extent - 0.5, slope, filter)
+    near, near_counts = wrapped_index(low, size, wraps)
+    far, far_counts = wrapped_index(low + 1, size, wraps)
+    shares, by_x, by_y = grid_shares(
+        (1.0 - upper) * near_counts, upper * far_counts, -rise * near_counts, rise * far_counts
+    )
+    return first + down(near, far) * size.x + across(near, far), shares, by_x, by_y
+
+
+@ti.func
+def wrapped_index(index, size: ti.template(), wraps: ti.template()):
+    """Along both axes, which texel an index stands for, and 0 where nothing is there, else 1."""
+    inside = ti.min(ti.max(index, 0), size - 1)
+    around = index + ti.select(index < 0, size, 0) - ti.select(index >= size, size, 0)
+    counts = ti.select((wraps == ZERO) & (inside != index), 0.0, 1.0)
+    return ti.select(wraps == REPEAT, around, inside), counts
+
+
+@ti.func
+def texels_around(place: vec2, slope: vec2, filter: int):
+    """Along both axes, the texel before a place, the centre of texel 0 at 0, wherever it is.
+
+    Then the share of the next texel, and how that rises.
+    """
     is_nearest = filter == NEAREST
     low = ti.floor(ti.select(is_nearest, place + 0.5, place))
     upper = ti.select(is_nearest, 0.0, place - low)
-    rise = ti.select(is_nearest, 0.0, slope)
-    index = ti.cast(low, ti.i32)
-    return ti.Struct(
-        indices=ti.Vector([index, index + 1]),
-        shares=vec2(1.0 - upper, upper),
-        slopes=vec2(-rise, rise),
+    return ti.cast(low, ti.i32), upper, ti.select(is_nearest, 0.0, slope)
+
+
+@ti.func
+def grid_shares(near: vec2, far: vec2, near_slopes: vec2, far_slopes: vec2):
+    """Of four texels, their shares and slopes, from those of two columns (x) and two rows (y)."""
+    columns, rows = across(near, far), down(near, far)
+    return (
+        rows * columns,
+        rows * across(near_slopes, far_slopes),
+        down(near_slopes, far_slopes) * columns,
     )
 
 
 @ti.func
-def level_taps(image: ti.template(), part: ti.template(), uv: vec2):
-    """The four texels around a point of one level, their shares, and slopes by u and v."""
-    columns = axis_taps(within(uv.x, LARGEST_UV), part.width, image)
-    rows = axis_taps(1.0 - within(uv.y, LARGEST_UV), part.height, image)
-    return grid_taps(part, rows, columns)
+def across(near: ti.template(), far: ti.template()):
+    """Of four texels, row by row, what their columns have."""
+    return ti.Vector([near.x, far.x, near.x, far.x])
 
 
 @ti.func
-def grid_taps(part: ti.template(), rows: ti.template(), columns: ti.template()):
-    """The texels where two rows and two columns of a level meet."""
-    entries = ti.Vector([0 for _ in ti.static(range(4))])
-    shares = ti.Vector([0.0 for _ in ti.static(range(4))])
-    slopes = ti.Matrix.zero(float, 4, 2)
-    for k in ti.static(range(4)):
-        row, column = ti.static(k // 2, k % 2)
-        entries[k] = part.first + rows.indices[row] * part.width + columns.indices[column]
-        shares[k] = rows.shares[row] * columns.shares[column]
-        slopes[k, 0] = rows.shares[row] * columns.slopes[column]
-        slopes[k, 1] = -rows.slopes[row] * columns.shares[column]
-    return ti.Struct(entries=entries, shares=shares, slopes=slopes)
-
-
-@ti.func
-def levels_around(image: ti.template(), level: float):
-    """The two levels around one, and how far it is from the first to the second."""
-    low = ti.cast(ti.floor(level), ti.i32)
-    fine = level_image(image, low, True)
-    coarse = coarser_level(image, fine, low + 1 < image.levels)
-    return ti.Struct(fine=fine, coarse=coarse, fade=level - ti.cast(low, float))
-
-
-@ti.func
-def only_level(taps: ti.template()):
-    """The taps of one level, which is the only one."""
-    by_level = 0.0 * taps.shares
-    return ti.Struct(
-        entries=taps.entries, shares=taps.shares, slopes=taps.slopes, by_level=by_level
-    )
-
-
-@ti.func
-def mix_levels(fine: ti.template(), coarse: ti.template(), fade: float):
-    """The taps of two levels, `fade` of the way from one to the other."""
-    count = ti.static(fine.entries.n)
-    entries = ti.Vector([0 for _ in ti.static(range(2 * count))])
-    shares = ti.Vector([0.0 for _ in ti.static(range(2 * count))])
-    by_level = ti.Vector([0.0 for _ in ti.static(range(2 * count))])
-    slopes = ti.Matrix.zero(float, 2 * count, 2)
-    for k in ti.static(range(count)):
-        entries[k], entries[count + k] = fine.entries[k], coarse.entries[k]
-        shares[k], shares[count + k] = (1.0 - fade) * fine.shares[k], fade * coarse.shares[k]
-        by_level[k], by_level[count + k] = -fine.shares[k], coarse.shares[k]
-        for axis in ti.static(range(2)):
-            slopes[k, axis] = (1.0 - fade) * fine.slopes[k, axis]
-            slopes[count + k, axis] = fade * coarse.slopes[k, axis]
-    return ti.Struct(entries=entries, shares=shares, slopes=slopes, by_level=by_level)
-
-
-@ti.func
-def image_taps(
-    image: ti.template(),
-    uv: vec2,
-    uv_dx: vec2,
-    uv_dy: vec2,
-    level_bias: float,
-    has_levels: ti.template(),
-):
-    """All texels that make a sample, their shares, and the slopes of those by uv and level."""
-    if ti.static(has_levels):
-        levels = levels_around(image, level_of(image, uv_dx, uv_dy, level_bias))
-        fine = level_taps(image, levels.fine, uv)
-        coarse = level_taps(image, levels.coarse, uv)
-        return mix_levels(fine, coarse, levels.fade)
-    else:
-        return only_level(level_taps(image, level_image(image, 0, False), uv))
+def down(near: ti.template(), far: ti.template()):
+    """Of four texels, row by row, what their rows have."""
+    return ti.Vector([near.y, near.y, far.y, far.y])
 
 
 @ti.func
@@ -403,8 +436,8 @@ def sample_image(
         num_channels: that are looked up, the first ones.
         has_levels: whether some picture is trilinear; without it uv_dx and uv_dy do not matter.
     """
-    taps = image_taps(image, uv, uv_dx, uv_dy, level_bias, has_levels)
-    return weigh_texels(texels, 0, plane, taps.entries, taps.shares, num_channels)
+    level = level_of(image, uv_dx, uv_dy, level_bias, has_levels)
+    return weigh_levels(picture_taps, texels, 0, plane, image, uv, level, num_channels, has_levels)
 
 
 @ti.func
@@ -421,13 +454,13 @@ def sample_image_vjp(
     has_levels: ti.template(),
 ):
     """The gradients with respect to uv, uv_dx, uv_dy and level_bias (`level`)."""
-    taps = image_taps(image, uv, uv_dx, uv_dy, level_bias, has_levels)
-    grad_shares = weigh_texels_vjp(texels, plane, taps.entries, grad_sample, num_channels)
-    grad_uv = moved_shares_vjp(taps, grad_shares)
-    grad_level, grad_dx, grad_dy = 0.0, vec2(0.0), vec2(0.0)
+    level = level_of(image, uv_dx, uv_dy, level_bias, has_levels)
+    grad_uv, grad_level = weigh_levels_vjp(
+        picture_taps, texels, plane, image, uv, level, grad_sample, num_channels, has_levels
+    )
+    grad_dx, grad_dy = vec2(0.0), vec2(0.0)
     if ti.static(has_levels):
         slopes = level_slopes(image, uv_dx, uv_dy, level_bias)
-        grad_level = taps.by_level.dot(grad_shares)
         grad_dx, grad_dy = grad_level * slopes.uv_dx, grad_level * slopes.uv_dy
         grad_level *= slopes.level_bias
     return ti.Struct(uv=grad_uv, uv_dx=grad_dx, uv_dy=grad_dy, level_bias=grad_level)
@@ -455,16 +488,26 @@ def sample_image_tangent(  # what a picture is, where it is looked at, and how b
     `tangent_texels` is (parameters, planes, 1, entries, channels), or as `texels` are, and then
     `parameter` does not matter.
     """
-    taps = image_taps(image, uv, uv_dx, uv_dy, level_bias, has_levels)
+    level = level_of(image, uv_dx, uv_dy, level_bias, has_levels)
     tangent_level = 0.0
     if ti.static(has_levels):
         slopes = level_slopes(image, uv_dx, uv_dy, level_bias)
-        tangent_level = slopes.uv_dx.dot(tangent_dx) + slopes.uv_dy.dot(tangent_dy)
-    moved = moved_shares(taps, tangent_uv, tangent_level)
-    by_texels = weigh_texels(
-        tangent_texels, parameter, plane, taps.entries, taps.shares, num_channels
+        tangent_level = dot(slopes.uv_dx, tangent_dx) + dot(slopes.uv_dy, tangent_dy)
+    by_texels = weigh_levels(
+        picture_taps, tangent_texels, parameter, plane, image, uv, level, num_channels, has_levels
     )
-    return by_texels + weigh_texels(texels, 0, plane, taps.entries, moved, num_channels)
+    return by_texels + weigh_levels_tangent(
+        picture_taps,
+        texels,
+        plane,
+        image,
+        uv,
+        level,
+        tangent_uv,
+        tangent_level,
+        num_channels,
+        has_levels,
+    )
 
 
 @ti.func
@@ -479,12 +522,9 @@ def add_to_texels(
     grad_sample: ti.template(),
     num_channels: ti.template(),
     has_levels: ti.template(),
-    is_atomic: ti.template(),
 ):
-    """Adds the gradient of a sample with respect to the texels.
-
-    `grad_texels` is as the `texels` of `sample_image`, and `is_atomic` whether others add to the
-    same texels at the same time.
-    """
-    taps = image_taps(image, uv, uv_dx, uv_dy, level_bias, has_levels)
-    add_shares(grad_texels, plane, taps, grad_sample, num_channels, is_atomic)
+    """Adds the gradient of a sample with respect to the texels, as those of `sample_image`."""
+    level = level_of(image, uv_dx, uv_dy, level_bias, has_levels)
+    add_to_levels(
+        picture_taps, grad_texels, plane, image, uv, level, grad_sample, num_channels, has_levels
+    )

@@ -4,6 +4,7 @@ from typing import Callable
 
 from taichi_softras.funcs.numeric import EPSILONS, sum_of_three
 from taichi_softras.funcs.values import value
+from taichi_softras.funcs.vectors import dot
 from taichi_softras.runtime import is_double, ti, vec3
 
 WHOLE_ROUNDINGS = 8.0  # weights whose sum is off 1 by no more
@@ -87,10 +88,10 @@ def place_in_perspective(weights: vec3, planes: ti.template()):
         A struct: the `used` weights of the corners' attributes, the `depth`, and `scale`, 1 over
         the sum.
     """
-    scale = 1.0 / ti.max(weights.dot(planes.inverse_w), SMALLEST_INVERSE_W)
+    scale = 1.0 / ti.max(dot(weights, planes.inverse_w), SMALLEST_INVERSE_W)
     return ti.Struct(
         used=weights * planes.inverse_w * scale,
-        depth=weights.dot(planes.depth_over_w) * scale,
+        depth=dot(weights, planes.depth_over_w) * scale,
         scale=scale,
     )
 
@@ -108,7 +109,7 @@ def place_in_perspective_vjp(
 ):
     """Gradients with respect to `weights`, `planes.inverse_w` and `planes.depth_over_w`."""
     grad_over = grad_depth * point.scale
-    grad_sum = -(grad_depth * point.depth + grad_used.dot(point.used)) * point.scale
+    grad_sum = -(grad_depth * point.depth + dot(grad_used, point.used)) * point.scale
     grad_product = grad_used * point.scale + grad_sum
     grad_weights = grad_product * planes.inverse_w + grad_over * planes.depth_over_w
     return grad_weights, grad_product * weights, grad_over * weights
@@ -132,7 +133,7 @@ def place_on_screen_vjp(
     """Gradients with respect to `weights`, `planes.inverse_w` and `planes.depth_over_w`."""
     grad_over = grad_depth * point.scale
     grad_sum = -grad_over * point.depth
-    grad_weights = grad_used - grad_used.dot(point.used)
+    grad_weights = grad_used - dot(grad_used, point.used)
     grad_weights *= 1.0 / ti.max(weights.sum(), LEAST_SUM)
     grad_weights += grad_sum * planes.inverse_w + grad_over * planes.depth_over_w
     return grad_weights, grad_sum * weights, grad_over * weights
@@ -146,7 +147,7 @@ def place_affinely(weights: vec3, planes: ti.template()):
     """
     scale = 1.0 / ti.max(weights.sum(), LEAST_SUM)
     depths = planes.depth_over_w / planes.inverse_w
-    return ti.Struct(used=weights * scale, depth=weights.dot(depths) * scale, scale=scale)
+    return ti.Struct(used=weights * scale, depth=dot(weights, depths) * scale, scale=scale)
 
 
 @ti.func
@@ -165,7 +166,7 @@ def place_affinely_vjp(
     depths = planes.depth_over_w * ws
     grad_over = grad_depth * point.used * ws
     grad_point = grad_used + grad_depth * depths
-    grad_weights = (grad_point - grad_point.dot(point.used)) * point.scale
+    grad_weights = (grad_point - dot(grad_point, point.used)) * point.scale
     return grad_weights, -grad_over * depths, grad_over
 
 

@@ -16,6 +16,7 @@ from taichi_softras.funcs.harmonics import harmonics, harmonics_vjp
 from taichi_softras.funcs.numeric import cos_degrees, sin_degrees
 from taichi_softras.funcs.values import value
 from taichi_softras.funcs.vectors import (
+    dot,
     inverse_length,
     unit,
     unit_normal,
@@ -85,7 +86,7 @@ NO_LIGHTS = LightStructure()
 
 
 @ti.func
-def numbers_of(kind: ti.template(), numbers: ti.template(), start):
+def numbers_of(kind: ti.template(), numbers: ti.template(), start: ti.template()):
     """The numbers of one light, of a vector or an array of many."""
     return ti.Vector([numbers[start + k] for k in ti.static(range(SIZES[kind]))])
 
@@ -109,7 +110,7 @@ def incident(kind: ti.template(), light: ti.template(), point: vec3):
     else:
         offset = vec3(light[0], light[1], light[2]) - point
         direction = unit_normal(offset)
-        distance = offset.norm_sqr() * inverse_length(offset)
+        distance = dot(offset, offset) * inverse_length(offset)
         color /= ti.max(falloff(light, distance), LEAST_FALLOFF)
     if ti.static(kind == SPOT):
         inside = ti.min(ti.max(cone(light, direction).inside, 0.0), 1.0)
@@ -136,7 +137,7 @@ def incident_vjp(
     else:
         offset = vec3(light[0], light[1], light[2]) - point
         direction = unit_normal(offset)
-        distance = offset.norm_sqr() * inverse_length(offset)
+        distance = dot(offset, offset) * inverse_length(offset)
         divisor = falloff(light, distance)
         safe = ti.max(divisor, LEAST_FALLOFF)
         share, grad_towards = 1.0 / safe, grad_direction
@@ -144,14 +145,14 @@ def incident_vjp(
             at = cone(light, direction)
             inside = ti.min(ti.max(at.inside, 0.0), 1.0)
             slope = ti.select((at.inside > 0.0) & (at.inside < 1.0), 2.0 * inside, 0.0)
-            grads = cone_vjp(light, direction, at, slope * grad_color.dot(color) / safe)
+            grads = cone_vjp(light, direction, at, slope * dot(grad_color, color) / safe)
             grad_towards += grads.direction
             share *= inside * inside
             for k in ti.static(range(3)):
                 grad_light[9 + k] = grads.axis[k]
             grad_light[12] = grads.inner
             grad_light[13] = grads.outer
-        grad_divisor = -grad_color.dot(color) * share / safe
+        grad_divisor = -dot(grad_color, color) * share / safe
         grad_divisor = ti.select(divisor > LEAST_FALLOFF, grad_divisor, 0.0)
         nearing = grad_divisor * (light[7] + 2.0 * distance * light[8])
         grad_offset = unit_normal_vjp(offset, grad_towards) + nearing * direction
@@ -179,7 +180,7 @@ def cone(light: ti.template(), direction: vec3):
     """
     outer = cos_degrees(light[13])
     width = cos_degrees(light[12]) - outer
-    cosine = -direction.dot(unit(vec3(light[9], light[10], light[11])))
+    cosine = -dot(direction, unit(vec3(light[9], light[10], light[11])))
     safe = ti.max(width, NARROWEST_CONE)
     return ti.Struct(inside=(cosine - outer) / safe, width=width, safe=safe)
 
@@ -224,7 +225,7 @@ def around_vjp(kind: ti.template(), light: ti.template(), normal: vec3, grad_col
         basis, grad_basis = harmonics(normal), ti.Vector.zero(float, 9)
         for k in ti.static(range(9)):
             row = vec3(light[3 * k], light[3 * k + 1], light[3 * k + 2])
-            grad_basis[k] = grad_color.dot(row)
+            grad_basis[k] = dot(grad_color, row)
             for channel in ti.static(range(3)):
                 grad_light[3 * k + channel] = basis[k] * grad_color[channel]
         grad_normal = harmonics_vjp(normal, grad_basis)
@@ -249,7 +250,7 @@ def matt(kind: ti.template(), light: ti.template(), normal: vec3, point: vec3) -
         color = around(kind, light, normal)
     else:
         arriving = incident(kind, light, point)
-        color = arriving.color * ti.max(normal.dot(arriving.direction), 0.0)
+        color = arriving.color * ti.max(dot(normal, arriving.direction), 0.0)
     return color
 
 
@@ -264,8 +265,8 @@ def matt_vjp(
         grad_light, grad_normal = grads.light, grads.normal
     else:
         arriving = incident(kind, light, point)
-        cosine = ti.max(normal.dot(arriving.direction), 0.0)
-        grad_cosine = ti.select(cosine > 0.0, grad_color.dot(arriving.color), 0.0)
+        cosine = ti.max(dot(normal, arriving.direction), 0.0)
+        grad_cosine = ti.select(cosine > 0.0, dot(grad_color, arriving.color), 0.0)
         of_incident = incident_vjp(kind, light, point, grad_cosine * normal, grad_color * cosine)
         grad_light, grad_point = of_incident.light, of_incident.point
         grad_normal = grad_cosine * arriving.direction

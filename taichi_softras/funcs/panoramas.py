@@ -13,15 +13,11 @@ from taichi_softras.funcs.images import (
     LARGEST_FOOTPRINT,
     LARGEST_UV,
     REPEAT,
-    add_shares,
-    axis_taps,
-    grid_taps,
-    levels_around,
-    mix_levels,
-    moved_shares_vjp,
-    weigh_texels,
-    weigh_texels_vjp,
+    add_to_levels,
+    weigh_levels,
+    weigh_levels_vjp,
     within,
+    wrapped_taps,
 )
 from taichi_softras.runtime import ti, vec2, vec3, vec4
 
@@ -64,29 +60,20 @@ def blur_level(image: ti.template(), blur: float):
 
 
 @ti.func
-def panorama_taps(image: ti.template(), place: vec4):
-    """All texels that make a sample; `place` is a direction, and how wide it is blurred."""
-    level, _ = blur_level(image, place.w)
-    levels = levels_around(image, level)
-    uv = panorama_uv(place.xyz)
-    return mix_levels(round_taps(levels.fine, uv), round_taps(levels.coarse, uv), levels.fade)
-
-
-@ti.func
-def round_taps(part: ti.template(), uv: vec2):
-    """The four texels around a point of one level."""
-    around = ti.Struct(wrap=REPEAT, filter=BILINEAR)
-    ending = ti.Struct(wrap=CLAMP, filter=BILINEAR)
-    return grid_taps(
-        part, axis_taps(1.0 - uv.y, part.height, ending), axis_taps(uv.x, part.width, around)
-    )
+def panorama_taps(image: ti.template(), first: int, size: ti.template(), uv: ti.template()):
+    """The taps of a level: round the turn, and up to the poles."""
+    return wrapped_taps(first, size, uv, BILINEAR, ti.Vector([REPEAT, CLAMP]))
 
 
 @ti.func
 def sample_panorama(texels: ti.template(), parameter: int, image: ti.template(), place: vec4):
-    """A picture in a direction; with tangents of texels, (parameters, 1, 1, N, C), its tangent."""
-    taps = panorama_taps(image, place)
-    return weigh_texels(texels, parameter, 0, taps.entries, taps.shares, NUM_CHANNELS)
+    """A picture in a direction, and how wide it is blurred, which together are the `place`.
+
+    With tangents of texels, (parameters, 1, 1, N, C), its tangent.
+    """
+    level, _ = blur_level(image, place.w)
+    uv = panorama_uv(place.xyz)
+    return weigh_levels(panorama_taps, texels, parameter, 0, image, uv, level, NUM_CHANNELS, True)
 
 
 @ti.func
@@ -94,11 +81,12 @@ def sample_panorama_vjp(
     texels: ti.template(), image: ti.template(), place: vec4, grad_sample: ti.template()
 ) -> vec4:
     """The gradient with respect to `place`."""
-    taps = panorama_taps(image, place)
-    grad_shares = weigh_texels_vjp(texels, 0, taps.entries, grad_sample, NUM_CHANNELS)
-    grad_direction = panorama_uv_vjp(place.xyz, moved_shares_vjp(taps, grad_shares))
-    _, slope = blur_level(image, place.w)
-    return vec4(grad_direction, taps.by_level.dot(grad_shares) * slope)
+    level, slope = blur_level(image, place.w)
+    uv = panorama_uv(place.xyz)
+    grad_uv, grad_level = weigh_levels_vjp(
+        panorama_taps, texels, 0, image, uv, level, grad_sample, NUM_CHANNELS, True
+    )
+    return vec4(panorama_uv_vjp(place.xyz, grad_uv), grad_level * slope)
 
 
 @ti.func
@@ -106,5 +94,6 @@ def add_to_panorama(
     grad_texels: ti.template(), image: ti.template(), place: vec4, grad_sample: ti.template()
 ):
     """Adds the gradient of a sample with respect to the texels, which faces share."""
-    taps = panorama_taps(image, place)
-    add_shares(grad_texels, 0, taps, grad_sample, NUM_CHANNELS, True)
+    level, _ = blur_level(image, place.w)
+    uv = panorama_uv(place.xyz)
+    add_to_levels(panorama_taps, grad_texels, 0, image, uv, level, grad_sample, NUM_CHANNELS, True)

@@ -5,7 +5,7 @@ cosine of the light's direction to its normal: factors of pi are left to the lig
 """
 
 from taichi_softras.funcs.numeric import exp, log
-from taichi_softras.funcs.vectors import unit_normal, unit_normal_vjp
+from taichi_softras.funcs.vectors import dot, unit_normal, unit_normal_vjp
 from taichi_softras.runtime import ti, vec2, vec3, vec4
 
 SMALLEST_BASE = 1e-6  # of a power: the highlight is 0 below
@@ -25,14 +25,14 @@ def turn_to_eye(normal: vec3, face_normal: vec3, to_eye: vec3) -> vec3:
         face_normal: of the whole face; 0 if its back is not to be lit as its front.
         to_eye: from the point to the eye, of any length.
     """
-    side = ti.select(face_normal.dot(to_eye) < 0.0, -1.0, 1.0)
+    side = ti.select(dot(face_normal, to_eye) < 0.0, -1.0, 1.0)
     return side * unit_normal(normal)
 
 
 @ti.func
 def turn_to_eye_vjp(normal: vec3, face_normal: vec3, to_eye: vec3, grad_turned: vec3) -> vec3:
     """The gradient with respect to `normal`; the side has none."""
-    side = ti.select(face_normal.dot(to_eye) < 0.0, -1.0, 1.0)
+    side = ti.select(dot(face_normal, to_eye) < 0.0, -1.0, 1.0)
     return unit_normal_vjp(normal, side * grad_turned)
 
 
@@ -57,7 +57,7 @@ def phong(
         specular: the highlight's colour.
         shininess: its power.
     """
-    cosine = ti.max(normal.dot(to_light), 0.0)
+    cosine = ti.max(dot(normal, to_light), 0.0)
     return albedo * cosine + specular * highlight(is_blinn, normal, to_eye, to_light, shininess)
 
 
@@ -73,12 +73,12 @@ def phong_vjp(
     grad_color: vec3,
 ):
     """Gradients with respect to all vectors and `shininess`, a struct; with the `color` itself."""
-    cosine = ti.max(normal.dot(to_light), 0.0)
+    cosine = ti.max(dot(normal, to_light), 0.0)
     power = highlight(is_blinn, normal, to_eye, to_light, shininess)
     grads = highlight_vjp(
-        is_blinn, normal, to_eye, to_light, shininess, power, grad_color.dot(specular)
+        is_blinn, normal, to_eye, to_light, shininess, power, dot(grad_color, specular)
     )
-    grad_cosine = ti.select(cosine > 0.0, grad_color.dot(albedo), 0.0)
+    grad_cosine = ti.select(cosine > 0.0, dot(grad_color, albedo), 0.0)
     return ti.Struct(
         color=albedo * cosine + specular * power,
         normal=grads.normal + grad_cosine * to_light,
@@ -95,9 +95,9 @@ def highlight_base(is_blinn: ti.template(), normal: vec3, to_eye: vec3, to_light
     """The cosine that is raised to a power."""
     base = 0.0
     if ti.static(is_blinn):
-        base = normal.dot(unit_normal(to_light + to_eye))
+        base = dot(normal, unit_normal(to_light + to_eye))
     else:
-        base = 2.0 * normal.dot(to_light) * normal.dot(to_eye) - to_light.dot(to_eye)
+        base = 2.0 * dot(normal, to_light) * dot(normal, to_eye) - dot(to_light, to_eye)
     return base
 
 
@@ -107,7 +107,7 @@ def highlight(
 ) -> float:
     """The power, where the light is on the normal's side."""
     base = highlight_base(is_blinn, normal, to_eye, to_light)
-    is_lit = (normal.dot(to_light) > 0.0) & (base > SMALLEST_BASE)
+    is_lit = (dot(normal, to_light) > 0.0) & (base > SMALLEST_BASE)
     return ti.select(is_lit, exp(shininess * log(ti.max(base, SMALLEST_BASE))), 0.0)
 
 
@@ -130,7 +130,7 @@ def highlight_vjp(
         grad_eye = unit_normal_vjp(to_light + to_eye, grad_base * normal)
         grad_light = grad_eye
     else:
-        along_light, along_eye = normal.dot(to_light), normal.dot(to_eye)
+        along_light, along_eye = dot(normal, to_light), dot(normal, to_eye)
         grad_normal = 2.0 * grad_base * (along_eye * to_light + along_light * to_eye)
         grad_eye = grad_base * (2.0 * along_light * normal - to_light)
         grad_light = grad_base * (2.0 * along_eye * normal - to_eye)
@@ -164,7 +164,7 @@ def metallic_roughness(
     straight = DIELECTRIC + (base_color - DIELECTRIC) * metallic
     fresnel = straight + (1.0 - straight) * lobe.grazing
     matt = (1.0 - metallic) * base_color
-    cosine = ti.max(normal.dot(to_light), 0.0)
+    cosine = ti.max(dot(normal, to_light), 0.0)
     return cosine * (matt + fresnel * (lobe.strength - matt))
 
 
@@ -183,10 +183,10 @@ def metallic_roughness_vjp(
     straight = DIELECTRIC + (base_color - DIELECTRIC) * metallic
     fresnel = straight + (1.0 - straight) * lobe.grazing
     matt = (1.0 - metallic) * base_color
-    cosine = ti.max(normal.dot(to_light), 0.0)
+    cosine = ti.max(dot(normal, to_light), 0.0)
 
     reflected = matt + fresnel * (lobe.strength - matt)
-    grad_cosine = ti.select(cosine > 0.0, grad_color.dot(reflected), 0.0)
+    grad_cosine = ti.select(cosine > 0.0, dot(grad_color, reflected), 0.0)
     grad_reflected = cosine * grad_color
     grad_fresnel = grad_reflected * (lobe.strength - matt)
     grad_straight = grad_fresnel * (1.0 - lobe.grazing)
@@ -197,8 +197,8 @@ def metallic_roughness_vjp(
         to_light,
         roughness,
         lobe,
-        grad_reflected.dot(fresnel),
-        grad_fresnel.dot(1.0 - straight),
+        dot(grad_reflected, fresnel),
+        dot(grad_fresnel, 1.0 - straight),
     )
     return ti.Struct(
         color=cosine * reflected,
@@ -206,7 +206,7 @@ def metallic_roughness_vjp(
         to_eye=grads.to_eye,
         to_light=grads.to_light + grad_cosine * normal,
         base_color=metallic * grad_straight + (1.0 - metallic) * grad_matt,
-        metallic=grad_straight.dot(base_color - DIELECTRIC) - grad_matt.dot(base_color),
+        metallic=dot(grad_straight, base_color - DIELECTRIC) - dot(grad_matt, base_color),
         roughness=grads.roughness,
     )
 
@@ -221,10 +221,10 @@ def specular_lobe(normal: vec3, to_eye: vec3, to_light: vec3, roughness: float):
     half = unit_normal(to_light + to_eye)
     squared = squared_alpha(roughness)
     divisor = spread(normal, half, squared)
-    inverse = ti.select(normal.dot(half) > 0.0, 1.0 / divisor, 0.0)
-    of_light = masking(normal.dot(to_light), squared)
-    of_eye = masking(normal.dot(to_eye), squared)
-    away = 1.0 - ti.abs(to_eye.dot(half))
+    inverse = ti.select(dot(normal, half) > 0.0, 1.0 / divisor, 0.0)
+    of_light = masking(dot(normal, to_light), squared)
+    of_eye = masking(dot(normal, to_eye), squared)
+    away = 1.0 - ti.abs(dot(to_eye, half))
     return ti.Struct(
         strength=squared * inverse * inverse / (of_light * of_eye),
         grazing=away * away * away * away * away,
@@ -249,8 +249,8 @@ def specular_lobe_vjp(
 ):
     """Gradients with respect to the vectors and `roughness`, a struct."""
     half, squared, of_light, of_eye = lobe.half, lobe.squared, lobe.of_light, lobe.of_eye
-    along_half, along_light = normal.dot(half), normal.dot(to_light)
-    along_eye, eye_half = normal.dot(to_eye), to_eye.dot(half)
+    along_half, along_light = dot(normal, half), dot(normal, to_light)
+    along_eye, eye_half = dot(normal, to_eye), dot(to_eye, half)
 
     grad_log = grad_strength * lobe.strength  # of its logarithm: each factor has its own share
     grad_divisor = -2.0 * grad_log * lobe.inverse
@@ -286,7 +286,7 @@ def squared_alpha(roughness: float) -> float:
 @ti.func
 def spread(normal: vec3, half: vec3, squared: float) -> float:
     """(N . H)^2 (alpha^2 - 1) + 1 of unit vectors, without the cancellation near N = H."""
-    along = normal.dot(half)
+    along = dot(normal, half)
     return normal.cross(half).norm_sqr() + squared * along * along
 
 
@@ -321,7 +321,7 @@ def mirrored_place(inputs, uniforms):
     """
     normal = unit_normal(inputs[0:3])
     to_eye = unit_normal(inputs[7:10] - inputs[3:6])
-    mirrored = 2.0 * normal.dot(to_eye) * normal - to_eye
+    mirrored = 2.0 * dot(normal, to_eye) * normal - to_eye
     return vec4(mirrored, ti.max(inputs[6] * inputs[6], LEAST_ALPHA))
 
 
@@ -330,8 +330,8 @@ def mirrored_place_vjp(inputs, uniforms, grad_place):
     """The adjoint of `mirrored_place`, as that of a fragment."""
     normal, offset = unit_normal(inputs[0:3]), inputs[7:10] - inputs[3:6]
     to_eye, grad = unit_normal(offset), vec3(grad_place[0], grad_place[1], grad_place[2])
-    by_normal = 2.0 * (normal.dot(to_eye) * grad + normal.dot(grad) * to_eye)
-    grad_eye = unit_normal_vjp(offset, 2.0 * normal.dot(grad) * normal - grad)
+    by_normal = 2.0 * (dot(normal, to_eye) * grad + dot(normal, grad) * to_eye)
+    grad_eye = unit_normal_vjp(offset, 2.0 * dot(normal, grad) * normal - grad)
     roughness = inputs[6]
     grads = inputs * 0.0
     grads[0:3] = unit_normal_vjp(inputs[0:3], by_normal)
@@ -367,7 +367,7 @@ def mirrored_shares_vjp(cosine: float, roughness: float, grad_shares: vec2):
     by_x = ti.select(is_square, 3.0 * squared, falling) * grad_middle
     of_fit = vec4(by_x, grad_middle, grad_shares.x, grad_shares.y)
     by_cosine = ti.select(is_square, 0.0, FIT_FALL * falling * fit.x * grad_middle)
-    return ti.Struct(cosine=by_cosine, roughness=of_fit.dot(vec4(FIT_SLOPE)))
+    return ti.Struct(cosine=by_cosine, roughness=dot(of_fit, vec4(FIT_SLOPE)))
 
 
 @ti.func
@@ -393,7 +393,7 @@ def reflect_environment(  # what is reflected, and of which light
         around: what a white matt surface sends back.
         mirrored: the environment at the mirrored direction, blurred by the roughness.
     """
-    shares = mirrored_shares(ti.max(normal.dot(to_eye), 0.0), roughness)
+    shares = mirrored_shares(ti.max(dot(normal, to_eye), 0.0), roughness)
     mirror = (DIELECTRIC + (base_color - DIELECTRIC) * metallic) * shares.x + shares.y
     matt = (1.0 - metallic) * base_color * around
     return matt + mirror * (mirrored - matt)
@@ -411,7 +411,7 @@ def reflect_environment_vjp(
     grad_color: vec3,
 ):
     """Gradients with respect to all arguments, a struct."""
-    cosine = normal.dot(to_eye)
+    cosine = dot(normal, to_eye)
     shares = mirrored_shares(ti.max(cosine, 0.0), roughness)
     straight = DIELECTRIC + (base_color - DIELECTRIC) * metallic
     mirror = straight * shares.x + shares.y
@@ -419,11 +419,11 @@ def reflect_environment_vjp(
     grad_mirror = grad_color * (mirrored - albedo * around)
     grad_matt = grad_color * (1.0 - mirror)
     grads = mirrored_shares_vjp(
-        ti.max(cosine, 0.0), roughness, vec2(grad_mirror.dot(straight), grad_mirror.sum())
+        ti.max(cosine, 0.0), roughness, vec2(dot(grad_mirror, straight), grad_mirror.sum())
     )
     grad_cosine = ti.select(cosine > 0.0, grads.cosine, 0.0)
     grad_straight, grad_albedo = shares.x * grad_mirror, grad_matt * around
-    by_metallic = grad_straight.dot(base_color - DIELECTRIC) - grad_albedo.dot(base_color)
+    by_metallic = dot(grad_straight, base_color - DIELECTRIC) - dot(grad_albedo, base_color)
     return ti.Struct(
         normal=grad_cosine * to_eye,
         to_eye=grad_cosine * normal,

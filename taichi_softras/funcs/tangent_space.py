@@ -3,7 +3,7 @@
 A face is `points`, (3, 3): a corner in each row; `uvs`, (3, 2), are those of its corners.
 """
 
-from taichi_softras.funcs.vectors import unit, unit_vjp
+from taichi_softras.funcs.vectors import dot, unit, unit_vjp
 from taichi_softras.runtime import ti, vec2, vec3
 
 
@@ -18,7 +18,7 @@ def solve_columns(points: ti.template()):
     """(3, 3) whose row k times b_k, summed, solves `points` x = b; 0 for points on one line."""
     a, b, c = row_of(points, 0), row_of(points, 1), row_of(points, 2)
     of_a, of_b, of_c = b.cross(c), c.cross(a), a.cross(b)
-    determinant = a.dot(of_a)
+    determinant = dot(a, of_a)
     scale = ti.select(
         determinant == 0.0, 0.0, 1.0 / ti.select(determinant == 0.0, 1.0, determinant)
     )
@@ -53,7 +53,7 @@ def image_slopes_vjp(points: ti.template(), uvs: ti.template(), grad_slopes: ti.
     for corner in ti.static(range(3)):
         column = row_of(columns, corner)
         for row in ti.static(range(3)):
-            at_value = column.dot(row_of(grad_slopes, row))
+            at_value = dot(column, row_of(grad_slopes, row))
             if ti.static(row < 2):
                 grad_uvs[corner, row] = at_value
             for k in ti.static(range(3)):
@@ -71,7 +71,7 @@ def image_slopes_jvp(
     moved = ti.Matrix.zero(float, 3, 3)
     for corner in ti.static(range(3)):
         for row in ti.static(range(3)):
-            change = -row_of(moved_points, corner).dot(row_of(slopes, row))
+            change = -dot(row_of(moved_points, corner), row_of(slopes, row))
             if ti.static(row < 2):
                 change += moved_uvs[corner, row]
             for k in ti.static(range(3)):
@@ -114,7 +114,7 @@ def face_tangent_vjp(points: ti.template(), uvs: ti.template(), grad_tangent: ti
     grad = unit_vjp(along * handedness, grad_direction) * handedness
     ab, ac = row_of(points, 1) - row_of(points, 0), row_of(points, 2) - row_of(points, 0)
     grad_ab, grad_ac = grad * (uvs[2, 1] - uvs[0, 1]), -grad * (uvs[1, 1] - uvs[0, 1])
-    by_b, by_c = -grad.dot(ac), grad.dot(ab)
+    by_b, by_c = -dot(grad, ac), dot(grad, ab)
     grad_points = ti.Matrix.rows([-grad_ab - grad_ac, grad_ab, grad_ac])
     grad_uvs = ti.Matrix([[0.0, -by_b - by_c], [0.0, by_b], [0.0, by_c]])
     return ti.Struct(points=grad_points, uvs=grad_uvs)
@@ -146,7 +146,7 @@ def bend_normal(inputs, uniforms):
     """
     normal = unit(vec3(inputs[0], inputs[1], inputs[2]))
     tangent = vec3(inputs[3], inputs[4], inputs[5])
-    along = unit(tangent - normal * normal.dot(tangent))
+    along = unit(tangent - normal * dot(normal, tangent))
     x = (2.0 * inputs[7] - 1.0) * inputs[10]
     y = (2.0 * inputs[8] - 1.0) * inputs[10]
     return along * x + normal.cross(along) * (y * inputs[6]) + normal * (2.0 * inputs[9] - 1.0)
@@ -158,7 +158,7 @@ def bend_normal_vjp(inputs, uniforms, grad):
     given = vec3(inputs[0], inputs[1], inputs[2])
     normal = unit(given)
     tangent = vec3(inputs[3], inputs[4], inputs[5])
-    flat = tangent - normal * normal.dot(tangent)
+    flat = tangent - normal * dot(normal, tangent)
     along = unit(flat)
     across = normal.cross(along)
     sample = vec3(2.0 * inputs[7] - 1.0, 2.0 * inputs[8] - 1.0, 2.0 * inputs[9] - 1.0)
@@ -167,10 +167,10 @@ def bend_normal_vjp(inputs, uniforms, grad):
     grad_along = grad * x + grad_across.cross(normal)
     grad_normal = grad * sample.z + along.cross(grad_across)
     grad_flat = unit_vjp(flat, grad_along)
-    grad_normal -= tangent * normal.dot(grad_flat) + grad_flat * normal.dot(tangent)
-    grad_tangent = grad_flat - normal * normal.dot(grad_flat)
+    grad_normal -= tangent * dot(normal, grad_flat) + grad_flat * dot(normal, tangent)
+    grad_tangent = grad_flat - normal * dot(normal, grad_flat)
     grad_given = unit_vjp(given, grad_normal)
-    at_x, at_y = grad.dot(along), grad.dot(across) * inputs[6]
+    at_x, at_y = dot(grad, along), dot(grad, across) * inputs[6]
     return ti.Struct(
         varyings=ti.Vector(
             [
@@ -180,10 +180,10 @@ def bend_normal_vjp(inputs, uniforms, grad):
                 grad_tangent.x,
                 grad_tangent.y,
                 grad_tangent.z,
-                grad.dot(across) * y,
+                dot(grad, across) * y,
                 2.0 * inputs[10] * at_x,
                 2.0 * inputs[10] * at_y,
-                2.0 * grad.dot(normal),
+                2.0 * dot(grad, normal),
                 at_x * sample.x + at_y * sample.y,
             ]
         )

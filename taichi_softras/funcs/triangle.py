@@ -11,6 +11,7 @@ pixel is left of it in one face and right of it in the other, or on it in both.
 """
 
 from taichi_softras.funcs.numeric import EPSILONS
+from taichi_softras.funcs.vectors import dot
 from taichi_softras.runtime import is_cpu, is_double, ti, vec2, vec3
 
 TIED_ROUNDINGS = 16.0  # values that differ by no more roundings are equally small
@@ -157,8 +158,8 @@ def nearest_on_edge(pixel: vec2, edge: ti.template()):
         place `t` of the point, 0 at the base, 1 at the other end.
     """
     direction = edge.vector * edge.inverse_length
-    along = (pixel - edge.base).dot(direction)
-    nearest = ti.min(ti.max(along, 0.0), edge.vector.dot(direction))
+    along = dot(pixel - edge.base, direction)
+    nearest = ti.min(ti.max(along, 0.0), dot(edge.vector, direction))
     return ti.Struct(
         across=side_of(pixel, edge) * edge.inverse_length,
         along=along - nearest,

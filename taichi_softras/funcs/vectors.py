@@ -12,6 +12,21 @@ SMALLEST_SQUARED_NORMAL = 1e-36  # world units^4: that of a face without area is
 
 
 @ti.func
+def dot(a: ti.template(), b: ti.template()):
+    """The scalar product of two vectors of 2, 3 or 4 numbers.
+
+    Taichi's own is written out in many more statements, and those make its compilation slow.
+    """
+    products = a * b
+    if ti.static(products.n == 2):
+        return products[0] + products[1]
+    elif ti.static(products.n == 3):
+        return products[0] + products[1] + products[2]
+    else:
+        return products[0] + products[1] + products[2] + products[3]
+
+
+@ti.func
 def spans_area(a: vec3, b: vec3, c: vec3) -> int:
     """Whether a triangle is no line, as far as the rounding of its corners lets one tell."""
     normal, longest = (b - a).cross(c - a), ti.max((b - a).norm(), (c - b).norm(), (a - c).norm())
@@ -36,7 +51,7 @@ def unit_vjp(vector: vec3, grad_unit: vec3) -> vec3:
     """The gradient with respect to `vector`; of a tangent, the tangent of `unit`."""
     length = vector.norm(SMALLEST_SQUARED_LENGTH)
     direction = vector / length
-    return (grad_unit - direction * direction.dot(grad_unit)) / length
+    return (grad_unit - direction * dot(direction, grad_unit)) / length
 
 
 @ti.func
@@ -50,13 +65,13 @@ def unit_normal_vjp(normal: vec3, grad_unit: vec3) -> vec3:
     """The gradient with respect to `normal`; of a tangent, the tangent of `unit_normal`."""
     scale = inverse_length(normal)
     direction = normal * scale
-    return (grad_unit - direction * direction.dot(grad_unit)) * scale
+    return (grad_unit - direction * dot(direction, grad_unit)) * scale
 
 
 @ti.func
 def inverse_length(normal: vec3) -> float:
     """1 / length, and 0 for the normal of a face without area."""
-    squared = normal.norm_sqr()
+    squared = dot(normal, normal)
     is_proper = squared > SMALLEST_SQUARED_NORMAL
     return ti.select(is_proper, 1.0 / ti.sqrt(ti.max(squared, SMALLEST_SQUARED_NORMAL)), 0.0)
 

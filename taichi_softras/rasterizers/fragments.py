@@ -317,30 +317,39 @@ def background_of(shader: Shader, background: Any, far: float) -> tuple:
 @ti.func
 def load_corner_varyings(shader: ti.template(), varyings: ti.template(), view: int, face: int):
     """(3, K) those of a face's corners."""
-    corner_varyings = ti.Matrix.zero(float, 3, ti.static(max(shader.num_varyings, 1)))
-    for corner in ti.static(range(3)):
-        for k in ti.static(range(shader.num_varyings)):
-            corner_varyings[corner, k] = varyings[view % varyings.shape[0], face, corner, k]
-    return corner_varyings
+    if ti.static(shader.num_varyings == 0):
+        return ti.Matrix.zero(float, 3, 1)
+    else:
+        table = view % varyings.shape[0]
+        return ti.Matrix(
+            [
+                [varyings[table, face, corner, k] for k in ti.static(range(shader.num_varyings))]
+                for corner in ti.static(range(3))
+            ]
+        )
 
 
 @ti.func
 def load_uniforms(shader: ti.template(), uniforms: ti.template(), view: int):
     """(N,) those of a view."""
-    of_view = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_uniforms, 1)))])
-    for k in ti.static(range(shader.num_uniforms)):
-        of_view[k] = uniforms[view % uniforms.shape[0], k]
-    return of_view
+    if ti.static(shader.num_uniforms == 0):
+        return ti.Vector([0.0])
+    else:
+        table = view % uniforms.shape[0]
+        return ti.Vector([uniforms[table, k] for k in ti.static(range(shader.num_uniforms))])
 
 
 @ti.func
 def interpolate(shader: ti.template(), used: vec3, corner_varyings: ti.template()):
     """(K,) at the point of a face with the weights `used`."""
-    result = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_varyings, 1)))])
-    for k in ti.static(range(shader.num_varyings)):
-        for corner in ti.static(range(3)):
-            result[k] += used[corner] * corner_varyings[corner, k]
-    return result
+    return ti.Vector(
+        [
+            used.x * corner_varyings[0, k]
+            + used.y * corner_varyings[1, k]
+            + used.z * corner_varyings[2, k]
+            for k in ti.static(range(max(shader.num_varyings, 1)))
+        ]
+    )
 
 
 @ti.func
@@ -385,6 +394,27 @@ def look_up(
     varyings: ti.template(),
 ):
     """(S,) of a face's texture, or of images, at the point with these weights and varyings."""
+    samples = look_up_surface(shader, surface, view, face, used, varyings)
+    if ti.static(shader.has_panoramas):
+        place = find_panorama_place(shader, surface, view, varyings, samples)
+        for k in ti.static(range(shader.panoramas.count)):
+            image = load_panorama(shader, surface.images, k)
+            sample = sample_panorama(surface.textures, 0, image, place)
+            for channel in ti.static(range(NUM_CHANNELS)):
+                samples[shader.panorama_sample + channel] += sample[channel]
+    return samples
+
+
+@ti.func
+def look_up_surface(
+    shader: ti.template(),
+    surface: ti.template(),  # `Surface`
+    view: int,
+    face: int,
+    used: vec3,
+    varyings: ti.template(),
+):
+    """`look_up` without panoramas, whose samples are 0."""
     samples = no_samples(shader)
     if ti.static(shader.is_textured_by_face):
         table = ti.static(surface.textures)
@@ -409,13 +439,6 @@ def look_up(
         )
         for channel in ti.static(range(lookup.num_channels)):
             samples[first + channel] = sample[channel]
-    if ti.static(shader.has_panoramas):
-        place = find_panorama_place(shader, surface, view, varyings, samples)
-        for k in ti.static(range(shader.panoramas.count)):
-            image = load_panorama(shader, surface.images, k)
-            sample = sample_panorama(surface.textures, 0, image, place)
-            for channel in ti.static(range(NUM_CHANNELS)):
-                samples[shader.panorama_sample + channel] += sample[channel]
     return samples
 
 
@@ -457,10 +480,9 @@ def look_up_vjp(
             grad_of_image(lookup, first, grad_samples),
             lookup.num_channels,
             lookup.has_levels,
-            True,  # faces share images
         )
     if ti.static(shader.has_panoramas):
-        samples = look_up(shader, surface, view, face, used, varyings)
+        samples = look_up_surface(shader, surface, view, face, used, varyings)
         place = find_panorama_place(shader, surface, view, varyings, samples)
         for k in ti.static(range(shader.panoramas.count)):
             image = load_panorama(shader, surface.images, k)
@@ -509,7 +531,7 @@ def look_up_tangent(
         )
         change += moved.dot(grad_of_image(lookup, first, grad_samples))
     if ti.static(shader.has_panoramas):
-        samples = look_up(shader, surface, view, face, used, varyings)
+        samples = look_up_surface(shader, surface, view, face, used, varyings)
         place = find_panorama_place(shader, surface, view, varyings, samples)
         for k in ti.static(range(shader.panoramas.count)):
             image = load_panorama(shader, surface.images, k)
@@ -695,7 +717,9 @@ def pull_back_panoramas(
 
 
 @ti.func
-def shade(shader: ti.template(), varyings: ti.template(), samples: ti.template(), uniforms):
+def shade(
+    shader: ti.template(), varyings: ti.template(), samples: ti.template(), uniforms: ti.template()
+):
     """(C,) the colour of a fragment, all parts together."""
     values = derive(shader, varyings, samples, uniforms)
     color = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_channels, 1)))])
@@ -713,7 +737,7 @@ def shade_vjp(
     surface: ti.template(),  # `Surface`
     varyings: ti.template(),
     samples: ti.template(),
-    uniforms,
+    uniforms: ti.template(),
     grad_color: ti.template(),
 ):
     """The adjoint of `shade`: a struct of the gradients `varyings`, `samples` and `uniforms`."""
@@ -735,9 +759,9 @@ def shade_vjp(
             grad_uniforms[index] += grads.uniforms[k]
     pull_back_panoramas(shader, surface, values, grad_values)
     derive_vjp(shader, values, uniforms, grad_values, grad_uniforms)
-    grad_varyings = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_varyings, 1)))])
-    for k in ti.static(range(shader.num_varyings)):
-        grad_varyings[k] = grad_values[k]
+    grad_varyings = ti.Vector(
+        [grad_values[k] for k in ti.static(range(max(shader.num_varyings, 1)))]
+    )
     grad_samples = no_samples(shader)
     for k in ti.static(range(shader.num_samples)):
         grad_samples[k] = grad_values[shader.num_varyings + k]
@@ -745,13 +769,16 @@ def shade_vjp(
 
 
 @ti.func
-def derive(shader: ti.template(), varyings: ti.template(), samples: ti.template(), uniforms):
+def derive(
+    shader: ti.template(), varyings: ti.template(), samples: ti.template(), uniforms: ti.template()
+):
     """Varyings, samples and derived values in one vector."""
-    values = ti.Vector([0.0 for _ in ti.static(range(max(shader.num_values, 1)))])
-    for k in ti.static(range(shader.num_varyings)):
-        values[k] = varyings[k]
-    for k in ti.static(range(shader.num_samples)):
-        values[shader.num_varyings + k] = samples[k]
+    values = ti.Vector(
+        [
+            given_value(shader, varyings, samples, k)
+            for k in ti.static(range(max(shader.num_values, 1)))
+        ]
+    )
     for derived, first in ti.static(places_of_derived(shader)):
         made = derived.fragment(load_inputs(shader, derived, values, uniforms), 0.0)
         for k in ti.static(range(derived.num_values)):
@@ -760,10 +787,23 @@ def derive(shader: ti.template(), varyings: ti.template(), samples: ti.template(
 
 
 @ti.func
+def given_value(
+    shader: ti.template(), varyings: ti.template(), samples: ti.template(), k: ti.template()
+):
+    """One of all values; 0 of one that is derived."""
+    if ti.static(k < shader.num_varyings):
+        return varyings[k]
+    elif ti.static(k < shader.num_varyings + shader.num_samples):
+        return samples[k - shader.num_varyings]
+    else:
+        return 0.0
+
+
+@ti.func
 def derive_vjp(
     shader: ti.template(),
     values: ti.template(),
-    uniforms,
+    uniforms: ti.template(),
     grad_values: ti.template(),  # added to, as the next
     grad_uniforms: ti.template(),
 ):
@@ -788,15 +828,27 @@ def places_of_derived(shader: Shader) -> list:
 
 
 @ti.func
-def load_inputs(shader: ti.template(), part: ti.template(), values: ti.template(), uniforms):
+def load_inputs(
+    shader: ti.template(), part: ti.template(), values: ti.template(), uniforms: ti.template()
+):
     """The values that a part, or a derived value, reads; beyond them are uniforms."""
-    inputs = ti.Vector([0.0 for _ in ti.static(range(max(len(part.inputs), 1)))])
-    for k, index in ti.static(tuple(enumerate(part.inputs))):
-        if ti.static(index < shader.num_values):
-            inputs[k] = values[index]
-        else:
-            inputs[k] = uniforms[index - shader.num_values]
-    return inputs
+    if ti.static(len(part.inputs) == 0):
+        return ti.Vector([0.0])
+    else:
+        return ti.Vector(
+            [load_input(shader, values, uniforms, index) for index in ti.static(part.inputs)]
+        )
+
+
+@ti.func
+def load_input(
+    shader: ti.template(), values: ti.template(), uniforms: ti.template(), index: ti.template()
+):
+    """One of them."""
+    if ti.static(index < shader.num_values):
+        return values[index]
+    else:
+        return uniforms[index - shader.num_values]
 
 
 @ti.func
@@ -807,7 +859,7 @@ def shade_point(
     face: int,  # of the mesh
     used: vec3,
     at_corners: ti.template(),  # (3, K)
-    uniforms,
+    uniforms: ti.template(),
 ):
     """(C,) the colour of a face at the point with the weights `used`."""
     varyings = interpolate(shader, used, at_corners)
@@ -823,7 +875,7 @@ def shade_point_vjp(
     face: int,  # of the mesh
     used: vec3,
     at_corners: ti.template(),  # (3, K)
-    uniforms,
+    uniforms: ti.template(),
     grad_color: ti.template(),
 ):
     """The adjoint of `shade_point`.
@@ -847,7 +899,7 @@ def shade_with_vjp(
     face: int,
     used: vec3,
     at_corners: ti.template(),
-    uniforms,
+    uniforms: ti.template(),
     here: ti.template(),
     samples: ti.template(),
     grad_color: ti.template(),
@@ -878,9 +930,9 @@ def shade_with_vjp(
 
 
 @ti.func
-def load_own_uniforms(part: ti.template(), uniforms):
+def load_own_uniforms(part: ti.template(), uniforms: ti.template()):
     """The uniforms of a part."""
-    own = ti.Vector([0.0 for _ in ti.static(range(max(len(part.uniforms), 1)))])
-    for k, index in ti.static(tuple(enumerate(part.uniforms))):
-        own[k] = uniforms[index]
-    return own
+    if ti.static(len(part.uniforms) == 0):
+        return ti.Vector([0.0])
+    else:
+        return ti.Vector([uniforms[index] for index in ti.static(part.uniforms)])

@@ -630,7 +630,7 @@ def settle_tie(
 
 
 @ti.func
-def add(sums: ti.template(), entry: ti.template(), lane: int, value: float):
+def add(sums: ti.template(), entry: ti.template(), lane: ti.template(), value: ti.template()):
     """Adds to an entry of a lane."""
     sums[entry][lane] = sums[entry][lane] + value
 

@@ -37,7 +37,8 @@ def compute_light(
     for kind in ti.static(KINDS):
         if ti.static(scene.stages.lights.counts[kind] > 0):
             for index in range(scene.layout[NUM_LIGHTS + kind]):
-                numbers = numbers_of(kind, scene.uniforms, start + SIZES[kind] * index)
+                at = start + SIZES[kind] * index
+                numbers = numbers_of(kind, scene.uniforms, at)
                 light += matt(kind, numbers, normal, point)
             start += SIZES[kind] * scene.layout[NUM_LIGHTS + kind]
     store_light(tables.surfaces, coloring, row, light)
@@ -60,7 +61,8 @@ def compute_light_vjp(
     for kind in ti.static(KINDS):
         if ti.static(scene.stages.lights.counts[kind] > 0):
             for index in range(scene.layout[NUM_LIGHTS + kind]):
-                numbers = numbers_of(kind, scene.uniforms, start + SIZES[kind] * index)
+                at = start + SIZES[kind] * index
+                numbers = numbers_of(kind, scene.uniforms, at)
                 grads = matt_vjp(kind, numbers, unit_normal(normal), point, grad_light)
                 grad_normal += grads.normal
                 grad_point += grads.point
@@ -168,7 +170,8 @@ def sum_light(
     column: int,
 ):
     """One share of the gradient of a light's numbers."""
-    numbers = numbers_of(kind, scene.uniforms, CAMERA_SIZE * tables.matrices.shape[0] + at)
+    first = CAMERA_SIZE * tables.matrices.shape[0] + at
+    numbers = numbers_of(kind, scene.uniforms, first)
     sums = numbers * 0.0
     for view in range(count_owners(scene, tables, grad_placed.corners.shape[0])):
         coloring = coloring_of(tables, view)

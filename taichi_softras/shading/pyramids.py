@@ -115,7 +115,7 @@ def image_with(images: ti.template(), index: int, level: int, texel: int):
     `row` is counted within the `side` of a cube map, whose sides lie one below the other.
     """
     image = load_image(images, 0, index)
-    part = level_image(image, level, True)
+    part = level_image(image, level)
     num_sides = ti.select(image.wrap == CUBE, 6, 1)
     has_texel = (level < image.levels) & (texel < num_sides * part.height * part.width)
     row = texel // part.width
@@ -135,7 +135,7 @@ def reduce_texel(
     """Fills a texel of a level, the mean of up to 3 x 3 texels of the finer one."""
     image, coarse, is_there, side, row, column = image_with(images, index, level, texel)
     if is_there:
-        fine = level_image(image, level - 1, True)
+        fine = level_image(image, level - 1)
         rows, columns = reduction(row, fine.height), reduction(column, fine.width)
         for channel in range(texels.shape[ti.static(len(texels.shape) - 1)]):
             mean = 0.0
@@ -160,7 +160,7 @@ def reduce_texel_vjp(
     """Adds the gradients of a level to a texel of the finer one."""
     image, fine, is_there, side, row, column = image_with(images, index, level - 1, texel)
     if is_there & (level < image.levels):
-        coarse = level_image(image, level, True)
+        coarse = level_image(image, level)
         rows, row_shares = reduction_vjp(row, fine.height)
         columns, column_shares = reduction_vjp(column, fine.width)
         for channel in range(grad_texels.shape[3]):

@@ -5,23 +5,24 @@ row 0 of a texture at v = 0.
 """
 
 from taichi_softras.funcs.cube_maps import (
-    cube_level_taps,
+    cube_taps,
     moved_on_cube,
     moved_on_cube_vjp,
     place_on_cube,
 )
 from taichi_softras.funcs.images import (
-    level_image,
+    NUM_TAPS,
+    count_levels,
+    count_texels,
     level_of,
+    level_size,
     level_slopes,
-    level_taps,
-    levels_around,
+    load_channel,
     load_image,
-    mix_levels,
-    moved_shares_vjp,
-    only_level,
+    picture_taps,
 )
 from taichi_softras.funcs.values import value
+from taichi_softras.funcs.vectors import dot
 from taichi_softras.runtime import kernel, ti, vec2, vec3
 from taichi_softras.workspace import array
 
@@ -96,36 +97,27 @@ def load_covered_directions(footprints: ti.template(), view: int, pixel: int, ho
 
 @ti.func
 def look_level(image: ti.template(), look: ti.template(), bias: float, how: ti.template()) -> float:
-    """The level of a pyramid."""
+    """The level of a pyramid, a whole number if only one is looked at."""
     last = ti.cast(image.levels - 1, float)
     level = ti.min(ti.max(bias, 0.0), last)
     if ti.static(how.has_footprints):
-        level = level_of(image, look.along_x, look.along_y, bias)
+        level = level_of(image, look.along_x, look.along_y, bias, True)
+    if ti.static(how.mipmaps == NO_MIPMAPS):
+        level = 0.0
+    elif ti.static(how.mipmaps == NEAREST_MIPMAP):
+        level = ti.floor(level + 0.5)
     return level
 
 
 @ti.func
-def look_taps(image: ti.template(), look: ti.template(), bias: float, how: ti.template()):
-    """The texels that a pixel sees, their shares and slopes, see funcs/images.py."""
-    if ti.static(how.mipmaps == NO_MIPMAPS):
-        return only_level(part_taps(image, level_image(image, 0, False), look, how))
-    elif ti.static(how.mipmaps == NEAREST_MIPMAP):
-        level = ti.cast(ti.floor(look_level(image, look, bias, how) + 0.5), ti.i32)
-        return only_level(part_taps(image, level_image(image, level, True), look, how))
-    else:
-        levels = levels_around(image, look_level(image, look, bias, how))
-        fine = part_taps(image, levels.fine, look, how)
-        coarse = part_taps(image, levels.coarse, look, how)
-        return mix_levels(fine, coarse, levels.fade)
-
-
-@ti.func
-def part_taps(image: ti.template(), part: ti.template(), look: ti.template(), how: ti.template()):
-    """Those of one level."""
+def look_taps(
+    image: ti.template(), first: int, size: ti.template(), look: ti.template(), how: ti.template()
+):
+    """The texels of a level that a pixel sees, their shares and slopes, see funcs/images.py."""
     if ti.static(how.is_cube):
-        return cube_level_taps(image, part, look.place)
+        return cube_taps(image, first, size, look.place)
     else:
-        return level_taps(image, part, look.uv)
+        return picture_taps(image, first, size, look.uv)
 
 
 @kernel
@@ -145,13 +137,19 @@ def look_up_textures(
         bias = 0.0
         if ti.static(how.has_biases):
             bias = biases[view, pixel]
-        taps = look_taps(image, look, bias, how)
+        level, first = look_level(image, look, bias, how), image.first
         plane = ti.min(view, texels.shape[0] - 1)
         for channel in range(texels.shape[3]):
-            sample = 0.0
-            for k in ti.static(range(taps.entries.n)):
-                sample += taps.shares[k] * texels[plane, 0, taps.entries[k], channel]
-            samples[view, pixel, channel] = sample
+            samples[view, pixel, channel] = 0.0
+        for k in range(count_levels(image, how.mipmaps != NO_MIPMAPS)):
+            size, share = level_size(image, k), 1.0 - ti.abs(ti.cast(k, float) - level)
+            if share > 0.0:
+                entries, shares, _, _ = look_taps(image, first, size, look, how)
+                shares *= share
+                for channel in range(texels.shape[3]):
+                    sample = dot(shares, load_channel(texels, 0, plane, entries, channel))
+                    samples[view, pixel, channel] = samples[view, pixel, channel] + sample
+            first += count_texels(image, size)
 
 
 @kernel
@@ -177,39 +175,65 @@ def look_up_textures_backward(
         bias = 0.0
         if ti.static(how.has_biases):
             bias = biases[view, pixel]
-        taps = look_taps(image, look, bias, how)
+        level, first = look_level(image, look, bias, how), image.first
         plane = ti.min(view, texels.shape[0] - 1)
-        grad_shares = taps.shares * 0.0
-        for channel in range(texels.shape[3]):
-            grad = grad_samples[view, pixel, channel]
-            for k in ti.static(range(taps.entries.n)):
-                grad_shares[k] += grad * texels[plane, 0, taps.entries[k], channel]
-                grad_texels[plane, 0, taps.entries[k], channel] += grad * taps.shares[k]
-        grad_place = moved_shares_vjp(taps, grad_shares)
-        grad_level = taps.by_level.dot(grad_shares)
+        grad_place, grad_level = vec2(0.0), 0.0
+        for k in range(count_levels(image, how.mipmaps != NO_MIPMAPS)):
+            size, behind = level_size(image, k), ti.cast(k, float) - level
+            if (behind > -1.0) & (behind <= 1.0):
+                entries, shares, by_x, by_y = look_taps(image, first, size, look, how)
+                share, grad_shares = 1.0 - ti.abs(behind), shares * 0.0
+                for channel in range(texels.shape[3]):
+                    grad = grad_samples[view, pixel, channel]
+                    grad_shares += grad * load_channel(texels, 0, plane, entries, channel)
+                    for tap in ti.static(range(NUM_TAPS)):
+                        grad_texel = grad * share * shares[tap]
+                        grad_texels[plane, 0, entries[tap], channel] += grad_texel
+                grad_place += share * vec2(dot(by_x, grad_shares), dot(by_y, grad_shares))
+                if ti.static(how.mipmaps == LINEAR_MIPMAP):
+                    grad_level += ti.select(behind > 0.0, 1.0, -1.0) * dot(shares, grad_shares)
+            first += count_texels(image, size)
         slopes = look_slopes(image, look, bias, how)
         grad_along_x, grad_along_y = grad_level * slopes.uv_dx, grad_level * slopes.uv_dy
         if ti.static(how.has_biases):
             grad_biases[view, pixel] = grad_level * slopes.level_bias
-        if ti.static(how.is_cube):
-            _, of_uv = moved_on_cube_vjp(look.place, vec3(0.0), grad_place)
-            if ti.static(how.has_footprints):
-                by_x, of_x = moved_on_cube_vjp(look.place, look.by_x, grad_along_x)
-                by_y, of_y = moved_on_cube_vjp(look.place, look.by_y, grad_along_y)
-                of_uv += by_x + by_y
-                for k in ti.static(range(3)):
-                    grad_footprints[view, pixel, 2 * k] = of_x[k]
-                    grad_footprints[view, pixel, 2 * k + 1] = of_y[k]
+        store_look_grads(
+            look, how, view, pixel, grad_place, grad_along_x, grad_along_y, grad_uv, grad_footprints
+        )
+
+
+@ti.func
+def store_look_grads(
+    look: ti.template(),
+    how: ti.template(),
+    view: int,
+    pixel: int,
+    grad_place: vec2,
+    grad_along_x: vec2,
+    grad_along_y: vec2,
+    grad_uv: ti.template(),
+    grad_footprints: ti.template(),
+):
+    """The adjoint of `load_look`."""
+    if ti.static(how.is_cube):
+        _, of_uv = moved_on_cube_vjp(look.place, vec3(0.0), grad_place)
+        if ti.static(how.has_footprints):
+            by_x, of_x = moved_on_cube_vjp(look.place, look.by_x, grad_along_x)
+            by_y, of_y = moved_on_cube_vjp(look.place, look.by_y, grad_along_y)
+            of_uv += by_x + by_y
             for k in ti.static(range(3)):
-                grad_uv[view, pixel, k] = of_uv[k]
-        else:
-            grad_uv[view, pixel, 0] = grad_place.x
-            grad_uv[view, pixel, 1] = -grad_place.y
-            if ti.static(how.has_footprints):
-                grad_footprints[view, pixel, 0] = grad_along_x.x
-                grad_footprints[view, pixel, 1] = grad_along_y.x
-                grad_footprints[view, pixel, 2] = -grad_along_x.y
-                grad_footprints[view, pixel, 3] = -grad_along_y.y
+                grad_footprints[view, pixel, 2 * k] = of_x[k]
+                grad_footprints[view, pixel, 2 * k + 1] = of_y[k]
+        for k in ti.static(range(3)):
+            grad_uv[view, pixel, k] = of_uv[k]
+    else:
+        grad_uv[view, pixel, 0] = grad_place.x
+        grad_uv[view, pixel, 1] = -grad_place.y
+        if ti.static(how.has_footprints):
+            grad_footprints[view, pixel, 0] = grad_along_x.x
+            grad_footprints[view, pixel, 1] = grad_along_y.x
+            grad_footprints[view, pixel, 2] = -grad_along_x.y
+            grad_footprints[view, pixel, 3] = -grad_along_y.y
 
 
 @ti.func

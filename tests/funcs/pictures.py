@@ -136,7 +136,7 @@ def pull_back(
             grad_points[i, 2 * sampler.num_axes + axis] = grad_dy[axis]
         grad_points[i, 3 * sampler.num_axes] = grad_bias
         sampler.add(
-            grad_texels, 0, image, at.place, at.dx, at.dy, at.bias, seed, CHANNELS, has_levels, True
+            grad_texels, 0, image, at.place, at.dx, at.dy, at.bias, seed, CHANNELS, has_levels
         )
 
 
