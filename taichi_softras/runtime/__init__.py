@@ -526,26 +526,6 @@ if not IS_QUADRANTS:
     _draw_position, _context.get_pos_info = _context.get_pos_info, _name_position
 
 
-_matrix_ops = part("lang.matrix_ops")
-_reduce_by_calls = _matrix_ops._reduce
-
-
-def _reduce(matrix: Any, operation: Callable) -> Any:
-    """One number of all those of a vector or matrix: their sum, product of all, largest."""
-    if not impl.inside_kernel():
-        return _reduce_by_calls(matrix, operation)
-    builder = impl.get_runtime().compiling_callable.ast_builder()
-    places = np.ndindex(*matrix.get_shape())
-    return functools.reduce(operation, [impl.subscript(builder, matrix, *p) for p in places])
-
-
-# Taichi calls a function for each step of a sum, and copies what it is given: a dot product is
-# written out in eleven assignments. Each makes its compiler go through the whole kernel; a quarter
-# of all are these. This is one expression, of the same steps
-_reduce.__module__ = _matrix_ops.__name__  # or Taichi warns that a function is not its own
-_matrix_ops._reduce = _reduce
-
-
 class _without:  # noqa: N801, a context manager
     """Within it kernels compile without settings of `ti.init`; those that are compiled stay."""
 
