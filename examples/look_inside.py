@@ -21,7 +21,7 @@ def main(steps=150, output="out/look_inside"):
     """Fits eye and target."""
     output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     camera = tsr.Camera.look_at(EYE, TARGET, fov_y_degrees=70)
-    renderer = tsr.Renderer(make_room(), camera, (120, 160), tsr.SoftAggregation(), tsr.Unlit())
+    renderer = tsr.Renderer(make_room(), camera, (120, 160), tsr.Prefiltered(), tsr.Unlit())
     pictures = {"truth": renderer.render().to_numpy()}
     camera.eye, camera.target = START
     pictures["start"] = renderer.render().to_numpy()
