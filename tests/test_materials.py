@@ -100,7 +100,7 @@ def camera():
     "name, filter",
     [
         ("soft", "trilinear"),
-        ("nearest", None),
+        rarely("nearest", None),
         rarely("prefiltered", "bilinear"),
     ],
 )

@@ -194,7 +194,7 @@ CASES = {
 }
 
 # together they have all stages
-IN_SINGLE_PRECISION = ["flat", "flat_attributes", "gouraud_moving", "gouraud_texels", "flat_cubes"]
+IN_SINGLE_PRECISION = ["flat", "flat_attributes", "gouraud_moving", "flat_cubes"]
 IN_SINGLE_PRECISION += ["silhouette_of_matrices", "gouraud_through_a_lens", "normals"]
 
 

@@ -128,6 +128,7 @@ def lie_on_an_edge(mesh, eye, rays, axes, pixels_per_slope):
     return np.array(found, bool)
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("name, seed", CASES)
 def test_fifty_meshes(backend, name, seed):
     """Colours are linear in the place: any face shows what is there."""

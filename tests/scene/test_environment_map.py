@@ -9,7 +9,7 @@ from taichi_softras.runtime import ti
 from taichi_softras.shading.projection import HARMONIC_OF_PRODUCT, integrals
 from tests import tolerances
 from tests.gradcheck import relative_error
-from tests.rarely import mostly
+from tests.rarely import mostly, rarely
 from tests.reference.lights import dot, irradiance, normalized
 from tests.test_extending import (
     assert_gradient_is_the_difference,
@@ -99,7 +99,7 @@ def test_a_picture_lights_as_its_projection(backend, shading):
 
 
 @pytest.mark.f64
-@pytest.mark.parametrize("shading", [tsr.Flat(), tsr.Phong()], ids=repr)
+@pytest.mark.parametrize("shading", [tsr.Flat(), rarely(tsr.Phong())], ids=repr)
 def test_gradients_are_differences(backend, shading):
     """Those to texels; and the Jacobian's, where it is quickly compiled."""
     environment = tsr.EnvironmentMap(random_picture())

@@ -227,6 +227,7 @@ def test_vertices_that_are_written_before_the_gradient(backend, renderer):
     body.vertices[4] -= 1.0
 
 
+@pytest.mark.cpu
 def test_an_optimizer_takes_the_fields(backend, renderer):
     scene = renderer.mesh
     target = renderer.render().to_numpy()

@@ -80,6 +80,7 @@ def test_what_was_drawn_meanwhile_is_drawn_again(scene):
     torch.testing.assert_close(vertices.grad, together)
 
 
+@pytest.mark.cpu
 def test_textures_lights_and_materials_may_be_given(backend, shape):
     vertices, faces, _ = shape
     picture = np.random.default_rng(0).random((4, 4, 3))
