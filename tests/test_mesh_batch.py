@@ -131,7 +131,7 @@ def test_views_that_are_cut_and_drawn_in_passes(backend, rasterizer):
 
 
 @pytest.mark.cpu
-@pytest.mark.parametrize("shading, views_per_pass", [(tsr.Flat(), 2), (tsr.Gouraud(), 3)])
+@pytest.mark.parametrize("shading, views_per_pass", [(tsr.Flat(), 2), rarely(tsr.Gouraud(), 3)])
 def test_textures_of_faces(backend, shading, views_per_pass):
     assert_drawn_alike(with_texels(), SOFT, shading, views_per_pass=views_per_pass)
 
