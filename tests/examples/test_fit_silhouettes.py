@@ -21,6 +21,7 @@ def test_fit_silhouettes_writes_its_results(backend, tmp_path, preset):
 
 @pytest.mark.slow
 @pytest.mark.cpu
+@pytest.mark.exhaustive
 def test_a_sphere_becomes_an_aeroplane(backend, tmp_path):
     result = load_example("fit_silhouettes").main(steps=200, output=tmp_path)
     assert result["iou_mean"] > 0.9

@@ -235,9 +235,7 @@ def test_a_blur_that_is_too_small_says_why():
 
 
 @pytest.mark.f64
-@pytest.mark.parametrize(
-    "shading", mostly(ALL_SHADINGS, [tsr.Gouraud(), tsr.Depth()]), ids=describe
-)
+@pytest.mark.parametrize("shading", mostly(ALL_SHADINGS, [tsr.Gouraud()]), ids=describe)
 def test_the_whole_chain_is_the_central_difference(backend, shading):
     """From vertices, colours and the eye, through light, to the image; and its Jacobian."""
     generator = np.random.default_rng(5)
