@@ -119,7 +119,7 @@ def weigh_levels(
     sample = ti.Vector([0.0 for _ in ti.static(range(num_channels))])
     first = image.first
     for k in range(count_levels(image, has_levels)):
-        size, share = level_size(image, k), 1.0 - ti.abs(ti.cast(k, float) - level)
+        size, share = level_size(image, k), level_share(level, k)
         if share > 0.0:
             entries, shares, _, _ = find_taps(image, first, size, place)
             shares *= share
@@ -145,17 +145,17 @@ def weigh_levels_vjp(
     """The gradients with respect to the place, two numbers, and the level."""
     grad_place, grad_level, first = vec2(0.0), 0.0, image.first
     for k in range(count_levels(image, has_levels)):
-        size, behind = level_size(image, k), ti.cast(k, float) - level
-        if (behind > -1.0) & (behind <= 1.0):
+        size = level_size(image, k)
+        if is_met(level, k):
             entries, shares, by_x, by_y = find_taps(image, first, size, place)
             grad_shares = shares * 0.0
             for channel in ti.static(range(num_channels)):
                 numbers = load_channel(texels, 0, plane, entries, channel)
                 grad_shares += grad_sample[channel] * numbers
-            share = 1.0 - ti.abs(behind)
+            share = level_share(level, k)
             grad_place += share * vec2(dot(by_x, grad_shares), dot(by_y, grad_shares))
             if ti.static(has_levels):
-                grad_level += ti.select(behind > 0.0, 1.0, -1.0) * dot(shares, grad_shares)
+                grad_level += level_slope(level, k) * dot(shares, grad_shares)
         first += count_texels(image, size)
     return grad_place, grad_level
 
@@ -177,12 +177,12 @@ def weigh_levels_tangent(
     moved = ti.Vector([0.0 for _ in ti.static(range(num_channels))])
     first = image.first
     for k in range(count_levels(image, has_levels)):
-        size, behind = level_size(image, k), ti.cast(k, float) - level
-        if (behind > -1.0) & (behind <= 1.0):
+        size = level_size(image, k)
+        if is_met(level, k):
             entries, shares, by_x, by_y = find_taps(image, first, size, place)
-            shares *= ti.select(behind > 0.0, tangent_level, -tangent_level)
+            shares *= level_slope(level, k) * tangent_level
             moved_in_level = tangent_place.x * by_x + tangent_place.y * by_y
-            shares += (1.0 - ti.abs(behind)) * moved_in_level
+            shares += level_share(level, k) * moved_in_level
             for channel in ti.static(range(num_channels)):
                 numbers = load_channel(texels, 0, plane, entries, channel)
                 moved[channel] += dot(shares, numbers)
@@ -205,7 +205,7 @@ def add_to_levels(
     """Adds the gradient with respect to the texels, which others add to at the same time."""
     first = image.first
     for k in range(count_levels(image, has_levels)):
-        size, share = level_size(image, k), 1.0 - ti.abs(ti.cast(k, float) - level)
+        size, share = level_size(image, k), level_share(level, k)
         if share > 0.0:
             entries, shares, _, _ = find_taps(image, first, size, place)
             shares *= share
@@ -217,6 +217,25 @@ def add_to_levels(
 
 
 # --- the level of a pyramid ---
+
+
+@ti.func
+def level_share(level: ti.template(), k: ti.template()):
+    """How much of a sample comes from level `k` if one looks at `level`, a float; else below 0."""
+    return 1.0 - ti.abs(ti.cast(k, float) - level)
+
+
+@ti.func
+def level_slope(level: ti.template(), k: ti.template()):
+    """The derivative of `level_share` by `level`."""
+    return ti.select(ti.cast(k, float) > level, 1.0, -1.0)
+
+
+@ti.func
+def is_met(level: ti.template(), k: ti.template()):
+    """Whether a share of level `k` is there, or comes when `level` rises."""
+    behind = ti.cast(k, float) - level
+    return (behind > -1.0) & (behind <= 1.0)
 
 
 @ti.func

@@ -14,8 +14,11 @@ from taichi_softras.funcs.images import (
     NUM_TAPS,
     count_levels,
     count_texels,
+    is_met,
     level_of,
+    level_share,
     level_size,
+    level_slope,
     level_slopes,
     load_channel,
     load_image,
@@ -142,7 +145,7 @@ def look_up_textures(
         for channel in range(texels.shape[3]):
             samples[view, pixel, channel] = 0.0
         for k in range(count_levels(image, how.mipmaps != NO_MIPMAPS)):
-            size, share = level_size(image, k), 1.0 - ti.abs(ti.cast(k, float) - level)
+            size, share = level_size(image, k), level_share(level, k)
             if share > 0.0:
                 entries, shares, _, _ = look_taps(image, first, size, look, how)
                 shares *= share
@@ -179,10 +182,10 @@ def look_up_textures_backward(
         plane = ti.min(view, texels.shape[0] - 1)
         grad_place, grad_level = vec2(0.0), 0.0
         for k in range(count_levels(image, how.mipmaps != NO_MIPMAPS)):
-            size, behind = level_size(image, k), ti.cast(k, float) - level
-            if (behind > -1.0) & (behind <= 1.0):
+            size = level_size(image, k)
+            if is_met(level, k):
                 entries, shares, by_x, by_y = look_taps(image, first, size, look, how)
-                share, grad_shares = 1.0 - ti.abs(behind), shares * 0.0
+                share, grad_shares = level_share(level, k), shares * 0.0
                 for channel in range(texels.shape[3]):
                     grad = grad_samples[view, pixel, channel]
                     grad_shares += grad * load_channel(texels, 0, plane, entries, channel)
@@ -191,7 +194,7 @@ def look_up_textures_backward(
                         grad_texels[plane, 0, entries[tap], channel] += grad_texel
                 grad_place += share * vec2(dot(by_x, grad_shares), dot(by_y, grad_shares))
                 if ti.static(how.mipmaps == LINEAR_MIPMAP):
-                    grad_level += ti.select(behind > 0.0, 1.0, -1.0) * dot(shares, grad_shares)
+                    grad_level += level_slope(level, k) * dot(shares, grad_shares)
             first += count_texels(image, size)
         slopes = look_slopes(image, look, bias, how)
         grad_along_x, grad_along_y = grad_level * slopes.uv_dx, grad_level * slopes.uv_dy
