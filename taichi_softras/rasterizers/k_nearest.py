@@ -54,7 +54,7 @@ BLENDS = {  # alpha and colour
 }
 BACKGROUND_DEPTH = 1e-10  # of the background in the softmax, in normalised inverse depth
 DEFAULT_CUTOFF = 1e-4  # the coverage at which the default blur radius ends a face
-COPIES_ON_GPU = 3  # of an array that a kernel fills: NumPy's, on its way, on the device
+COPIES_ON_CPU, COPIES_ON_GPU = 2, 3  # of an array: the kernel's, NumPy's; on its way as well
 NOTABLE_CHANGE = 1e-3  # of a silhouette, by faces that are left out
 
 
@@ -260,28 +260,22 @@ def check_faces_per_pixel(faces_per_pixel: int) -> None:
         )
 
 
-def allocate_fragments(scene: str, shape: tuple) -> Fragments:
-    """NumPy arrays for (B, H, W, K) fragments.
+def check_fragments(scene: str, shape: tuple) -> None:
+    """Checks that there is room for (B, H, W, K) fragments.
 
     Raises:
         ValueError: for more entries than kernels can count.
         MemoryError: for more bytes than are free.
     """
-    dtype = np.dtype(default_numpy_float())
-    size = math.prod(shape) * (np.dtype(np.int32).itemsize + 5 * dtype.itemsize)
+    size = math.prod(shape) * (4 + 5 * np.dtype(default_numpy_float()).itemsize)
     sentence = (
         f"faces_per_pixel = {shape[-1]:,} fragments at each pixel of {scene} take {size:,} bytes: "
         "lower faces_per_pixel, the image's size or the number of views"
     )
     if 3 * math.prod(shape) > MOST_ENTRIES:
         raise ValueError(sentence)
-    if size * (1 if is_cpu() else COPIES_ON_GPU) > memory_bytes():
+    if size * (COPIES_ON_CPU if is_cpu() else COPIES_ON_GPU) > memory_bytes():
         raise MemoryError(sentence)
-    try:
-        numbers = (np.empty((*shape, *more), dtype) for more in ((), (3,), ()))
-        return Fragments(np.empty(shape, np.int32), *numbers)
-    except MemoryError:
-        raise MemoryError(sentence) from None
 
 
 class KNearestRasterization(SoftRasterization):
@@ -346,7 +340,12 @@ class KNearestRasterization(SoftRasterization):
     def fragments(self, faces_per_pixel: int) -> Fragments:
         """The nearest faces of each pixel."""
         shape = (self.corners_shape[0], *self.image_size, faces_per_pixel)
-        result = allocate_fragments(self.workspace.scene, shape)
+        check_fragments(self.workspace.scene, shape)
+        # not NumPy's: a device that copies those gives them back whole, also what it did not fill
+        faces = self.workspace.new("pix_to_face", shape, int)
+        depths = self.workspace.new("zbuf", shape)
+        barycentrics = self.workspace.new("barycentrics", (*shape, 3))
+        distances = self.workspace.new("distances", shape)
         ranked = Structure(**{**vars(self.colorless), "color": FIRST})  # equal depths by index
         for of_tiles in self.bins.bands():
             store_fragments(
@@ -354,7 +353,12 @@ class KNearestRasterization(SoftRasterization):
                 *of_tiles,
                 self.numbers,
                 self.sizes,
-                *result,
+                faces,
+                depths,
+                barycentrics,
+                distances,
                 ranked,
             )
-        return result
+        return Fragments(
+            faces.to_numpy(), depths.to_numpy(), barycentrics.to_numpy(), distances.to_numpy()
+        )

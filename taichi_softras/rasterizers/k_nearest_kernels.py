@@ -244,10 +244,10 @@ def store_fragments(
     band: array(int, 1),
     floats: array(float, 1),  # `Numbers`
     sizes: array(int, 1),  # `Sizes`
-    faces: array(None, 4),  # (B, H, W, K), a NumPy array
-    depths: array(None, 4),  # (B, H, W, K), as the following
-    barycentrics: array(None, 5),  # (B, H, W, K, 3)
-    distances: array(None, 4),  # (B, H, W, K) NDC squared, negative inside
+    faces: array(int, 4),  # (B, H, W, K)
+    depths: array(float, 4),  # (B, H, W, K)
+    barycentrics: array(float, 5),  # (B, H, W, K, 3)
+    distances: array(float, 4),  # (B, H, W, K) NDC squared, negative inside
     structure: ti.template(),
 ):
     """The nearest faces of each pixel, in order; -1 where there are no more."""
