@@ -8,20 +8,27 @@ the tree waits for the next object of the same shapes, with the kernels that kno
 
 import collections
 import copy
+import functools
 import math
 import weakref
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from taichi_softras.runtime import (
+    SNodeGradType,
+    clear_gradients_by,
     current_runtime,
     default_numpy_float,
     has_dual,
     hidden_trees,
+    is_cpu,
+    memory,
     num_trees,
+    numpy_type,
     quick_compilation,
     require_taichi,
+    shape_of_element,
     ti,
 )
 from taichi_softras.workspace import array, check_entries
@@ -93,8 +100,7 @@ class FieldTree:
         key = tuple(self._specifications)
         if pool.idle[key]:
             tree = pool.idle[key][-1]
-            with quick_compilation():
-                zero(max(map(num_elements, tree.fields)), tuple(tree.fields))
+            tree.clear()
             pool.idle[key].pop()
             hidden_trees().difference_update(tree.ids)
         else:
@@ -102,7 +108,7 @@ class FieldTree:
         lease = _Lease()
         weakref.finalize(lease, pool.returned.append, (key, tree)).atexit = False
         for leased, field in zip(self._copies, tree.fields):
-            _fill(leased, field, lease)
+            _lend(leased, field, lease)
 
 
 def body(field: ti.Field) -> ti.Field:
@@ -112,6 +118,11 @@ def body(field: ti.Field) -> ti.Field:
     ever be idle.
     """
     return getattr(field, "_body", field)
+
+
+def is_leased(field: ti.Field) -> bool:
+    """Whether it is a copy of a field of one of our trees."""
+    return hasattr(field, "_body")
 
 
 def renew(field: ti.Field) -> None:
@@ -134,8 +145,13 @@ def place_dual(field: ti.Field) -> None:
 
 
 def upload(fields: list, arrays: list) -> None:
-    """Writes NumPy arrays into float fields, all by one kernel."""
+    """Writes NumPy arrays into float fields, on a GPU all by one kernel."""
     check_entries("an object of such fields", "numbers", (sum(map(np.size, arrays)),))
+    if is_cpu() and all(map(is_leased, fields)):
+        for field, array in zip(fields, arrays):
+            numbers = memory.view(body(field))
+            numbers[...] = np.reshape(array, numbers.shape)
+        return
     values = np.concatenate([np.ravel(array) for array in arrays]).astype(default_numpy_float())
     with quick_compilation():
         write(max(map(num_elements, fields)), values, tuple(body(field) for field in fields))
@@ -252,6 +268,7 @@ class _Tree:
                 "fields, or drop those that are not needed"
             )
         self.ids = [num_trees()]
+        self.specifications = specifications
         builder = ti.FieldsBuilder()
         self.fields = [_make(one) for one in specifications]
         for shape in dict.fromkeys(one.shape for one in specifications):
@@ -269,6 +286,25 @@ class _Tree:
                 if group:
                     _node(builder, shape).place(*group)
         builder.finalize()
+        if is_cpu():
+            clear_gradients_by(self.ids[0], self.clear_gradients)
+
+    def clear(self) -> None:
+        """Sets all to zero."""
+        if is_cpu():
+            for field in self.fields:
+                memory.view(field)[...] = 0
+            return
+        with quick_compilation():
+            zero(max(map(num_elements, self.fields)), tuple(self.fields))
+
+    def clear_gradients(self, kind: SNodeGradType) -> None:
+        """Sets those of a kind to zero, on a CPU."""
+        for field, one in zip(self.fields, self.specifications):
+            if kind == SNodeGradType.ADJOINT and one.needs_grad:
+                memory.view(field.grad)[...] = 0
+            if kind == SNodeGradType.DUAL and one.needs_dual:
+                memory.view(field.dual)[...] = 0
 
 
 def _make(one: Specification) -> ti.Field:
@@ -284,18 +320,52 @@ def _node(builder: ti.FieldsBuilder, shape: tuple):
     return builder.dense(ti.axes(*range(len(shape))), shape) if shape else builder
 
 
-def _fill(leased: ti.Field, field: ti.Field, lease: _Lease) -> None:
-    """Makes a copy of a field that keeps the lease; methods that run kernels are the field's."""
+def _lend(leased: ti.Field, field: ti.Field, lease: _Lease) -> None:
+    """Makes a copy of a field that keeps the lease; its methods are of the field."""
     leased.__dict__.update(field.__dict__)
     leased._body, leased._lease = field, lease
-    for name in ("from_numpy", "to_numpy", "fill", "copy_from", "to_torch", "from_torch"):
+    for name in ("copy_from", "to_torch", "from_torch"):
         if hasattr(field, name):
             setattr(leased, name, getattr(field, name))
+    for name, method in {"to_numpy": _read, "from_numpy": _write, "fill": _fill}.items():
+        setattr(leased, name, functools.partial(method, field))
     for name in ("grad", "dual"):
         derivative = getattr(field, name, None)
         if derivative is not None:
             leased.__dict__[name] = copy.copy(derivative)
-            _fill(leased.__dict__[name], derivative, lease)
+            _lend(leased.__dict__[name], derivative, lease)
+
+
+def _read(field: ti.Field, *arguments: Any, **options: Any) -> np.ndarray:
+    """`to_numpy`."""
+    if arguments or options or not is_cpu():
+        return field.to_numpy(*arguments, **options)
+    return memory.view(field).copy()
+
+
+def _write(field: ti.Field, values: np.ndarray) -> None:
+    """`from_numpy`, which in Taichi reads behind the end of an array that is too small."""
+    shape, components = tuple(field.shape), shape_of_element(field)
+    values = np.asarray(values)
+    if values.shape not in ((*shape, *components), (*shape, *components, 1)[: len(shape) + 2]):
+        of = f" of {' x '.join(map(str, components))} numbers" if components else ""
+        raise ValueError(
+            f"a field of shape {shape}{of} takes an array of shape {(*shape, *components)}, "
+            f"got {values.shape}"
+        )
+    values = values.reshape((*shape, *components))
+    if is_cpu():
+        memory.view(field)[...] = values
+    else:
+        field.from_numpy(np.asarray(values, numpy_type(field), order="C"))
+
+
+def _fill(field: ti.Field, value: Any) -> None:
+    """`fill`."""
+    if is_cpu() and isinstance(value, (int, float, np.number)):
+        memory.view(field)[...] = value
+    else:
+        field.fill(value)
 
 
 class _Pool:

@@ -8,7 +8,7 @@ loss, not at the optimizer. Of gradients that are all 0 an optimizer warns, once
 import warnings
 
 from taichi_softras.fields import FieldTree, body, num_renewals
-from taichi_softras.runtime import has_gradient, kernel, refuse_other, ti
+from taichi_softras.runtime import has_gradient, kernel, refuse_other, shape_of_element, ti
 from taichi_softras.workspace import array, is_due
 
 
@@ -151,8 +151,7 @@ def _check_fields(fields) -> list:
 
 def _add_like(tree: FieldTree, field):
     """A field of zeros like `field`, without gradient."""
-    components = () if isinstance(field, ti.ScalarField) else (field.n, field.m)[: field.ndim]
-    return tree.add(field.shape, components, needs_grad=False)
+    return tree.add(field.shape, shape_of_element(field), needs_grad=False)
 
 
 def _bodies(fields: list) -> tuple:

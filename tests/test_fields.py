@@ -81,6 +81,73 @@ def test_a_gradient_alone_holds_the_lease(backend):
     assert grad.to_numpy().shape == (11, 3)
 
 
+@ti.kernel
+def copy_numbers(source: ti.template(), target: ti.template()):
+    for element in ti.grouped(source):
+        target[element] = source[element]
+
+
+@pytest.mark.f64
+def test_what_numpy_sees_in_double_precision(backend):
+    check_what_numpy_sees(backend)
+
+
+def test_what_numpy_sees(backend):
+    check_what_numpy_sees(backend)
+
+
+def check_what_numpy_sees(backend):
+    """Fields, their gradients and tangents, as Taichi's own copies of them; neighbours stay."""
+    tree = FieldTree()
+    fields = [tree.add(shape, components, needs_dual=True) for shape, components in SHAPES]
+    fields.append(tree.add((4, 2), (3,), dtype=int, needs_grad=False))
+    tree.place()
+    parts = [one for field in fields for one in (field, field.grad, field.dual) if one is not None]
+    random = np.random.default_rng(1)
+    values = []
+    for part in parts:
+        integers = part.dtype == ti.i32
+        kind = np.int32 if integers else backend.numpy_float
+        values.append(np.asarray(random.uniform(-9, 9, part.to_numpy().shape)).astype(kind))
+        part.from_numpy(values[-1])
+    for part, value in zip(parts, values):
+        np.testing.assert_array_equal(body(part).to_numpy(), value)
+        np.testing.assert_array_equal(part.to_numpy(), value)
+        assert part.to_numpy().dtype == value.dtype and part.to_numpy().flags.c_contiguous
+        other = make_fields([(part.shape, value.shape[len(part.shape) :])])[0]
+        copy_numbers(part, other)
+        np.testing.assert_array_equal(other.to_numpy(), value.astype(backend.numpy_float))
+
+
+def test_what_is_written_is_checked_and_converted(backend):
+    points, heights, *_ = make_fields()
+    with pytest.raises(
+        ValueError, match=r"a field of shape \(5,\) of 3 numbers takes .* \(5, 3\), got \(4, 3\)"
+    ):
+        points.from_numpy(np.zeros((4, 3), backend.numpy_float))
+    points.from_numpy(np.arange(15).reshape(5, 3)[::-1])  # integers, not contiguous
+    np.testing.assert_array_equal(points.to_numpy()[0], [12, 13, 14])
+    assert points.to_numpy(dtype=np.float64).dtype == np.float64
+    read = points.to_numpy()
+    points.fill((1, 2, 3))
+    np.testing.assert_array_equal(points.to_numpy(), np.tile([1, 2, 3], (5, 1)))
+    np.testing.assert_array_equal(read[0], [12, 13, 14], "a copy")
+    heights.fill(2)
+    points.grad.fill(7.0)
+    assert heights.to_numpy().tolist() == [2] * 5 and (points.grad.to_numpy() == 7).all()
+
+
+def test_a_tape_begins_with_gradients_of_zero(backend):
+    points, heights, *_ = make_fields()
+    (loss,) = make_fields([((), ())])
+    points.grad.fill(7.0)
+    heights.grad.fill(8.0)
+    loss.grad[None] = 3.0
+    with ti.ad.Tape(loss):
+        pass
+    assert not points.grad.to_numpy().any() and not heights.grad.to_numpy().any()
+
+
 def test_a_dual_is_placed_when_it_is_asked_for(backend):
     points, *_ = make_fields()
     place_dual(points)

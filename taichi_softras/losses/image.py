@@ -24,6 +24,7 @@ from taichi_softras.runtime import (
     is_cpu,
     kernel,
     refuse_other,
+    shape_of_element,
     ti,
     vec2,
 )
@@ -197,8 +198,7 @@ def _as_array(name: str, image, target, shapes: list):
             f"{name} must hold floats in [0, 1] or booleans, got {target.dtype}: "
             "divide 8-bit pictures by 255"
         )
-    components = (target.n, target.m)[: target.ndim] if isinstance(target, ti.MatrixField) else ()
-    shape = (*target.shape, *components)
+    shape = (*target.shape, *(shape_of_element(target) if is_field else ()))
     if shape not in shapes:
         wanted = " or ".join(str(shape) for shape in shapes)
         raise ValueError(f"{name} must have shape {wanted} as the image has, got {shape}")

@@ -10,7 +10,9 @@ import contextlib
 import ctypes
 import functools
 import itertools
+import linecache
 import os
+import re
 import sys
 import threading
 import warnings
@@ -30,7 +32,8 @@ from taichi_softras.runtime.choice import (
 from taichi_softras.runtime.choice import refuse_other as refuse_other
 from taichi_softras.runtime.choice import ti as ti
 
-_kernels, core, _ad, impl = part("_kernels"), part("_lib").core, part("ad._ad"), part("lang.impl")
+core, _ad, impl = part("_lib").core, part("ad._ad"), part("lang.impl")
+_Expr = part("lang.expr").Expr
 primitive_types, template = part("types.primitive_types"), part("types.annotations").template
 NdarrayType = part("types.ndarray_type").NdarrayType
 enums = part("types.enums" if IS_QUADRANTS else "lang.enums")
@@ -229,6 +232,16 @@ def recording_tape() -> object:
 def is_in_tape() -> bool:
     """Whether a `ti.ad.Tape` is open."""
     return impl.get_runtime().target_tape is not None
+
+
+def shape_of_element(field: ti.Field) -> tuple:
+    """() of scalars, (n,) of vectors, (n, m) of matrices."""
+    return (field.n, field.m)[: field.ndim] if isinstance(field, ti.MatrixField) else ()
+
+
+def numpy_type(held: Any) -> type:
+    """That of the numbers of a field or an array of ours: floats, or 32-bit integers."""
+    return np.int32 if held.dtype == ti.i32 else default_numpy_float()
 
 
 def has_gradient(field: ti.Field) -> bool:
@@ -459,7 +472,7 @@ def _set_any_array(context: Any, slot: Any, value: Any) -> None:
 # Field trees -------------------------------------------------------------------------------------
 
 _hidden_trees = weakref.WeakKeyDictionary()  # of each program: ids of trees that nobody holds
-_gradients = weakref.WeakKeyDictionary()  # of each program: by tree and kind, the nodes to clear
+_gradients = weakref.WeakKeyDictionary()  # of each program: by tree and kind, what clears them
 
 
 def num_trees() -> int:
@@ -472,21 +485,35 @@ def hidden_trees() -> set:
     return _hidden_trees.setdefault(_program(), set())
 
 
-_clear = launched_directly(_kernels.clear_gradients)
+@kernel
+def _clear(nodes: ti.template()):  # the fields of each node of a tree
+    """Sets them to zero. A kernel a node, as in Taichi, takes three times as long to compile."""
+    for fields in ti.static(nodes):
+        for element in ti.grouped(ti.ScalarField(_Expr(fields[0]))):
+            for field in ti.static(fields):
+                ti.ScalarField(_Expr(field))[element] = ti.cast(0, field.get_dt())
+
+
+def clear_gradients_by(tree: int, clear: Callable) -> None:
+    """Has `clear`, called with the kind, set the gradients of a tree to zero, and no kernel."""
+    cleared_by = _gradients.setdefault(_program(), {})
+    for kind in (SNodeGradType.ADJOINT, SNodeGradType.DUAL):
+        cleared_by[tree, kind] = functools.partial(clear, kind)
 
 
 def _clear_all_gradients(kind: SNodeGradType = SNodeGradType.ADJOINT) -> None:
     """Sets the gradients of all fields to zero, but for those of hidden trees."""
     impl.get_runtime().materialize()
     program = _program()
-    nodes_of = _gradients.setdefault(program, {})
+    cleared_by = _gradients.setdefault(program, {})
     hidden = hidden_trees()
     for tree in range(num_trees()):
         if tree not in hidden:
-            if (tree, kind) not in nodes_of:
-                nodes_of[tree, kind] = _find_gradients(program.get_snode_root(tree), kind)
-            for fields in nodes_of[tree, kind]:
-                _clear(fields)
+            if (tree, kind) not in cleared_by:
+                found = tuple(_find_gradients(program.get_snode_root(tree), kind))
+                by_kernel = functools.partial(_clear, found)
+                cleared_by[tree, kind] = by_kernel if found else lambda: None
+            cleared_by[tree, kind]()
 
 
 def _find_gradients(node: Any, kind: SNodeGradType) -> list:
@@ -524,6 +551,37 @@ def _name_position(context, node) -> str:
 if not IS_QUADRANTS:
     _context = part("lang.ast.ast_transformer_utils").ASTTransformerContext
     _draw_position, _context.get_pos_info = _context.get_pos_info, _name_position
+
+
+def _once(function: Callable) -> Callable:
+    """`function` of one object, which is asked once for each as long as that lives."""
+    answers = weakref.WeakKeyDictionary()
+
+    def ask(one: Any) -> Any:
+        if one not in answers:
+            answers[one] = function(one)
+        return answers[one]
+
+    return ask
+
+
+def _is_in_class(level_of_class_stackframe: int) -> bool:
+    """Whether what is decorated is a method: by the line that runs so many frames above."""
+    try:
+        frame = sys._getframe(level_of_class_stackframe)
+    except ValueError:  # the program's own file is not run by another
+        return False
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+    return re.match(r"\s*(@(\w+\.)?data_oriented|class )", line) is not None
+
+
+# Wherever a function is called in a kernel Taichi looks for its source, in all modules that there
+# are, and for each decorator for the line where it stands: a fifth of its time before the compiler
+# proper, and a third of what it takes to import this package
+part("lang.kernel_impl")._inside_class = _is_in_class
+if not IS_QUADRANTS:
+    _front_end.getsourcefile = _once(_front_end.getsourcefile)
+    _front_end.getsourcelines = _once(_front_end.getsourcelines)
 
 
 class _without:  # noqa: N801, a context manager

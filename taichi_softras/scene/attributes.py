@@ -5,7 +5,7 @@ from typing import Any, Optional
 import numpy as np
 
 from taichi_softras.fields import num_elements, upload
-from taichi_softras.runtime import is_in_tape, ti
+from taichi_softras.runtime import is_in_tape, shape_of_element, ti
 from taichi_softras.scene.checks import finite_array
 
 
@@ -44,7 +44,7 @@ class FieldAttribute:
             raise ValueError(f"{name} must be written before the ti.ad.Tape opens")
         if hasattr(owner, "with_spare_rows"):
             value = owner.with_spare_rows(field, value)
-        components = (field.n, field.m)[: field.ndim] if isinstance(field, ti.MatrixField) else ()
+        components = shape_of_element(field)
         if num_elements(field) == 1 and np.shape(value) == components:
             value = np.reshape(value, (*field.shape, *components))  # of the only view or light
         elif components == (1,) and np.shape(value) == field.shape:

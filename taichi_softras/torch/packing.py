@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from taichi_softras.fields import body, num_components, num_elements, read, write, zero
-from taichi_softras.runtime import quick_compilation, ti
+from taichi_softras.runtime import quick_compilation, shape_of_element, ti
 from taichi_softras.torch.tensors import Tensors, torch
 
 
@@ -42,6 +42,4 @@ class Packing:
 
 def shape_of(field: ti.Field) -> tuple:
     """That of its tensor."""
-    if not isinstance(field, ti.MatrixField):
-        return tuple(field.shape)
-    return (*field.shape, field.n) if field.ndim == 1 else (*field.shape, field.n, field.m)
+    return (*field.shape, *shape_of_element(field))

@@ -12,10 +12,10 @@ import numpy as np
 from taichi_softras.funcs.numeric import LARGEST
 from taichi_softras.runtime import (
     address_of,
-    default_numpy_float,
     has_begun,
     is_cpu,
     is_double,
+    numpy_type,
     shares_memory,
     ti,
 )
@@ -116,7 +116,7 @@ class _OnDevice:
         self.array = array
         self.__cuda_array_interface__ = {
             "shape": tuple(array.shape),
-            "typestr": np.dtype(_numpy_type(array)).str,
+            "typestr": np.dtype(numpy_type(array)).str,
             "data": (address_of(array), False),
             "version": 3,
         }
@@ -126,13 +126,9 @@ def view_of(array: ti.Ndarray) -> torch.Tensor:
     """The memory of an array of floats or 32-bit integers; it must not outlive the array."""
     if not is_cpu():
         return torch.as_tensor(_OnDevice(array), device="cuda")
-    number = np.ctypeslib.as_ctypes_type(_numpy_type(array))
+    number = np.ctypeslib.as_ctypes_type(numpy_type(array))
     memory = (number * math.prod(array.shape)).from_address(address_of(array))
     return torch.from_numpy(np.ctypeslib.as_array(memory).reshape(tuple(array.shape)))
-
-
-def _numpy_type(array: ti.Ndarray) -> type:
-    return np.int32 if array.dtype == ti.i32 else default_numpy_float()
 
 
 def _wait_for_torch(tensor: torch.Tensor) -> None:
