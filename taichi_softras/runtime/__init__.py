@@ -10,10 +10,7 @@ import contextlib
 import ctypes
 import functools
 import itertools
-import linecache
 import os
-import re
-import sys
 import threading
 import warnings
 import weakref
@@ -22,6 +19,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from taichi_softras.runtime import front_end as front_end  # before any kernel is defined
 from taichi_softras.runtime.choice import (
     IS_QUADRANTS,
     TITLE,
@@ -531,57 +529,6 @@ _ad.clear_all_gradients = _clear_all_gradients
 
 
 # Compilation --------------------------------------------------------------------------------------
-
-_package = os.path.dirname(os.path.dirname(__file__))
-
-
-def _name_position(context, node) -> str:
-    """Where a node of a kernel's source stands, for messages; in one that is raised, drawn too."""
-    if sys.exc_info()[1] is not None:
-        return _draw_position(context, node)
-    if context.file.startswith(_package):  # brief: every node of every variant keeps its own
-        return f"{os.path.basename(context.file)[:-3]}:{node.lineno + context.lineno_offset}"
-    where = f'File "{context.file}", line {node.lineno + context.lineno_offset}'
-    return f"{where}, in {context.func.func.__name__}:\n{context.src[node.lineno - 1]}\n"
-
-
-# For each node of each kernel Taichi breaks the lines of its source to pages of 80 columns and
-# marks it below, whether there is a message or not: half of its time before the compiler proper.
-# Quadrants does so once for a node of the source, and remembers
-if not IS_QUADRANTS:
-    _context = part("lang.ast.ast_transformer_utils").ASTTransformerContext
-    _draw_position, _context.get_pos_info = _context.get_pos_info, _name_position
-
-
-def _once(function: Callable) -> Callable:
-    """`function` of one object, which is asked once for each as long as that lives."""
-    answers = weakref.WeakKeyDictionary()
-
-    def ask(one: Any) -> Any:
-        if one not in answers:
-            answers[one] = function(one)
-        return answers[one]
-
-    return ask
-
-
-def _is_in_class(level_of_class_stackframe: int) -> bool:
-    """Whether what is decorated is a method: by the line that runs so many frames above."""
-    try:
-        frame = sys._getframe(level_of_class_stackframe)
-    except ValueError:  # the program's own file is not run by another
-        return False
-    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-    return re.match(r"\s*(@(\w+\.)?data_oriented|class )", line) is not None
-
-
-# Wherever a function is called in a kernel Taichi looks for its source, in all modules that there
-# are, and for each decorator for the line where it stands: a fifth of its time before the compiler
-# proper, and a third of what it takes to import this package
-part("lang.kernel_impl")._inside_class = _is_in_class
-if not IS_QUADRANTS:
-    _front_end.getsourcefile = _once(_front_end.getsourcefile)
-    _front_end.getsourcelines = _once(_front_end.getsourcelines)
 
 
 class _without:  # noqa: N801, a context manager
