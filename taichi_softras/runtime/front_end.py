@@ -25,7 +25,7 @@ _package = os.path.dirname(os.path.dirname(__file__))
 # Where a node stands ------------------------------------------------------------------------------
 
 
-def _name_position(context: Any, node: ast.AST) -> str:
+def _name_position(context: Any, node: Any) -> str:
     """Where a node of a kernel's source stands, for messages; in one that is raised, drawn too."""
     if sys.exc_info()[1] is not None:
         return _draw_position(context, node)
