@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from taichi_softras import runtime
 from taichi_softras.runtime import Kernel, variants_of
+from taichi_softras.runtime.choice import part
 
 
 class Meter:
@@ -12,12 +13,12 @@ class Meter:
 
     Attributes:
         launches: this package's and its users'.
-        launches_of_taichi: the runtime's own, as `clear_gradients`.
+        launches_of_runtime: those of Taichi and of `runtime`, which copy and clear fields.
         variants: all that were compiled: for new fields, templates or precisions.
     """
 
     def __init__(self):
-        self.launches, self.launches_of_taichi, self.variants = [], [], []
+        self.launches, self.launches_of_runtime, self.variants = [], [], []
 
 
 class Forgetful(dict):
@@ -26,6 +27,12 @@ class Forgetful(dict):
     def get(self, key, default=None):
         """Nothing is there but other forgetful ones."""
         return Forgetful() if key is runtime.current_runtime()() else None
+
+
+def is_of_runtime(kernel: Kernel) -> bool:
+    """Whether a kernel is none of a step, but Taichi's or of `runtime`."""
+    module = kernel.func.__module__
+    return module == part("_kernels").__name__ or module.startswith(runtime.__name__)
 
 
 @contextlib.contextmanager
@@ -41,8 +48,7 @@ def metered() -> Iterator[Meter]:
             meter.variants.append(kernel.func.__name__)
 
     def counting_launch(kernel, *args, **options):
-        is_of_taichi = kernel.func.__module__ == runtime._kernels.__name__
-        launches = meter.launches_of_taichi if is_of_taichi else meter.launches
+        launches = meter.launches_of_runtime if is_of_runtime(kernel) else meter.launches
         launches.append(kernel.func.__name__)
         return launch(kernel, *args, **options)
 

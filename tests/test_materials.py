@@ -258,7 +258,6 @@ def test_materials_of_faces_tint(backend):
     np.testing.assert_allclose(image[1, 1, :3], np.multiply(colors[0], 0.5), rtol=1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.cpu
 def test_the_program_of_the_readme(backend):
     """It runs, and all that it prints has a gradient."""

@@ -10,6 +10,7 @@ STEPS = {"triangle": 20, "cube, 8 pixels": 20, "earth": 8, "pose": 8, "envphong"
 RISING = ("psnr", "part_within_2")
 
 
+@pytest.mark.slow
 @pytest.mark.cpu
 def test_errors_fall(backend, tmp_path):
     pytest.importorskip("torch", reason="PyTorch is not installed")

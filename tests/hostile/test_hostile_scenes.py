@@ -10,6 +10,7 @@ from tests.hostile.processes import check_scenes, seeds_from
 SCENES, STRUCTURES = 120, 3  # on the CPU; a third of them elsewhere
 
 
+@pytest.mark.slow
 def test_hostile_scenes(pytestconfig):
     for arch in pytestconfig.getoption("--arch").split(","):
         share = 1 if arch == "cpu" else 3

@@ -77,7 +77,6 @@ def test_transpose_in_double_precision(backend, rasterizer, kind):
     check_transpose(backend, rasterizer, kind, tolerances.TRANSPOSE_DOUBLE)
 
 
-@pytest.mark.slow
 @pytest.mark.f64
 @pytest.mark.parametrize("rasterizer", WITH_JACOBIAN, ids=describe)
 def test_transpose_of_all_modes(backend, rasterizer):

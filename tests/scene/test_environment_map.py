@@ -206,7 +206,6 @@ def test_a_metal_mirrors_the_picture(backend, roughness, box):
     np.testing.assert_allclose(image[seen][:, :3], expected, atol=tolerances.TWIN_DOUBLE)
 
 
-@pytest.mark.slow
 @pytest.mark.f64
 def test_gradients_of_what_is_mirrored(backend):
     """To all that says where the picture is looked at, and to it."""
@@ -229,7 +228,6 @@ def test_gradients_of_what_is_mirrored(backend):
         )
 
 
-@pytest.mark.slow
 @pytest.mark.f64
 def test_the_jacobian_of_what_is_mirrored(backend):
     """Without materials, by a method that finds the nearest face."""

@@ -119,13 +119,11 @@ def _draw_in_a_process(seed: int) -> float:
     return float(rasterize(corners, image_size=SIZE).sum())
 
 
-@pytest.mark.slow
 def test_workers_that_are_spawned():
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.map(_draw_in_a_process, [1])[0] > 0.0
 
 
-@pytest.mark.slow
 def test_it_begins_the_runtime_and_the_package_does_not_import_it():
     program = (
         "import sys, taichi_softras; assert 'torch' not in sys.modules\n"
