@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from taichi_softras.runtime import (
-    SNodeGradType,
     clear_gradients_by,
     current_runtime,
     default_numpy_float,
@@ -139,9 +138,11 @@ def place_dual(field: ti.Field) -> None:
     """Places `field.dual`, unless it is."""
     field = body(field)
     if not has_dual(field):
-        builder = ti.FieldsBuilder()
+        tree, builder = num_trees(), ti.FieldsBuilder()
         _node(builder, field.shape).place(field.dual)
         builder.finalize()
+        if is_cpu():
+            _clear_by_numpy(tree, [], [field.dual])
 
 
 def upload(fields: list, arrays: list) -> None:
@@ -268,7 +269,6 @@ class _Tree:
                 "fields, or drop those that are not needed"
             )
         self.ids = [num_trees()]
-        self.specifications = specifications
         builder = ti.FieldsBuilder()
         self.fields = [_make(one) for one in specifications]
         for shape in dict.fromkeys(one.shape for one in specifications):
@@ -287,7 +287,13 @@ class _Tree:
                     _node(builder, shape).place(*group)
         builder.finalize()
         if is_cpu():
-            clear_gradients_by(self.ids[0], self.clear_gradients)
+            grads = [
+                field.grad for field, one in zip(self.fields, specifications) if one.needs_grad
+            ]
+            duals = [
+                field.dual for field, one in zip(self.fields, specifications) if one.needs_dual
+            ]
+            _clear_by_numpy(self.ids[0], grads, duals)
 
     def clear(self) -> None:
         """Sets all to zero."""
@@ -298,13 +304,15 @@ class _Tree:
         with quick_compilation():
             zero(max(map(num_elements, self.fields)), tuple(self.fields))
 
-    def clear_gradients(self, kind: SNodeGradType) -> None:
-        """Sets those of a kind to zero, on a CPU."""
-        for field, one in zip(self.fields, self.specifications):
-            if kind == SNodeGradType.ADJOINT and one.needs_grad:
-                memory.view(field.grad)[...] = 0
-            if kind == SNodeGradType.DUAL and one.needs_dual:
-                memory.view(field.dual)[...] = 0
+
+def _clear_by_numpy(tree: int, grads: list, duals: list) -> None:
+    """Has tapes, and forward mode, set these to zero: all there are in a tree."""
+
+    def clear(fields: list) -> None:
+        for field in fields:
+            memory.view(field)[...] = 0
+
+    clear_gradients_by(tree, functools.partial(clear, grads), functools.partial(clear, duals))
 
 
 def _make(one: Specification) -> ti.Field:

@@ -492,11 +492,11 @@ def _clear(nodes: ti.template()):  # the fields of each node of a tree
                 ti.ScalarField(_Expr(field))[element] = ti.cast(0, field.get_dt())
 
 
-def clear_gradients_by(tree: int, clear: Callable) -> None:
-    """Has `clear`, called with the kind, set the gradients of a tree to zero, and no kernel."""
+def clear_gradients_by(tree: int, clear_grads: Callable, clear_duals: Callable) -> None:
+    """Has these set the gradients and the tangents of a tree to zero, and no kernel."""
     cleared_by = _gradients.setdefault(_program(), {})
-    for kind in (SNodeGradType.ADJOINT, SNodeGradType.DUAL):
-        cleared_by[tree, kind] = functools.partial(clear, kind)
+    cleared_by[tree, SNodeGradType.ADJOINT] = clear_grads
+    cleared_by[tree, SNodeGradType.DUAL] = clear_duals
 
 
 def _clear_all_gradients(kind: SNodeGradType = SNodeGradType.ADJOINT) -> None:

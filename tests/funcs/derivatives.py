@@ -12,6 +12,7 @@ A test gives three kernels over N points, which call the ti.funcs. `inputs`, `gr
 
 import numpy as np
 
+from taichi_softras.fields import FieldTree
 from taichi_softras.runtime import ti
 from tests.gradcheck import relative_error
 from tests.tolerances import FINITE_DIFFERENCE_RELATIVE, FINITE_DIFFERENCE_STEP, TWIN_DOUBLE
@@ -23,10 +24,18 @@ def weigh(values: ti.template(), weights: ti.template(), loss: ti.template()):
         loss[None] += values[i].dot(weights[i])
 
 
+def vector_fields(arrays, needs_grad=False) -> tuple:
+    """Fields of vectors from arrays (N, components)."""
+    arrays, tree = list(arrays), FieldTree()
+    fields = [tree.add((len(one),), (one.shape[1],), needs_grad=needs_grad) for one in arrays]
+    tree.place()
+    for field, array in zip(fields, arrays):
+        field.from_numpy(array)
+    return tuple(fields)
+
+
 def vector_field(values, needs_grad=False):
-    field = ti.Vector.field(values.shape[1], float, len(values), needs_grad=needs_grad)
-    field.from_numpy(values)
-    return field
+    return vector_fields([values], needs_grad)[0]
 
 
 def check_derivatives(primal, vjp, jvp, inputs: dict, num_values: int) -> None:
@@ -34,7 +43,7 @@ def check_derivatives(primal, vjp, jvp, inputs: dict, num_values: int) -> None:
     generator = np.random.default_rng(1)
     num_points = len(next(iter(inputs.values())))
     names = list(inputs)[:-1]
-    fields = {name: vector_field(values, needs_grad=True) for name, values in inputs.items()}
+    fields = dict(zip(inputs, vector_fields(inputs.values(), needs_grad=True)))
     weights = generator.normal(size=(num_points, num_values))
     values = vector_field(np.zeros_like(weights), needs_grad=True)
     loss = ti.field(float, (), needs_grad=True)
@@ -56,7 +65,7 @@ def check_derivatives(primal, vjp, jvp, inputs: dict, num_values: int) -> None:
     with ti.ad.Tape(loss):
         primal(tuple(fields.values()), values)
         weigh(values, vector_field(weights), loss)
-    gradients = {name: vector_field(np.zeros_like(inputs[name])) for name in names}
+    gradients = dict(zip(names, vector_fields(np.zeros_like(inputs[name]) for name in names)))
     vjp(tuple(fields.values()), vector_field(weights), tuple(gradients.values()))
     for name in names:
         gradient, by_taichi = gradients[name].to_numpy(), fields[name].grad.to_numpy()
@@ -73,7 +82,7 @@ def check_derivatives(primal, vjp, jvp, inputs: dict, num_values: int) -> None:
         return
     tangents = {name: generator.normal(size=inputs[name].shape) for name in names}
     moved = vector_field(np.zeros_like(weights))
-    jvp(tuple(fields.values()), tuple(vector_field(tangents[name]) for name in names), moved)
+    jvp(tuple(fields.values()), vector_fields(tangents.values()), moved)
     error = relative_error(moved.to_numpy(), slope(tangents))
     print(f"tangent: error {error:.1e}")
     assert error < FINITE_DIFFERENCE_RELATIVE

@@ -18,7 +18,7 @@ from taichi_softras.funcs.lights import (
 )
 from taichi_softras.runtime import ti
 from tests import tolerances
-from tests.funcs.derivatives import check_derivatives, vector_field
+from tests.funcs.derivatives import check_derivatives, vector_field, vector_fields
 from tests.reference.lights import matt as matt_twin
 
 POINTS = 40
@@ -68,7 +68,7 @@ def test_of_every_kind(backend, kind):
 
     light, normal, point = random_lights(kind, np.random.default_rng(kind))
     values = vector_field(np.zeros((POINTS, 3)))
-    forward(tuple(map(vector_field, (light, normal, point))), values)
+    forward(vector_fields((light, normal, point)), values)
     expected = matt_twin(kind, light, normal, point)
     assert 0.2 < (np.abs(expected).max(axis=1) > 0).mean()
     np.testing.assert_allclose(values.to_numpy(), expected, rtol=0, atol=tolerances.TWIN_DOUBLE)

@@ -14,7 +14,7 @@ from taichi_softras.funcs.reflection import (
 from taichi_softras.funcs.vectors import unit_normal, unit_normal_vjp
 from taichi_softras.runtime import ti, vec3
 from tests import tolerances
-from tests.funcs.derivatives import check_derivatives, vector_field
+from tests.funcs.derivatives import check_derivatives, vector_field, vector_fields
 from tests.reference import lights as twin
 
 POINTS = 60
@@ -112,7 +112,7 @@ def test_phong(backend, is_blinn):
     inputs = dict(zip(names, (*vectors, albedo, specular, shininess, albedo)))
     forward = reflect_by_blinn if is_blinn else reflect_by_phong
     values = vector_field(np.zeros((POINTS, 3)))
-    forward(tuple(map(vector_field, inputs.values())), values)
+    forward(vector_fields(inputs.values()), values)
     expected = twin.phong(is_blinn, *unit_rows(vectors), albedo, specular, shininess)
     np.testing.assert_allclose(values.to_numpy(), expected, rtol=0, atol=tolerances.TWIN_DOUBLE)
     backward = reflect_by_blinn_vjp if is_blinn else reflect_by_phong_vjp
@@ -129,7 +129,7 @@ def test_metallic_roughness(backend):
     names = ("normal", "to_eye", "to_light", "base_color", "metallic", "roughness", "none")
     inputs = dict(zip(names, (*vectors, base_color, metallic, roughness, base_color)))
     values = vector_field(np.zeros((POINTS, 3)))
-    reflect_gltf(tuple(map(vector_field, inputs.values())), values)
+    reflect_gltf(vector_fields(inputs.values()), values)
     expected = twin.metallic_roughness(*unit_rows(vectors), base_color, metallic, roughness)
     np.testing.assert_allclose(values.to_numpy(), expected, rtol=0, atol=1e-10)
     check_derivatives(reflect_gltf, reflect_gltf_vjp, None, inputs, 3)
@@ -153,9 +153,9 @@ def test_of_the_worst_directions_all_is_finite(backend):
         (reflect_by_blinn, reflect_by_blinn_vjp, (ones, ones, 100 * numbers)),
     )
     for forward, backward, material in kernels:
-        inputs = tuple(map(vector_field, (*vectors, *material)))
+        inputs = vector_fields((*vectors, *material))
         values = vector_field(np.zeros((count, 3)))
-        gradients = tuple(vector_field(np.zeros(f.to_numpy().shape)) for f in inputs)
+        gradients = vector_fields(np.zeros(f.to_numpy().shape) for f in inputs)
         forward(inputs, values)
         backward(inputs, vector_field(ones), gradients)
         for field in (values, *gradients):
@@ -167,7 +167,7 @@ def test_a_mirror_is_brightest_halfway(backend):
     axis = np.float64([[0, 0, 1]])
     values = vector_field(np.zeros((1, 3)))
     material = np.ones((1, 3)), np.ones((1, 1)), np.zeros((1, 1))
-    reflect_gltf(tuple(map(vector_field, (axis, axis, axis, *material))), values)
+    reflect_gltf(vector_fields((axis, axis, axis, *material)), values)
     np.testing.assert_allclose(values.to_numpy(), 1e6 / 4, rtol=1e-3)
 
 
@@ -190,7 +190,7 @@ def test_normals_are_turned_with_their_face(backend):
     normal, face_normal, eye = np.random.default_rng(2).normal(size=(3, POINTS, 3))
     face_normal[0] = 0
     values = vector_field(np.zeros((POINTS, 3)))
-    turn(tuple(map(vector_field, (normal, face_normal, eye))), values)
+    turn(vector_fields((normal, face_normal, eye)), values)
     side = np.where((face_normal * eye).sum(axis=1) < 0, -1, 1)[:, None]
     np.testing.assert_allclose(values.to_numpy(), side * twin.normalized(normal), atol=1e-12)
     face_normal[0] = 1  # where the side does not change
