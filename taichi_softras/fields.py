@@ -287,12 +287,9 @@ class _Tree:
                     _node(builder, shape).place(*group)
         builder.finalize()
         if is_cpu():
-            grads = [
-                field.grad for field, one in zip(self.fields, specifications) if one.needs_grad
-            ]
-            duals = [
-                field.dual for field, one in zip(self.fields, specifications) if one.needs_dual
-            ]
+            pairs = list(zip(self.fields, specifications))
+            grads = [field.grad for field, one in pairs if one.needs_grad]
+            duals = [field.dual for field, one in pairs if one.needs_dual]
             _clear_by_numpy(self.ids[0], grads, duals)
 
     def clear(self) -> None:
