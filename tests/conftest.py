@@ -20,7 +20,8 @@ from tests import measured
 # What says which runtime it is; the package itself is imported by tests, when that is settled
 VARIABLE = "TAICHI_SOFTRAS_RUNTIME"
 MOST_PROCESSES = 4
-MOST_TREES = 250  # of fields, at the beginning of a file of tests
+FEW_PROCESSORS = 2  # as many as a run on the CPU has backends
+MOST_TREES = 380  # of fields, at the beginning of a file of tests: a file adds 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +61,12 @@ def pytest_xdist_auto_num_workers(config) -> int:
 
 
 def part_of(path) -> str:
-    """Which tests share a runtime: those of the methods, and all others."""
+    """Which tests of a backend share a runtime: all; on many processors those of methods, and others.
+
+    What two runtimes need is compiled twice.
+    """
+    if os.cpu_count() <= FEW_PROCESSORS:
+        return "all"
     return "methods" if path.parent.name in ("rasterizers", "reference") else "rest"
 
 
