@@ -61,7 +61,7 @@ def pytest_xdist_auto_num_workers(config) -> int:
 
 
 def part_of(path) -> str:
-    """Which tests of a backend share a runtime: all; on many processors those of methods, and others.
+    """Which tests of a backend share a runtime: all; on many processors those of the methods.
 
     What two runtimes need is compiled twice.
     """
