@@ -101,6 +101,18 @@ refused(lambda: tsr.Lights(), "is not initialised")
 """)
 
 
+def test_types_of_numbers_that_kernels_do_not_know():
+    """Taichi ends the process, or fails in its compiler."""
+    run("""
+for types in ({"default_fp": ti.f16}, {"default_ip": ti.i64}):
+    ti.init(arch=ti.cpu, log_level=ti.ERROR, **types)
+    refused(Scene, "computes in f32 or f64 and counts in i32")
+    refused(lambda: tsr.rasterize(np.ones((1, 1, 3, 3)), image_size=(2, 2)), "counts in i32")
+begin()
+Scene()
+""")
+
+
 def test_old_arrays_that_are_collected_free_nothing_new():
     """Taichi alone frees those arrays of the new program that lie where old ones lay."""
     run("""

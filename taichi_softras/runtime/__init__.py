@@ -125,10 +125,30 @@ if IS_QUADRANTS:
 
 
 def require_taichi() -> None:
-    """Raises a RuntimeError that says what to do when `ti.init` was not called."""
-    if _program() is None:
+    """Raises a RuntimeError that says what to do when `ti.init` was not called, or how."""
+    program = _program()
+    if program is None:
         raise RuntimeError(FORKED if _is_forked else explain_no_program() or NOT_BEGUN)
     refuse_both()
+    if _accepted() is not program:
+        _accept(program)
+
+
+def _accept(program: Any) -> None:
+    """Looks at its types of numbers, once."""
+    global _accepted
+    floats, integers = program.config().default_fp, program.config().default_ip
+    if floats not in (ti.f32, ti.f64) or integers != ti.i32:
+        raise RuntimeError(
+            f"ti.init was called with default_fp={floats.to_string()}, "
+            f"default_ip={integers.to_string()}, and taichi_softras computes in f32 or f64 and "
+            "counts in i32: call ti.init without these, or with default_fp=ti.f64"
+        )
+    _accepted = weakref.ref(program)
+
+
+def _accepted() -> Any:
+    """The program whose types were looked at last."""
 
 
 def current_runtime() -> weakref.ref:
