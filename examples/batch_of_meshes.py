@@ -59,7 +59,7 @@ def main(steps=200, output="out/batch_of_meshes"):
         optimizer.step()
     rows.append(sharp.render().to_numpy()[..., 0])
     before, after = (tsr.losses.silhouette_ious(row, target) for row in rows[1:])
-    result = {"faces": np.diff(mesh.face_starts).tolist()}
+    result = {"steps": optimizer.num_steps, "faces": np.diff(mesh.face_starts).tolist()}
     result |= {"iou_before": float(before.mean()), "iou": float(after.mean())}
     result["iou_of_each"] = after.round(3).tolist()
     picture = np.concatenate([np.concatenate(list(row), axis=1) for row in rows])

@@ -40,7 +40,7 @@ def write_capture(folder):
 
 
 def main(capture=None, mask="alpha", scale=0.5, steps=200, output="out/fit_from_cameras"):
-    """Fits a ball at the origin, and writes mesh.obj and views.png to `output`."""
+    """Fits a ball at the origin, and writes mesh.obj, views.png and result.json to `output`."""
     output, run = tsr.scripts.folder(output), tsr.scripts.interruptible(range(steps))
     capture = capture or write_capture(tsr.scripts.folder(output / "capture"))
     cameras, paths = tsr.io.load_cameras(capture, scale=scale, needs_grad=False)
@@ -61,6 +61,7 @@ def main(capture=None, mask="alpha", scale=0.5, steps=200, output="out/fit_from_
     drawn = renderer.render().to_numpy()[..., 0]
     ious = tsr.losses.silhouette_ious(drawn, masks, threshold=0.5)
     result = {"iou_mean": float(ious.mean()), "seconds": time.perf_counter() - started}
+    tsr.scripts.save(output / "result.json", {"steps": optimizer.num_steps, **result})
     pairs = np.concatenate([masks[:6], drawn[:6], np.abs(masks - drawn)[:6]], axis=1)
     tsr.images.save_image(output / "views.png", np.concatenate(list(pairs), axis=1))
     mesh.save(output / "mesh.obj")

@@ -24,7 +24,7 @@ from taichi_softras.shading.composition import BASE_COLOR, NORMALS, SLOTS
 from taichi_softras.shading.composition import Looks as LooksOfMesh
 from taichi_softras.shading.materials import DOUBLE_SIDED, NUMBERS
 from taichi_softras.shading.pyramids import lay_out_images
-from taichi_softras.workspace import array
+from taichi_softras.workspace import array, write_array
 
 COLORS = (1, 3, 4)  # channels of images that are colours
 # What a material shows that has no texture where another one has
@@ -146,11 +146,11 @@ class Atlas:
         texels = np.zeros(tuple(looks.texels.shape), default_numpy_float())
         for row, color in zip(self._rows[-2:], (WHITE, FLAT)):
             texels[0, 0, row[0], :3] = color[: texels.shape[3]]
-        looks.texels.from_numpy(texels)
+        write_array(looks.texels, texels)
         numbers = np.zeros(tuple(looks.numbers.shape), default_numpy_float())
         for row, is_double_sided in enumerate(self._sides):
             numbers[row, DOUBLE_SIDED] = is_double_sided
-        looks.numbers.from_numpy(numbers)
+        write_array(looks.numbers, numbers)
 
     def gather(self, looks: Looks, derivative: str = "") -> None:
         """From fields, or from their duals, to arrays."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from taichi_softras.atlas import add_texel_grads, copy_texels
 from taichi_softras.fields import body
-from taichi_softras.runtime import default_numpy_float, quick_compilation, ti
+from taichi_softras.runtime import quick_compilation, ti
 from taichi_softras.shading.projection import (
     NUM_HARMONICS,
     NUM_PRODUCTS,
@@ -17,7 +17,7 @@ from taichi_softras.shading.projection import (
     project,
     project_vjp,
 )
-from taichi_softras.workspace import Workspace
+from taichi_softras.workspace import Workspace, write_array
 
 
 class Environment(NamedTuple):
@@ -90,7 +90,7 @@ def _lay_out(workspace: Workspace, image: ti.Field, start: int, column: int) -> 
     rows = workspace.new("environment_rows", (height, NUM_PRODUCTS))
     columns = workspace.new("environment_columns", (width, NUM_PRODUCTS))
     for table, values in zip((rows, columns), integrals(height, width)):
-        table.from_numpy(values.astype(default_numpy_float()))
+        write_array(table, values)
     texels = workspace.new("environment_texels", (1, 1, height * width, 3))
     sums = workspace.new("environment_sums", (height, 3 * NUM_HARMONICS))
     return Environment(image, texels, rows, columns, sums, start, column)

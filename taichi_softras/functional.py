@@ -37,7 +37,16 @@ from taichi_softras.shading.base import Shading
 from taichi_softras.shading.composition import Looks, compose
 from taichi_softras.shading.outputs import Barycentric
 from taichi_softras.shading.unlit import Unlit
-from taichi_softras.workspace import MAX_PAIRS, Pool, Workspace, array, describe_scene, is_due
+from taichi_softras.workspace import (
+    MAX_PAIRS,
+    Pool,
+    Workspace,
+    array,
+    describe_scene,
+    is_due,
+    read_array,
+    write_array,
+)
 
 
 def rasterize(  # the image and its adjoint, which know the same
@@ -220,12 +229,12 @@ class HostArrays:
     @staticmethod
     def load(values: np.ndarray, array: ti.Ndarray) -> None:
         """Writes the array of the core."""
-        array.from_numpy(values.reshape(array.shape))
+        write_array(array, values)
 
     @staticmethod
     def read(array: ti.Ndarray) -> np.ndarray:
         """A copy."""
-        return array.to_numpy()
+        return read_array(array)
 
     @staticmethod
     def load_pixels(pixels: np.ndarray, planes: ti.Ndarray) -> None:

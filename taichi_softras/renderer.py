@@ -81,7 +81,13 @@ from taichi_softras.shading.flat import Flat
 from taichi_softras.shading.materials import DEFAULTS, NUMBERS
 from taichi_softras.shading.outputs import Index, choose_outputs
 from taichi_softras.tape import TapeMemory
-from taichi_softras.workspace import MAX_PAIRS, Workspace, check_entries, describe_scene
+from taichi_softras.workspace import (
+    MAX_PAIRS,
+    Workspace,
+    check_entries,
+    describe_scene,
+    write_array,
+)
 
 PIXELS_PER_PASS = 3 * 2**14  # of a mesh that moves: two cores are busy, 40 MB hold them
 
@@ -175,7 +181,7 @@ class Renderer:
         self._near_clip = near_clip
         self._workspace = Workspace(scene, max_pairs, check_near_clip(near_clip))
         self._frames = self._workspace.get("frames", (self.num_views,), int)
-        self._frames.from_numpy(frames)
+        write_array(self._frames, frames)
         self._lay_out_fields()
         shadings = choose_outputs(outputs)
         if getattr(self.shading, "of_nearest_face", False):
@@ -264,8 +270,7 @@ class Renderer:
             meshes = meshes_of(self.mesh)
             counts = [one.num_faces for one in meshes] if isinstance(self.mesh, Scene) else [1]
             self._face_meshes = self._workspace.get("face_meshes", (sum(counts),), int)
-            owners = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-            self._face_meshes.from_numpy(owners)
+            write_array(self._face_meshes, np.repeat(np.arange(len(counts)), counts))
 
     def render(self, view: Optional[int] = None):
         """Draws `image` and `outputs`, returns the image; inside a `ti.ad.Tape` it is recorded.
@@ -800,7 +805,7 @@ class Renderer:
                 own.append((value, column, 0))
             else:
                 constants[:, column : column + size] = value
-        self._pipeline.fragment_uniforms.from_numpy(constants)
+        write_array(self._pipeline.fragment_uniforms, constants)
         return fields, own
 
     def _make_environments(self, composition: Composition) -> Environments:

@@ -11,7 +11,16 @@ from typing import Callable, Optional
 
 import numpy as np
 
-from taichi_softras.runtime import current_runtime, default_numpy_float, require_taichi, ti
+from taichi_softras.runtime import (
+    current_runtime,
+    default_numpy_float,
+    is_cpu,
+    memory,
+    numpy_type,
+    require_taichi,
+    ti,
+    unrecorded,
+)
 
 MAX_PAIRS = 2**28  # 1 GiB of a CPU's memory, 2 of a GPU's
 MOST_ENTRIES = 2**31 - 1  # of an array or a loop: kernels count in 32 bits
@@ -24,6 +33,21 @@ ADVICE = (
 def array(dtype: type, ndim: int) -> object:
     """The type of a kernel argument: an array that Taichi must not differentiate."""
     return ti.types.ndarray(dtype=dtype, ndim=ndim, needs_grad=False)
+
+
+def write_array(array: ti.Ndarray, values: np.ndarray) -> None:
+    """Writes as many numbers as an array has, on a CPU without a kernel; no tape records it."""
+    values = np.reshape(values, array.shape)
+    if is_cpu():
+        memory.view_array(array)[...] = values
+        return
+    with unrecorded():
+        array.from_numpy(np.ascontiguousarray(values, numpy_type(array)))
+
+
+def read_array(array: ti.Ndarray) -> np.ndarray:
+    """A copy."""
+    return memory.view_array(array).copy() if is_cpu() else array.to_numpy()
 
 
 def describe_scene(image_size: tuple, num_views: int, num_faces: int) -> str:
@@ -160,8 +184,7 @@ class Workspace:
         kept = self._constants.get(name)
         is_same = kept is not None and (kept[1] is values or kept[1] == values)
         if not is_same or kept[0] is not array:
-            numpy_type = default_numpy_float() if dtype is float else np.int32
-            array.from_numpy(np.array(values or (0,), numpy_type))
+            write_array(array, np.array(values or (0,)))
             self._constants[name] = array, values
         return array
 

@@ -20,6 +20,7 @@ from taichi_softras.funcs.lights import NO_LIGHTS, LightStructure
 from taichi_softras.funcs.lookups import Lookup
 from taichi_softras.funcs.values import value
 from taichi_softras.runtime import is_cpu, ti
+from taichi_softras.workspace import write_array
 
 # One row of `uniforms` a camera: numbers of its pose, then numbers of its projection.
 CAMERA_SIZE = 32
@@ -127,7 +128,7 @@ class Layout(NamedTuple):
     def array(self) -> ti.Ndarray:
         """For the kernels."""
         array = ti.ndarray(int, (len(self),))
-        array.from_numpy(np.array(self, np.int32))
+        write_array(array, np.array(self))
         return array
 
 

@@ -20,7 +20,7 @@ from taichi_softras.funcs.rotation_vectors import (
 )
 from taichi_softras.geometry.scene_arrays import load_vector, share_of, store_vector
 from taichi_softras.runtime import is_cpu, kernel, task_block, ti, vec3, vec4
-from taichi_softras.workspace import array
+from taichi_softras.workspace import array, write_array
 
 # A row of `transforms`: a rotation vector in radians, a translation, a scale.
 TRANSLATION, SCALE, TRANSFORM_SIZE = 3, 6, 7
@@ -51,8 +51,8 @@ def lay_out_objects(starts: tuple) -> ObjectTables:
         ti.ndarray(int, (len(starts),)),
         ti.ndarray(float, (len(sizes), 3, 4)),
     )
-    tables.owners.from_numpy(owners)
-    tables.starts.from_numpy(np.array(starts, np.int32))
+    write_array(tables.owners, owners)
+    write_array(tables.starts, np.array(starts))
     return tables
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from taichi_softras.runtime import ti
 from taichi_softras.scene.checks import check_kind
 from taichi_softras.scene.mesh import Mesh
+from taichi_softras.workspace import write_array
 
 # `Connectivity` of each mesh that a loss has seen, and how often it had been replaced then
 _connectivities: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -84,7 +85,7 @@ def _connect(mesh):
 
 def _table(array: np.ndarray):
     table = ti.ndarray(ti.i32, array.shape)
-    table.from_numpy(np.ascontiguousarray(array, np.int32))
+    write_array(table, array)
     return table
 
 

@@ -28,6 +28,7 @@ from taichi_softras.runtime import (
     ti,
     vec2,
 )
+from taichi_softras.workspace import write_array
 
 SMALLEST_UNION = 1e-12  # pixels; below it image and target are both empty
 # Neighbouring pixels of a row that a task owns: a GPU wants many tasks
@@ -218,15 +219,10 @@ def _uploaded(targets: list, target: np.ndarray):
             targets.append(targets.pop(i))
             return array
     array = ti.ndarray(float, target.shape)
-    _upload(target, array)
+    write_array(array, target)
     targets.append((target.copy(), array))
     del targets[:-TARGETS_ON_DEVICE]
     return array
-
-
-@ti.ad.no_grad
-def _upload(target, array):
-    array.from_numpy(target)
 
 
 @ti.ad.no_grad

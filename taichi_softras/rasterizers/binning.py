@@ -18,7 +18,7 @@ from taichi_softras.rasterizers.faces import (
     set_up_faces,
 )
 from taichi_softras.runtime import CPU_BLOCK, is_cpu, kernel, ti
-from taichi_softras.workspace import MOST_ENTRIES, Workspace, array, check_entries
+from taichi_softras.workspace import MOST_ENTRIES, Workspace, array, check_entries, write_array
 
 TILE_BITS = 3
 TILE = 1 << TILE_BITS  # pixels a side
@@ -176,8 +176,8 @@ class Bins:
             most = before[first] + self._workspace.max_pairs
             end = max(first + 1, int(np.searchsorted(before, most, side="right")) - 1)
             starts = np.clip(before, before[first], before[end]) - before[first]
-            self._starts.from_numpy(starts.astype(np.int32))
-            self._cursors.from_numpy(starts[:-1].astype(np.int32))
+            write_array(self._starts, starts)
+            write_array(self._cursors, starts[:-1])
             yield self._fill(first, end, int(starts[-1]))
             first = end
 

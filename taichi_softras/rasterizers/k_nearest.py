@@ -45,7 +45,7 @@ from taichi_softras.rasterizers.soft_aggregation import (
 )
 from taichi_softras.rasterizers.soft_fragments import Numbers, Structure
 from taichi_softras.runtime import default_numpy_float, is_cpu, lean_compilation, ti
-from taichi_softras.workspace import MOST_ENTRIES, Workspace, memory_bytes
+from taichi_softras.workspace import MOST_ENTRIES, Workspace, memory_bytes, read_array
 
 BLENDS = {  # alpha and colour
     "softmax": (ALPHAS["product"], FLOORED_SOFTMAX),
@@ -359,6 +359,4 @@ class KNearestRasterization(SoftRasterization):
                 distances,
                 ranked,
             )
-        return Fragments(
-            faces.to_numpy(), depths.to_numpy(), barycentrics.to_numpy(), distances.to_numpy()
-        )
+        return Fragments(*map(read_array, (faces, depths, barycentrics, distances)))

@@ -404,7 +404,7 @@ def launched_directly(slow: Any) -> Callable:
         chosen = tuple(of(one) for of, one in zip(features, arguments) if of is not None)
         found = variants.get((primal, chosen))
         if found is None:
-            with _unrecorded(), _unrolled(), _plain_compilation():
+            with unrecorded(), _unrolled(), _plain_compilation():
                 slow(*arguments)
                 variants[primal, chosen] = _code(primal, arguments)
             return
@@ -419,7 +419,7 @@ def launched_directly(slow: Any) -> Callable:
 
 
 @contextlib.contextmanager
-def _unrecorded() -> Iterator[None]:
+def unrecorded() -> Iterator[None]:
     """No tape records what is called within. `ti.ad.no_grad` cannot be nested, this can."""
     runtime = impl.get_runtime()
     before, runtime.grad_replaced = runtime.grad_replaced, True

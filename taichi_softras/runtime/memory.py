@@ -1,8 +1,8 @@
-"""Fields where they lie, on a CPU: NumPy reads and writes them there, without a kernel.
+"""Fields and arrays where they lie, on a CPU: NumPy reads and writes them there, without a kernel.
 
 Between a field and NumPy Taichi compiles a kernel, for each field anew, in 20 to 40 ms. Here one
-kernel a tree says where that begins, and how dense trees are laid out says the rest. Fields of a
-GPU are copied by kernels.
+kernel a tree says where that begins, and how dense trees are laid out says the rest. On a GPU
+kernels copy.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from taichi_softras.runtime import _program, kernel, numpy_type, shape_of_element, ti
+from taichi_softras.runtime import _program, address_of, kernel, numpy_type, shape_of_element, ti
 
 _roots = weakref.WeakKeyDictionary()  # of each program: where each tree begins
 
@@ -27,6 +27,14 @@ def view(field: ti.Field) -> np.ndarray:
     if numbers is None:
         numbers = field._numbers = _look(field)
     return numbers
+
+
+def view_array(array: ti.Ndarray) -> np.ndarray:
+    """The numbers of an array of ours, where they lie; not to be held longer than that."""
+    dtype = np.dtype(numpy_type(array))
+    size = dtype.itemsize * math.prod(array.shape)
+    memory = (ctypes.c_byte * size).from_address(address_of(array))
+    return np.ndarray(array.shape, dtype, memory)
 
 
 def _look(field: ti.Field) -> np.ndarray:

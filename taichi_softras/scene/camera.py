@@ -39,6 +39,7 @@ from taichi_softras.scene.checks import (
 )
 from taichi_softras.scene.mesh import Mesh
 from taichi_softras.scene.scene import Scene, world_vertices
+from taichi_softras.workspace import write_array
 
 FILLED = 0.9  # of the picture, by a mesh that is framed
 CLEARANCE = 0.25  # of its radius: how far it stays from a camera that frames it
@@ -466,7 +467,7 @@ class Camera:
             values = field.to_numpy().reshape(self.num_views, -1)
             uniforms[:, COLUMNS[name] : COLUMNS[name] + values.shape[1]] = values
         given = ti.ndarray(float, uniforms.size)
-        given.from_numpy(uniforms.ravel())
+        write_array(given, uniforms)
         matrices = [ti.ndarray(float, (self.num_views, 4, 4)) for _ in range(2)]
         compute_view_and_projection(given, Layout(*self.kinds).array(), aspect, *matrices)
         return tuple(matrices)

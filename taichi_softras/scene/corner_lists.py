@@ -3,6 +3,7 @@
 import numpy as np
 
 from taichi_softras.runtime import ti
+from taichi_softras.workspace import write_array
 
 
 class CornerLists:
@@ -44,4 +45,4 @@ def _write(array: ti.Ndarray, values: np.ndarray) -> None:
     """Rows, and zeros behind them."""
     rows = np.zeros(tuple(array.shape), np.int32)
     rows[: len(values)] = values
-    array.from_numpy(rows)
+    write_array(array, rows)

@@ -25,6 +25,7 @@ from taichi_softras.scene.checks import check_field, check_kind, finite_array
 from taichi_softras.scene.corner_lists import CornerLists
 from taichi_softras.scene.material import Material, materials_to_arrays
 from taichi_softras.scene.mesh import Mesh
+from taichi_softras.workspace import write_array
 
 DEFAULTS = {"rotation": 0.0, "translation": 0.0, "scale": 1.0}
 SIZES = {"rotation": (3,), "translation": (3,), "scale": ()}  # in the order of `transforms`
@@ -135,12 +136,11 @@ class Scene:
             np.broadcast_to(one.vertices.to_numpy(), (self.num_frames, one.num_vertices, 3))
             for one in self.meshes
         ]
-        of_objects.from_numpy(np.ascontiguousarray(np.concatenate(given, axis=1)))
+        write_array(of_objects, np.concatenate(given, axis=1))
         count = len(self.meshes)
         transforms = ti.ndarray(float, (count, TRANSFORM_SIZE))
-        transforms.from_numpy(
-            np.concatenate([f.to_numpy().reshape(count, -1) for f in self.transforms], axis=1)
-        )
+        rows = [field.to_numpy().reshape(count, -1) for field in self.transforms]
+        write_array(transforms, np.concatenate(rows, axis=1))
         tables = lay_out_objects((*self.first_vertices, self.num_vertices))
         transform_objects(of_objects, transforms, *tables, 0, self.num_frames, vertices)
         return vertices.to_numpy() if self.is_moving else vertices.to_numpy()[0]

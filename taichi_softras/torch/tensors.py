@@ -4,7 +4,6 @@ On a CPU and on CUDA an array is looked at as a tensor, and PyTorch copies; else
 through the host.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from taichi_softras.runtime import (
     has_begun,
     is_cpu,
     is_double,
+    memory,
     numpy_type,
     shares_memory,
     ti,
@@ -126,9 +126,7 @@ def view_of(array: ti.Ndarray) -> torch.Tensor:
     """The memory of an array of floats or 32-bit integers; it must not outlive the array."""
     if not is_cpu():
         return torch.as_tensor(_OnDevice(array), device="cuda")
-    number = np.ctypeslib.as_ctypes_type(numpy_type(array))
-    memory = (number * math.prod(array.shape)).from_address(address_of(array))
-    return torch.from_numpy(np.ctypeslib.as_array(memory).reshape(tuple(array.shape)))
+    return torch.from_numpy(memory.view_array(array))
 
 
 def _wait_for_torch(tensor: torch.Tensor) -> None:
