@@ -74,7 +74,6 @@ if __name__ == "__main__":
     parser.add_argument("--capture", metavar="PATH", help="transforms.json, or a folder of COLMAP")
     parser.add_argument("--mask", default="alpha", help='"alpha", or a folder of masks')
     parser.add_argument("--scale", type=float, default=0.5, help="of the pictures' sides")
-    options = vars(parser.parse_args())
     with tsr.scripts.plain_errors():
         ti.init(arch=ti.cpu, log_level=ti.ERROR)  # or ti.gpu
-        main(**options)
+        main(**vars(parser.parse_args()))

@@ -7,6 +7,7 @@ import pytest
 
 from taichi_softras.fields import FieldTree, body, place_dual, upload
 from taichi_softras.runtime import hidden_trees, num_trees, ti
+from taichi_softras.workspace import read_array, write_array
 from tests import tolerances
 
 SHAPES = [((5,), (3,)), ((5,), ()), ((), (3,)), ((2,), (4, 4)), ((3, 2), (2,)), ((5,), (3,))]
@@ -135,6 +136,34 @@ def test_what_is_written_is_checked_and_converted(backend):
     heights.fill(2)
     points.grad.fill(7.0)
     assert heights.to_numpy().tolist() == [2] * 5 and (points.grad.to_numpy() == 7).all()
+
+
+@pytest.mark.parametrize("dtype", [float, int])
+def test_arrays_are_written_and_read(backend, dtype):
+    array, other = ti.ndarray(dtype, (3, 4)), ti.ndarray(dtype, (3, 4))
+    values = np.arange(12).reshape(4, 3).T  # 64 bits, not contiguous
+    other.fill(7)
+    write_array(array, values)
+    read = read_array(array)
+    np.testing.assert_array_equal(read, values)
+    np.testing.assert_array_equal(array.to_numpy(), values)
+    assert read.dtype == array.to_numpy().dtype
+    write_array(array, values.ravel() + 1)
+    np.testing.assert_array_equal(read, values, "a copy")
+    assert (read_array(other) == 7).all()
+    with pytest.raises(ValueError, match="cannot reshape"):
+        write_array(array, values[:2])
+
+
+def test_what_a_tape_does_not_record(backend):
+    """An array that is written while it is open."""
+    points, *_ = make_fields()
+    (loss,) = make_fields([((), ())])
+    points.fill(1.0)
+    with ti.ad.Tape(loss):
+        write_array(ti.ndarray(float, 3), np.ones(3))
+        sum_squares(points, loss)
+    assert points.grad.to_numpy().tolist() == [[2.0] * 3] * 5
 
 
 def test_a_tape_begins_with_gradients_of_zero(backend):
