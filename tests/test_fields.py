@@ -56,7 +56,8 @@ def test_a_tree_that_nobody_holds_is_leased_again(backend):
     fields = make_fields(shapes)
     fields[0].fill(3.0)
     first, trees = body(fields[0]), num_trees()
-    (tree_id,) = {trees - 1} - hidden_trees()
+    tree_id = first.snode.ptr.get_snode_tree_id()
+    assert tree_id not in hidden_trees()
     held = fields[1]
     del fields
     gc.collect()
