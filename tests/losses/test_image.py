@@ -290,9 +290,9 @@ def test_a_target_may_be_written_into_between_tapes(backend, make_image):
 def test_a_target_is_uploaded_when_its_numbers_changed(backend, make_image, monkeypatch):
     image, loss = make_image(components=2)
     uploads = []
-    upload = losses.image._upload
+    upload = losses.image.write_array
     monkeypatch.setattr(
-        losses.image, "_upload", lambda *pair: (uploads.append(pair), upload(*pair))
+        losses.image, "write_array", lambda *pair: (uploads.append(pair), upload(*pair))
     )
     kept = [random_pixels(SHAPE, seed).astype(backend.numpy_float) for seed in range(2)]
     for _ in range(3):
