@@ -7,7 +7,7 @@ import pytest
 
 from tests.hostile.processes import check_scenes, seeds_from
 
-SCENES, STRUCTURES = 120, 3  # on the CPU; a third of them elsewhere
+SCENES, STRUCTURES = 90, 3  # on the CPU; a third of them elsewhere
 
 
 @pytest.mark.slow
