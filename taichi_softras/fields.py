@@ -28,6 +28,7 @@ from taichi_softras.runtime import (
     quick_compilation,
     require_taichi,
     shape_of_element,
+    shape_of_numbers,
     ti,
 )
 from taichi_softras.workspace import array, check_entries
@@ -295,8 +296,7 @@ class _Tree:
     def clear(self) -> None:
         """Sets all to zero."""
         if is_cpu():
-            for field in self.fields:
-                memory.view(field)[...] = 0
+            _fill_with_zeros(self.fields)
             return
         with quick_compilation():
             zero(max(map(num_elements, self.fields)), tuple(self.fields))
@@ -304,12 +304,17 @@ class _Tree:
 
 def _clear_by_numpy(tree: int, grads: list, duals: list) -> None:
     """Has tapes, and forward mode, set these to zero: all there are in a tree."""
+    clear_gradients_by(
+        tree,
+        functools.partial(_fill_with_zeros, grads),
+        functools.partial(_fill_with_zeros, duals),
+    )
 
-    def clear(fields: list) -> None:
-        for field in fields:
-            memory.view(field)[...] = 0
 
-    clear_gradients_by(tree, functools.partial(clear, grads), functools.partial(clear, duals))
+def _fill_with_zeros(fields: list) -> None:
+    """On a CPU."""
+    for field in fields:
+        memory.view(field)[...] = 0
 
 
 def _make(one: Specification) -> ti.Field:
@@ -350,15 +355,15 @@ def _read(field: ti.Field, *arguments: Any, **options: Any) -> np.ndarray:
 
 def _write(field: ti.Field, values: np.ndarray) -> None:
     """`from_numpy`, which in Taichi reads behind the end of an array that is too small."""
-    shape, components = tuple(field.shape), shape_of_element(field)
-    values = np.asarray(values)
-    if values.shape not in ((*shape, *components), (*shape, *components, 1)[: len(shape) + 2]):
+    values, shape = np.asarray(values), shape_of_numbers(field)
+    if values.shape not in (shape, (*shape, 1)[: len(field.shape) + 2]):
+        components = shape_of_element(field)
         of = f" of {' x '.join(map(str, components))} numbers" if components else ""
         raise ValueError(
-            f"a field of shape {shape}{of} takes an array of shape {(*shape, *components)}, "
+            f"a field of shape {tuple(field.shape)}{of} takes an array of shape {shape}, "
             f"got {values.shape}"
         )
-    values = values.reshape((*shape, *components))
+    values = values.reshape(shape)
     if is_cpu():
         memory.view(field)[...] = values
     else:

@@ -24,7 +24,7 @@ from taichi_softras.runtime import (
     is_cpu,
     kernel,
     refuse_other,
-    shape_of_element,
+    shape_of_numbers,
     ti,
     vec2,
 )
@@ -199,7 +199,7 @@ def _as_array(name: str, image, target, shapes: list):
             f"{name} must hold floats in [0, 1] or booleans, got {target.dtype}: "
             "divide 8-bit pictures by 255"
         )
-    shape = (*target.shape, *(shape_of_element(target) if is_field else ()))
+    shape = shape_of_numbers(target) if is_field else tuple(target.shape)
     if shape not in shapes:
         wanted = " or ".join(str(shape) for shape in shapes)
         raise ValueError(f"{name} must have shape {wanted} as the image has, got {shape}")

@@ -124,19 +124,21 @@ if IS_QUADRANTS:
 # What runs ----------------------------------------------------------------------------------------
 
 
+_accepted = weakref.WeakSet()  # programs whose types of numbers were looked at
+
+
 def require_taichi() -> None:
     """Raises a RuntimeError that says what to do when `ti.init` was not called, or how."""
     program = _program()
     if program is None:
         raise RuntimeError(FORKED if _is_forked else explain_no_program() or NOT_BEGUN)
     refuse_both()
-    if _accepted() is not program:
+    if program not in _accepted:
         _accept(program)
 
 
 def _accept(program: Any) -> None:
     """Looks at its types of numbers, once."""
-    global _accepted
     floats, integers = program.config().default_fp, program.config().default_ip
     if floats not in (ti.f32, ti.f64) or integers != ti.i32:
         raise RuntimeError(
@@ -144,11 +146,7 @@ def _accept(program: Any) -> None:
             f"default_ip={integers.to_string()}, and taichi_softras computes in f32 or f64 and "
             "counts in i32: call ti.init without these, or with default_fp=ti.f64"
         )
-    _accepted = weakref.ref(program)
-
-
-def _accepted() -> Any:
-    """The program whose types were looked at last."""
+    _accepted.add(program)
 
 
 def current_runtime() -> weakref.ref:
@@ -257,6 +255,11 @@ def shape_of_element(field: ti.Field) -> tuple:
     return (field.n, field.m)[: field.ndim] if isinstance(field, ti.MatrixField) else ()
 
 
+def shape_of_numbers(field: ti.Field) -> tuple:
+    """That of the array of all its numbers: its axes, then those of an element."""
+    return (*field.shape, *shape_of_element(field))
+
+
 def numpy_type(held: Any) -> type:
     """That of the numbers of a field or an array of ours: floats, or 32-bit integers."""
     return np.int32 if held.dtype == ti.i32 else default_numpy_float()
@@ -361,8 +364,8 @@ def _at_home(function: Callable) -> Callable:
 # What begins to compile a kernel, which Quadrants does in any thread; to build a tree of fields,
 # and what ends that
 if not IS_QUADRANTS:
-    _front_end = part("lang.kernel_impl")
-    _front_end._get_tree_and_ctx = _at_home(_front_end._get_tree_and_ctx)
+    _kernel_impl = part("lang.kernel_impl")
+    _kernel_impl._get_tree_and_ctx = _at_home(_kernel_impl._get_tree_and_ctx)
 ti.FieldsBuilder.__init__ = _at_home(ti.FieldsBuilder.__init__)
 ti.FieldsBuilder._finalize = _at_home(ti.FieldsBuilder._finalize)
 

@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from taichi_softras.runtime import _program, address_of, kernel, numpy_type, shape_of_element, ti
+from taichi_softras.runtime import (
+    _program,
+    address_of,
+    kernel,
+    numpy_type,
+    shape_of_element,
+    shape_of_numbers,
+    ti,
+)
 
 _roots = weakref.WeakKeyDictionary()  # of each program: where each tree begins
 
@@ -42,7 +50,7 @@ def _look(field: ti.Field) -> np.ndarray:
     dtype, components = np.dtype(numpy_type(field)), shape_of_element(field)
     place = field.vars[0].ptr.snode()
     steps = _steps(field.shape, place.parent.cell_size_bytes) + _steps(components, dtype.itemsize)
-    shape = (*field.shape, *components)
+    shape = shape_of_numbers(field)
     size = dtype.itemsize + sum((extent - 1) * step for extent, step in zip(shape, steps))
     memory = (ctypes.c_byte * size).from_address(_root(field) + _offset(place))
     return np.ndarray(shape, dtype, memory, 0, steps)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from taichi_softras.fields import body, num_components, num_elements, read, write, zero
-from taichi_softras.runtime import quick_compilation, shape_of_element, ti
+from taichi_softras.runtime import quick_compilation, shape_of_numbers, ti
 from taichi_softras.torch.tensors import Tensors, torch
 
 
@@ -32,14 +32,9 @@ class Packing:
         with quick_compilation():
             read(self._length, self._fields, self._array)
         parts = Tensors.read(self._array).split(self._sizes)
-        return [part.reshape(shape_of(field)) for part, field in zip(parts, self._fields)]
+        return [part.reshape(shape_of_numbers(field)) for part, field in zip(parts, self._fields)]
 
     def clear(self) -> None:
         """Sets the fields to zero."""
         with quick_compilation():
             zero(self._length, self._fields)
-
-
-def shape_of(field: ti.Field) -> tuple:
-    """That of its tensor."""
-    return (*field.shape, *shape_of_element(field))

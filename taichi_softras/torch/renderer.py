@@ -5,8 +5,8 @@ from typing import Any
 
 from taichi_softras.fields import body
 from taichi_softras.renderer import Renderer as FieldRenderer
-from taichi_softras.runtime import has_gradient
-from taichi_softras.torch.packing import Packing, shape_of
+from taichi_softras.runtime import has_gradient, shape_of_numbers
+from taichi_softras.torch.packing import Packing
 from taichi_softras.torch.tensors import Tensors, begin, torch
 
 IMAGE = "image"
@@ -74,9 +74,9 @@ class Renderer(torch.nn.Module):
             )
         if not has_gradient(field):
             raise ValueError(f"{name} is for a field without gradient: needs_grad=True")
-        if isinstance(tensor, torch.Tensor) and tuple(tensor.shape) != shape_of(field):
+        if isinstance(tensor, torch.Tensor) and tuple(tensor.shape) != shape_of_numbers(field):
             shape = tuple(tensor.shape)
-            raise ValueError(f"{name} must have shape {shape_of(field)}, got {shape}")
+            raise ValueError(f"{name} must have shape {shape_of_numbers(field)}, got {shape}")
 
     def draw(self, fields: tuple, tensors: Sequence) -> int:
         """Writes tensors to fields and draws; returns a ticket of what then stands there."""

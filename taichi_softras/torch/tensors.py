@@ -19,6 +19,7 @@ from taichi_softras.runtime import (
     shares_memory,
     ti,
 )
+from taichi_softras.workspace import write_array
 
 try:
     import torch
@@ -73,7 +74,7 @@ class Tensors:
     def load(values: torch.Tensor, array: ti.Ndarray) -> None:
         """Writes the array of the core."""
         if not shares_memory():
-            array.from_numpy(values.reshape(array.shape).numpy())
+            write_array(array, values.numpy())
             return
         view_of(array).copy_(values.reshape(array.shape))
         _wait_for_torch(values)
@@ -94,7 +95,7 @@ class Tensors:
             return
         padded = pixels.new_zeros(planes.shape)
         padded[..., : pixels.shape[2]] = by_planes
-        planes.from_numpy(padded.numpy())
+        write_array(planes, padded.numpy())
 
     @staticmethod
     def read_pixels(planes: ti.Ndarray, width: int) -> torch.Tensor:
